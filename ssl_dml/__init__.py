@@ -1,0 +1,5 @@
+"""From a folder of unlabelled pictures to an embedding that can be searched and trusted."""
+
+from importlib.metadata import version
+
+__version__ = version("ssl_dml")

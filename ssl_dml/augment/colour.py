@@ -1,0 +1,153 @@
+"""Colour jitter as one small matrix a picture."""
+
+import math
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ssl_dml.augment.geometry import uniform
+from ssl_dml.types import Images
+
+LUMINANCE = (0.299, 0.587, 0.114)
+# Rows are Y, I and Q of the NTSC system; hue is a rotation of I and Q.
+YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+
+
+@final
+class ColourJitter(nn.Module):
+    """Brightness, contrast, saturation, hue and grayscale of RGB pictures, in this order.
+
+    Every step is affine in RGB, so their product is one 3×3 matrix and an offset for each picture
+    and the pixels are touched once. This differs from the stock operators in three ways: the
+    order is fixed, values are clamped to [0, 1] once at the end, and hue turns the YIQ plane
+    (luminance is kept) instead of going through HSV.
+
+    Args:
+        brightness: Factor uniform in [1 - b, 1 + b].
+        contrast: The same, around the picture's mean luminance.
+        saturation: The same, around each pixel's luminance.
+        hue: Turn uniform in plus and minus this, in turns; 0.5 is the opposite colour.
+        probability: Share of pictures that are jittered.
+        grayscale: Share of pictures that lose their colour, independently.
+    """
+
+    def __init__(
+        self,
+        *,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.4,
+        hue: float = 0.1,
+        probability: float = 0.8,
+        grayscale: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.strength = {
+            "brightness": brightness,
+            "contrast": contrast,
+            "saturation": saturation,
+        }
+        self.hue, self.probability, self.grayscale = hue, probability, grayscale
+
+    def forward(self, images: Images) -> Images:
+        """One random colouring of each picture."""
+        count = len(images)
+        on = (uniform(count, 0.0, 1.0, images) < self.probability).float()
+        bright, contrast, saturation = (
+            1 + on * uniform(count, -strength, strength, images)
+            for strength in self.strength.values()
+        )
+        turn = on * uniform(count, -self.hue, self.hue, images)
+        gray = uniform(count, 0.0, 1.0, images) < self.grayscale
+        saturation = torch.where(gray, torch.zeros_like(saturation), saturation)
+        return self.recolour(images, bright, contrast, saturation, turn)
+
+    def recolour(
+        self,
+        images: Images,
+        brightness: Float[Tensor, " batch"],
+        contrast: Float[Tensor, " batch"],
+        saturation: Float[Tensor, " batch"],
+        turn: Float[Tensor, " batch"],
+    ) -> Images:
+        """The colouring that given factors describe; (1, 1, 1, 0) changes nothing."""
+        luminance = images.new_tensor(LUMINANCE)
+        matrix = _hue_matrix(turn) @ _saturation_matrix(saturation, luminance)
+        gain = (brightness * contrast)[:, None, None]
+        mean = images.mean(dim=(2, 3)) @ luminance * brightness
+        # Both matrices keep gray as it is, so the offset of contrast passes them unchanged.
+        offset = (mean * (1 - contrast))[:, None, None]
+        flat = torch.baddbmm(offset, matrix * gain, images.flatten(2))
+        return flat.view_as(images).clamp_(0, 1)
+
+
+@final
+class GrayJitter(nn.Module):
+    """Brightness and contrast of pictures with any number of channels, alike in all of them.
+
+    Args:
+        brightness: Factor uniform in [1 - b, 1 + b].
+        contrast: The same, around the picture's mean.
+        probability: Share of pictures that are jittered.
+    """
+
+    def __init__(
+        self, *, brightness: float = 0.4, contrast: float = 0.4, probability: float = 0.8
+    ) -> None:
+        super().__init__()
+        self.brightness, self.contrast, self.probability = brightness, contrast, probability
+
+    def forward(self, images: Images) -> Images:
+        """One random lighting of each picture, clamped to [0, 1]."""
+        count = len(images)
+        on = (uniform(count, 0.0, 1.0, images) < self.probability).float()
+        bright = 1 + on * uniform(count, -self.brightness, self.brightness, images)
+        contrast = 1 + on * uniform(count, -self.contrast, self.contrast, images)
+        mean = images.mean(dim=(1, 2, 3)) * bright
+        gain, offset = bright * contrast, mean * (1 - contrast)
+        shape = (-1, 1, 1, 1)
+        return torch.addcmul(offset.view(shape), images, gain.view(shape)).clamp_(0, 1)
+
+
+@final
+class ChannelJitter(nn.Module):
+    """Every channel of every picture gets its own gain, and may be blanked.
+
+    For pictures whose channels are not colours: bands, stains, sensors.
+
+    Args:
+        gain: Factor uniform in [1 - g, 1 + g].
+        drop: Probability that a channel is set to its mean over the picture.
+    """
+
+    def __init__(self, *, gain: float = 0.3, drop: float = 0.1) -> None:
+        super().__init__()
+        self.gain, self.drop = gain, drop
+
+    def forward(self, images: Images) -> Images:
+        """One random change of each picture, clamped to [0, 1]."""
+        count = images.shape[0] * images.shape[1]
+        shape = (*images.shape[:2], 1, 1)
+        gain = 1 + uniform(count, -self.gain, self.gain, images).view(shape)
+        dropped = (uniform(count, 0.0, 1.0, images) < self.drop).view(shape)
+        mean = images.mean(dim=(2, 3), keepdim=True)
+        return torch.where(dropped, mean, images * gain).clamp_(0, 1)
+
+
+def _saturation_matrix(
+    factor: Float[Tensor, " batch"], luminance: Float[Tensor, "3"]
+) -> Float[Tensor, "batch 3 3"]:
+    factor = factor[:, None, None]
+    return factor * torch.eye(3, device=factor.device) + (1 - factor) * luminance
+
+
+def _hue_matrix(turn: Float[Tensor, " batch"]) -> Float[Tensor, "batch 3 3"]:
+    to_yiq = torch.tensor(YIQ, device=turn.device)
+    angle = 2 * math.pi * turn
+    cos, sin = angle.cos(), angle.sin()
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+    rows = [one, zero, zero, zero, cos, -sin, zero, sin, cos]
+    rotation = torch.stack(rows, dim=1).view(-1, 3, 3)
+    return torch.linalg.inv(to_yiq) @ rotation @ to_yiq

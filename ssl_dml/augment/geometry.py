@@ -1,0 +1,81 @@
+"""Crop, flip and turn in a single resampling."""
+
+import math
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_dml.types import Images
+
+
+def uniform(count: int, low: float, high: float, like: Tensor) -> Tensor:
+    """``count`` draws from torch's global generator on the device of ``like``."""
+    return torch.rand(count, device=like.device) * (high - low) + low
+
+
+@final
+class CropFlip(nn.Module):
+    """Random resized crop, horizontal flip and rotation as one affine sampling.
+
+    The box is drawn as torchvision's ``RandomResizedCrop`` draws it (area uniform in ``scale``,
+    aspect ratio log-uniform in ``ratio``), except that a side longer than the picture is cut to
+    it where torchvision draws again. Sampling is bilinear without a low-pass filter, as in
+    kornia; unlike a cut followed by a resize it also reads the pixels just outside the box.
+
+    Args:
+        size: Side of the output in pixels.
+        scale: Range of the box's share of the picture's area, in (0, 1].
+        ratio: Range of width over height.
+        flip: Probability of a mirror image, left to right.
+        degrees: Rotation is uniform in plus and minus this; what comes from outside is mirrored.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        scale: tuple[float, float] = (0.2, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        flip: float = 0.5,
+        degrees: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(f"scale must be a rising range in (0, 1], got {scale}")
+        if not 0 < ratio[0] <= ratio[1]:
+            raise ValueError(f"ratio must be a rising range above 0, got {ratio}")
+        self.size, self.scale, self.ratio, self.flip, self.degrees = (
+            size,
+            scale,
+            ratio,
+            flip,
+            degrees,
+        )
+
+    def draw(self, count: int, like: Tensor) -> Tensor:
+        """One 2×3 matrix a sample, from output to input coordinates in [-1, 1]."""
+        area = uniform(count, *self.scale, like)
+        ratio = uniform(count, math.log(self.ratio[0]), math.log(self.ratio[1]), like).exp()
+        width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+        x = uniform(count, -1.0, 1.0, like) * (1 - width)
+        y = uniform(count, -1.0, 1.0, like) * (1 - height)
+        mirror = 1 - 2 * (uniform(count, 0.0, 1.0, like) < self.flip).float()
+        limit = math.radians(self.degrees)
+        angle = uniform(count, -limit, limit, like)
+        cos, sin = angle.cos(), angle.sin()
+        rows = [width * mirror * cos, -width * sin, x, height * mirror * sin, height * cos, y]
+        return torch.stack(rows, dim=1).view(count, 2, 3)
+
+    def forward(self, images: Images) -> Images:
+        """One random view of each picture."""
+        return self.sample(images, self.draw(len(images), images))
+
+    def sample(self, images: Images, matrices: Tensor) -> Images:
+        """The views that given matrices describe."""
+        shape = [len(images), images.shape[1], self.size, self.size]
+        grid = F.affine_grid(matrices.to(images.dtype), shape, align_corners=False)
+        return F.grid_sample(
+            images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        )

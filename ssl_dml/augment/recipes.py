@@ -1,0 +1,277 @@
+"""Pipelines of random views for kinds of pictures; every sample has its own draw."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from kornia.augmentation import RandomErasing, RandomGaussianBlur, RandomSolarize
+from torch import nn
+
+from ssl_dml.augment.colour import ChannelJitter, ColourJitter, GrayJitter
+from ssl_dml.augment.geometry import CropFlip
+from ssl_dml.augment.normalize import Normalize
+from ssl_dml.types import Images, ImageSpec, Pixels
+
+COLOUR = 3
+
+
+class Augmentation(nn.Module, ABC):
+    """Makes views; built by ``(images: ImageSpec, *, ...)``."""
+
+    @abstractmethod
+    def forward(self, pixels: Pixels) -> list[Images]:
+        """Normalised views of every picture, on the device of ``pixels``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crops:
+    """How many views of which size, and how much of the picture each shows.
+
+    Args:
+        views: Large views of each picture.
+        size: Their side in pixels; None for that of the data.
+        scale: Range of their share of the picture's area.
+        flip: Probability of a mirror image.
+        degrees: Rotation is uniform in plus and minus this.
+        local_views: Small views of each picture beside them (multi-crop: Caron et al., 2020,
+            arXiv:2006.09882, sec. 3.2).
+        local_size: Their side; None for half that of the large ones.
+        local_scale: Range of their share of the area.
+    """
+
+    views: int = 2
+    size: int | None = None
+    scale: tuple[float, float] = (0.2, 1.0)
+    flip: float = 0.5
+    degrees: float = 0.0
+    local_views: int = 0
+    local_size: int | None = None
+    local_scale: tuple[float, float] = (0.05, 0.2)
+
+    def __post_init__(self) -> None:
+        if self.views < 1 or self.local_views < 0:
+            raise ValueError(
+                f"crops.views must be at least 1 and crops.local_views at least 0, "
+                f"got {self.views} and {self.local_views}"
+            )
+
+
+@final
+class _MultiCrop(nn.Module):
+    """Crops of each size, each followed by the same appearance steps and normalisation."""
+
+    def __init__(self, images: ImageSpec, crops: Crops, appearance: list[nn.Module]) -> None:
+        super().__init__()
+        size = crops.size or images.size
+        sides = [(crops.views, size, crops.scale)]
+        if crops.local_views:
+            sides.append((crops.local_views, crops.local_size or size // 2, crops.local_scale))
+        self.counts = [count for count, _, _ in sides]
+        self.crops = nn.ModuleList(
+            CropFlip(side, scale=scale, flip=crops.flip, degrees=crops.degrees)
+            for _, side, scale in sides
+        )
+        self.appearance = nn.Sequential(*appearance)
+        self.normalize = Normalize(images)
+
+    @torch.no_grad()
+    def forward(self, pixels: Pixels) -> list[Images]:
+        images = pixels.float() / 255
+        views: list[Images] = []
+        for count, crop in zip(self.counts, self.crops, strict=True):
+            many = self.normalize(self.appearance(crop(images.repeat(count, 1, 1, 1))))
+            views += many.chunk(count)
+        return views
+
+
+@final
+class Gray(Augmentation):
+    """For pictures of one channel: crop, flip, brightness and contrast, blur, erasing.
+
+    Args:
+        images: What the pictures look like.
+        crops: Number, size and extent of the views.
+        brightness: Strength, see :class:`~ssl_dml.augment.colour.GrayJitter`.
+        contrast: Strength.
+        jitter: Share of views that are jittered.
+        blur: Share of views that are blurred, sigma from 0.1 to 2 pixels.
+        erase: Share of views that lose a rectangle.
+    """
+
+    def __init__(
+        self,
+        images: ImageSpec,
+        *,
+        crops: Crops = Crops(),
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        jitter: float = 0.8,
+        blur: float = 0.0,
+        erase: float = 0.0,
+    ) -> None:
+        super().__init__()
+        light = GrayJitter(brightness=brightness, contrast=contrast, probability=jitter)
+        steps = [light, *_blur(blur, crops.size or images.size), *_erase(erase)]
+        self.pipeline = _MultiCrop(images, crops, steps)
+
+    def forward(self, pixels: Pixels) -> list[Images]:
+        """Views of gray pictures."""
+        return self.pipeline(pixels)
+
+
+@final
+class Colour(Augmentation):
+    """For RGB pictures: crop, flip, colour jitter, grayscale, blur, solarisation.
+
+    The defaults are those of SimCLR (Chen et al., 2020, arXiv:2002.05709, appendix A) at half
+    its colour strength, as it uses for small pictures, without blur.
+
+    Args:
+        images: What the pictures look like.
+        crops: Number, size and extent of the views.
+        brightness: Strength, see :class:`~ssl_dml.augment.colour.ColourJitter`.
+        contrast: Strength.
+        saturation: Strength.
+        hue: Strength in turns.
+        jitter: Share of views that are jittered.
+        grayscale: Share of views that lose their colour.
+        blur: Share of views that are blurred, sigma from 0.1 to 2 pixels.
+        solarize: Share of views whose bright values are inverted.
+    """
+
+    def __init__(
+        self,
+        images: ImageSpec,
+        *,
+        crops: Crops = Crops(),
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.4,
+        hue: float = 0.1,
+        jitter: float = 0.8,
+        grayscale: float = 0.2,
+        blur: float = 0.0,
+        solarize: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if images.channels != COLOUR:
+            raise ValueError(
+                f"augment: Colour is for 3 channels and the pictures have {images.channels}; "
+                "use Auto, Gray or ManyChannel"
+            )
+        colour = ColourJitter(
+            brightness=brightness,
+            contrast=contrast,
+            saturation=saturation,
+            hue=hue,
+            probability=jitter,
+            grayscale=grayscale,
+        )
+        steps: list[nn.Module] = [colour, *_blur(blur, crops.size or images.size)]
+        if solarize > 0:
+            steps.append(RandomSolarize(thresholds=0.0, additions=0.0, p=solarize))
+        self.pipeline = _MultiCrop(images, crops, steps)
+
+    def forward(self, pixels: Pixels) -> list[Images]:
+        """Views of RGB pictures."""
+        return self.pipeline(pixels)
+
+
+@final
+class ManyChannel(Augmentation):
+    """For pictures of any number of channels: crop, flip, lighting, a gain for each channel.
+
+    Args:
+        images: What the pictures look like.
+        crops: Number, size and extent of the views.
+        brightness: Strength of the change common to all channels.
+        contrast: Strength of the same.
+        gain: Strength of the change of each channel.
+        drop: Probability that a channel is blanked.
+        blur: Share of views that are blurred.
+    """
+
+    def __init__(
+        self,
+        images: ImageSpec,
+        *,
+        crops: Crops = Crops(),
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        gain: float = 0.3,
+        drop: float = 0.1,
+        blur: float = 0.0,
+    ) -> None:
+        super().__init__()
+        steps = [
+            GrayJitter(brightness=brightness, contrast=contrast),
+            ChannelJitter(gain=gain, drop=drop),
+            *_blur(blur, crops.size or images.size),
+        ]
+        self.pipeline = _MultiCrop(images, crops, steps)
+
+    def forward(self, pixels: Pixels) -> list[Images]:
+        """Views of pictures with any number of channels."""
+        return self.pipeline(pixels)
+
+
+@final
+class FineTune(Augmentation):
+    """For training with labels: one view of most of the picture, little else.
+
+    Args:
+        images: What the pictures look like.
+        crops: Number, size and extent of the views.
+        brightness: Strength.
+        contrast: Strength.
+        erase: Share of views that lose a rectangle.
+    """
+
+    def __init__(
+        self,
+        images: ImageSpec,
+        *,
+        crops: Crops = Crops(views=1, scale=(0.6, 1.0), flip=0.0),
+        brightness: float = 0.2,
+        contrast: float = 0.2,
+        erase: float = 0.0,
+    ) -> None:
+        super().__init__()
+        steps = [GrayJitter(brightness=brightness, contrast=contrast), *_erase(erase)]
+        self.pipeline = _MultiCrop(images, crops, steps)
+
+    def forward(self, pixels: Pixels) -> list[Images]:
+        """Views for training with labels."""
+        return self.pipeline(pixels)
+
+
+@final
+class Auto(Augmentation):
+    """The recipe that suits the number of channels: Gray for 1, Colour for 3, else ManyChannel.
+
+    Args:
+        images: What the pictures look like.
+        crops: Number, size and extent of the views.
+    """
+
+    def __init__(self, images: ImageSpec, *, crops: Crops = Crops()) -> None:
+        super().__init__()
+        recipe = {1: Gray, COLOUR: Colour}.get(images.channels, ManyChannel)
+        self.recipe = recipe(images, crops=crops)
+
+    def forward(self, pixels: Pixels) -> list[Images]:
+        """Views by the chosen recipe."""
+        return self.recipe(pixels)
+
+
+def _blur(share: float, size: int) -> list[nn.Module]:
+    """Gaussian blur with a kernel of a tenth of the side, as SimCLR has it."""
+    if not share:
+        return []
+    kernel = max(3, size // 10 // 2 * 2 + 1)
+    return [RandomGaussianBlur((kernel, kernel), (0.1, 2.0), p=share)]
+
+
+def _erase(share: float) -> list[nn.Module]:
+    return [RandomErasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), p=share)] if share else []

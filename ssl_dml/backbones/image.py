@@ -1,0 +1,101 @@
+"""Image encoders from timm, with a stem for small pictures and a width factor."""
+
+from typing import Literal, final
+
+import timm
+import torch
+from jaxtyping import Float
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.types import ImageSpec
+
+SMALL_PICTURE = 96
+
+
+@final
+class TimmBackbone(Backbone):
+    """A network of timm without its classifier, with random weights, channels last.
+
+    Args:
+        images: The pictures it is for; gives the number of input channels.
+        name: timm's name, such as ``resnet18``.
+        stem: ``small`` replaces the first layers of a ResNet by one 3×3 convolution of stride 1
+            without pooling (Chen et al., 2020, arXiv:2002.05709, appendix B.9); ``auto`` does so
+            for pictures under 96 pixels. Other families keep their own stem.
+        width: Factor on the channels of every stage: ResNets, EfficientNets and MobileNets.
+        options: Further arguments of the timm model, such as ``layers`` or ``patch_size``.
+
+    Raises:
+        ValueError: If timm has no such network, or its family has no such stem or width.
+    """
+
+    def __init__(
+        self,
+        images: ImageSpec,
+        *,
+        name: str,
+        stem: Literal["auto", "small", "standard"] = "auto",
+        width: float = 1.0,
+        options: dict[str, int | float | bool | str | list[int]] | None = None,
+    ) -> None:
+        super().__init__()
+        if not timm.is_model(name):
+            close = timm.list_models(f"*{name.rstrip('0123456789')}*")[:4]
+            hint = f"; it has {', '.join(close)}" if close else ""
+            raise ValueError(f"backbone: timm has no network {name!r}{hint}")
+        arguments = {**_width_arguments(name, width), **(options or {})}
+        try:
+            network = timm.create_model(
+                name, num_classes=0, in_chans=images.channels, **arguments
+            )
+        except TypeError as error:
+            raise ValueError(f"backbone: {name} cannot be built so: {error}") from error
+        if isinstance(network, ResNet):
+            _set_stem(network, images, stem)
+        elif stem == "small":
+            raise ValueError(
+                f"backbone: stem 'small' is for ResNets, got {name}; "
+                "for a transformer give options: {patch_size: ..., img_size: ...}"
+            )
+        self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.images = images
+        self.feature_dim = int(network.num_features)  # pyright: ignore[reportArgumentType]
+
+    def forward(
+        self, samples: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Pooled features of normalised pictures."""
+        return self.network(samples.contiguous(memory_format=torch.channels_last))
+
+
+def _width_arguments(name: str, width: float) -> dict[str, object]:
+    if width <= 0:
+        raise ValueError(f"backbone: width must be positive, got {width}")
+    if width == 1:
+        return {}
+    if name.startswith(("resnet", "resnext", "wide_resnet")):
+        # A deep stem is the only one of timm's whose width can be set; _set_stem replaces it.
+        channels = [8 * max(1, round(c * width / 8)) for c in (64, 128, 256, 512)]
+        return {"channels": channels, "stem_type": "deep", "stem_width": channels[0] // 2}
+    if "efficientnet" in name or "mobilenet" in name:
+        return {"channel_multiplier": width}
+    raise ValueError(
+        f"backbone: width is for ResNets, EfficientNets and MobileNets, got {name}; "
+        "choose a smaller network of its family"
+    )
+
+
+def _set_stem(network: ResNet, images: ImageSpec, stem: str) -> None:
+    """One convolution in front of the stages: 3×3 stride 1, or 7×7 stride 2 and pooling."""
+    small = stem == "small" or (stem == "auto" and images.size < SMALL_PICTURE)
+    width = network.bn1.num_features
+    if small:
+        network.conv1 = nn.Conv2d(images.channels, width, 3, stride=1, padding=1, bias=False)
+        network.maxpool = nn.Identity()
+    elif isinstance(network.conv1, nn.Sequential):
+        network.conv1 = nn.Conv2d(images.channels, width, 7, stride=2, padding=3, bias=False)
+    else:
+        return
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,28 @@
+"""Small networks between a backbone and a loss."""
+
+from torch import nn
+
+
+def mlp(in_dim: int, hidden_dim: int, out_dim: int, *, layers: int = 2) -> nn.Sequential:
+    """Linear layers with batch norm and ReLU between them; one layer is a plain linear map.
+
+    Two layers are SimCLR's projector (Chen et al., 2020, arXiv:2002.05709, sec. 2.1), one is
+    that of non-parametric instance discrimination (Wu et al., 2018, arXiv:1805.01978).
+
+    Args:
+        in_dim: Dimension of a feature.
+        hidden_dim: Dimension between layers.
+        out_dim: Dimension of an embedding.
+        layers: Number of linear layers.
+    """
+    if layers < 1:
+        raise ValueError(f"layers must be at least 1, got {layers}")
+    steps: list[nn.Module] = []
+    for _ in range(layers - 1):
+        steps += [
+            nn.Linear(in_dim, hidden_dim, bias=False),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(inplace=True),
+        ]
+        in_dim = hidden_dim
+    return nn.Sequential(*steps, nn.Linear(in_dim, out_dim))

@@ -1,0 +1,92 @@
+"""A trained backbone as a folder: weights, and how to build the network around them."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ssl_dml
+from jsonargparse.typing import import_object
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.types import ImageSpec
+
+WEIGHTS, FACTS = "model.safetensors", "backbone.json"
+
+
+def save(
+    backbone: Backbone,
+    folder: Path,
+    *,
+    class_path: str,
+    init_args: dict[str, Any],
+    trained: dict[str, Any],
+) -> None:
+    """Write ``model.safetensors`` and ``backbone.json``; an older folder is replaced whole.
+
+    Args:
+        backbone: The network.
+        folder: Where to write.
+        class_path: Dotted path of its class.
+        init_args: Keyword arguments that build it, beside the pictures.
+        trained: What it was trained with, for people to read.
+    """
+    facts = {
+        "class_path": class_path,
+        "init_args": init_args,
+        "images": asdict(backbone.images),
+        "feature_dim": backbone.feature_dim,
+        "trained": trained,
+        "ssl_dml": ssl_dml.__version__,
+    }
+    beside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    state = {name: value.contiguous().cpu() for name, value in backbone.state_dict().items()}
+    save_file(state, beside / WEIGHTS)
+    (beside / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+
+
+def load(folder: str | Path) -> Backbone:
+    """The network that :func:`save` wrote, with its weights, in eval mode on the CPU.
+
+    Nothing in the folder is executed: weights are safetensors, and the class it names must be
+    a :class:`Backbone` of an installed package.
+
+    Raises:
+        ValueError: Naming the file, if one is missing, damaged or not of this kind.
+    """
+    folder = Path(folder)
+    try:
+        facts = json.loads((folder / FACTS).read_text())
+        class_path, init_args = facts["class_path"], facts["init_args"]
+        images = facts["images"]
+        spec = ImageSpec(
+            channels=images["channels"],
+            size=images["size"],
+            mean=tuple(images["mean"]),
+            std=tuple(images["std"]),
+        )
+        state = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder} is no saved backbone: it lacks {error.filename}") from error
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder / FACTS} is damaged: {error!r}") from error
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
+    cls = import_object(class_path)
+    if not (isinstance(cls, type) and issubclass(cls, Backbone)):
+        raise ValueError(f"{folder / FACTS} names {class_path}, which is no backbone")
+    backbone = cls(spec, **init_args)  # pyright: ignore[reportCallIssue]
+    try:
+        backbone.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).split("\n")[1].strip()
+        raise ValueError(f"{folder / WEIGHTS} does not fit {class_path}: {reason}") from error
+    return backbone.eval()

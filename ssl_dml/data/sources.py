@@ -1,0 +1,257 @@
+"""Sources of undecoded pictures: folders, tables that ``datasets`` reads, embedded samples."""
+
+import hashlib
+import io
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, final
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from ssl_dml.config import ConfigError
+
+SAMPLES = Path(__file__).parent / "samples"
+SAMPLE_NAMES = ("fashion_mini", "hangul")
+SUFFIXES = frozenset(
+    ".bmp .gif .jpeg .jpg .jp2 .npy .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
+TEST_FOLDERS = ("test", "val", "valid", "validation")
+Picture = Image.Image | np.ndarray
+
+
+class Source(ABC):
+    """Pictures in a fixed order, undecoded, with their labels where there are any.
+
+    Attributes:
+        fingerprint: Changes when the pictures, their order or their labels change.
+        labels: Class of each picture, an index into ``class_names``; None without labels.
+        class_names: Names of the classes; empty without labels.
+    """
+
+    fingerprint: str
+    labels: list[int] | None
+    class_names: list[str]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    @abstractmethod
+    def read(self, index: int) -> Picture:
+        """One picture, opened; an array has its channels last."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What to call the picture when telling the user about it."""
+
+
+@final
+class FolderSource(Source):
+    """All pictures below a folder, sorted by path.
+
+    When every picture lies in one of at least two sub-folders, the sub-folder is its class.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.paths = sorted(_pictures(root))
+        if not self.paths:
+            raise ConfigError(
+                f"data.source {str(root)!r} holds no picture; looked below it for "
+                f"{' '.join(sorted(SUFFIXES))}"
+            )
+        inside = [path.relative_to(root).parts for path in self.paths]
+        names = sorted({parts[0] for parts in inside})
+        labelled = all(len(parts) > 1 for parts in inside) and len(names) > 1
+        self.class_names = names if labelled else []
+        ids = {name: i for i, name in enumerate(names)}
+        self.labels = [ids[parts[0]] for parts in inside] if labelled else None
+        self.fingerprint = _fingerprint(root, self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> Picture:  # noqa: D102 - documented in Source
+        path = self.paths[index]
+        return np.load(path, allow_pickle=False) if path.suffix == ".npy" else Image.open(path)
+
+    def name(self, index: int) -> str:  # noqa: D102
+        return str(self.paths[index])
+
+
+@final
+class TableSource(Source):
+    """A table of ``datasets`` with a column of pictures and, optionally, one of labels.
+
+    Args:
+        table: The table.
+        fingerprint: Of the files it came from.
+        name: What to call it in messages.
+        image_column: Column of encoded pictures or arrays.
+        label_column: Column of integers or strings; a table without it has no labels.
+    """
+
+    def __init__(
+        self,
+        table: datasets.Dataset,
+        fingerprint: str,
+        name: str,
+        *,
+        image_column: str,
+        label_column: str,
+    ) -> None:
+        if image_column not in table.column_names:
+            raise ConfigError(
+                f"data.image_column {image_column!r} is not a column of {name}; "
+                f"it has {', '.join(table.column_names)}"
+            )
+        if not len(table):
+            raise ConfigError(f"data.source {name!r} is empty")
+        self.fingerprint = fingerprint
+        self._name = name
+        feature = table.features[image_column]
+        if isinstance(feature, datasets.Image):
+            table = table.cast_column(image_column, datasets.Image(decode=False))
+        self._images = table[image_column]
+        self.labels, self.class_names = _column_labels(table, label_column)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, index: int) -> Picture:  # noqa: D102 - documented in Source
+        cell = self._images[index]
+        if isinstance(cell, dict):
+            data = cell["bytes"]
+            return Image.open(io.BytesIO(data) if data is not None else cell["path"])
+        return Image.open(io.BytesIO(cell)) if isinstance(cell, bytes) else np.asarray(cell)
+
+    def name(self, index: int) -> str:  # noqa: D102
+        return f"{self._name}, row {index}"
+
+
+def open_source(where: str, split: str, *, image_column: str, label_column: str) -> Source | None:
+    """Open what ``data.source`` names; None if it is there but has no such split.
+
+    Args:
+        where: An embedded sample, a folder of pictures, parquet files (a file, a folder or a
+            glob), a folder saved by ``datasets``, or the name of a data set on the hub.
+        split: ``"train"`` or ``"test"``; a folder of pictures may hold it as a sub-folder.
+        image_column: Column of pictures in a table.
+        label_column: Column of labels in a table.
+
+    Raises:
+        ConfigError: If there is nothing of that name, or no picture in it.
+    """
+    path = SAMPLES / where if where in SAMPLE_NAMES else Path(where).expanduser()
+    if path.is_dir() and not (_is_saved(path) or any(path.glob("*.parquet"))):
+        return _open_folder(path, split)
+    opened = _open_table(where, path, split)
+    if opened is None:
+        return None
+    table, fingerprint = opened
+    return TableSource(
+        table, fingerprint, where, image_column=image_column, label_column=label_column
+    )
+
+
+def _open_folder(path: Path, split: str) -> Source | None:
+    names = ("train",) if split == "train" else TEST_FOLDERS
+    inside = next((path / name for name in names if (path / name).is_dir()), None)
+    if inside is not None and (path / "train").is_dir():
+        return FolderSource(inside)
+    return FolderSource(path) if split == "train" else None
+
+
+def _is_saved(path: Path) -> bool:
+    return any((path / name).exists() for name in ("dataset_info.json", "dataset_dict.json"))
+
+
+def _open_table(where: str, path: Path, split: str) -> tuple[datasets.Dataset, str] | None:
+    if path.is_dir() and _is_saved(path):
+        saved = datasets.load_from_disk(str(path))
+        table = saved.get(split) if isinstance(saved, datasets.DatasetDict) else saved
+        if table is None or (table is saved and split != "train"):
+            return None
+        return table, _fingerprint(path, (p for p in path.rglob("*") if p.is_file()), split)
+    files = _parquet_files(path, split)
+    if files is None:
+        return _open_hub(where, split)
+    if not files:
+        return None
+    table = datasets.Dataset.from_parquet([str(f) for f in files], keep_in_memory=False)
+    return table, _fingerprint(path, files, split)  # pyright: ignore[reportReturnType]
+
+
+def _parquet_files(path: Path, split: str) -> list[Path] | None:
+    """Parquet files of a split; empty if there are some but none of it; None if there are none."""
+    if path.is_dir():
+        files = sorted(path.glob("*.parquet"))
+        mine = [f for f in files if f.name.startswith(split)]
+        named = any(f.name.startswith(("train", "test")) for f in files)
+        return mine if named else (files if split == "train" else [])
+    if "*" in path.name and path.parent.is_dir():
+        files = sorted(path.parent.glob(path.name))
+    else:
+        files = [path] if path.is_file() else []
+    if not files:
+        return None
+    if any(f.suffix != ".parquet" for f in files):
+        raise ConfigError(
+            f"data.source {str(path)!r} is neither a folder nor a parquet file; "
+            "name the folder that holds the pictures"
+        )
+    return files if split == "train" else []
+
+
+def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, str] | None:
+    missing = (
+        f"data.source {where!r}: there is no such file or folder, and it is not an embedded "
+        f"sample ({', '.join(SAMPLE_NAMES)})"
+    )
+    if where.startswith((".", "/", "~")) or where.count("/") > 1 or "\\" in where:
+        raise ConfigError(missing)
+    try:
+        splits = datasets.get_dataset_split_names(where)
+        if split not in splits:
+            return None
+        table: Any = datasets.load_dataset(where, split=split)
+    except Exception as error:  # the hub client raises many unrelated types
+        reason = type(error).__name__
+        raise ConfigError(f"{missing}; as a data set on the hub it cannot be had ({reason})") from error
+    return table, f"{where}:{split}:{table._fingerprint}"  # noqa: SLF001 - its only identity
+
+
+def _column_labels(table: datasets.Dataset, column: str) -> tuple[list[int] | None, list[str]]:
+    if column not in table.column_names:
+        return None, []
+    feature = table.features[column]
+    values = list(table[column])
+    if isinstance(feature, datasets.ClassLabel):
+        return values, list(feature.names)
+    names = sorted(set(values))
+    ids = {name: i for i, name in enumerate(names)}
+    return [ids[value] for value in values], [str(name) for name in names]
+
+
+def _pictures(root: Path) -> Iterable[Path]:
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(folder) / name
+
+
+def _fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> str:
+    """Digest of relative paths, sizes and times of change."""
+    digest = hashlib.sha256(extra.encode())
+    base = root if root.is_dir() else root.parent
+    for path in sorted(paths):
+        stat = path.stat()
+        digest.update(f"{path.relative_to(base)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,193 @@
+"""Decoded pictures that batches are cut from: in memory, in a file, or decoded on demand."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from ssl_dml.config import ConfigError
+from ssl_dml.data.decode import Format, decode
+from ssl_dml.data.sources import Source
+
+CHUNK = 512
+VERSION = 1
+Array = UInt8[np.ndarray, "batch channels size size"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """Decoded pictures of a source.
+
+    Args:
+        pixels: Cut a batch with an array of indices.
+        kept: Position in the source of each picture that could be decoded.
+        damaged: Name and reason of each that could not.
+    """
+
+    pixels: "np.ndarray | OnDemand"
+    kept: list[int]
+    damaged: list[str]
+
+
+@final
+class OnDemand:
+    """Pictures decoded each time they are asked for; safe to use in loader workers.
+
+    Args:
+        source: Where they are read from.
+        form: What they are decoded to.
+        kept: Positions in the source of the pictures that can be decoded.
+    """
+
+    def __init__(self, source: Source, form: Format, kept: list[int]) -> None:
+        self.source, self.form, self.kept = source, form, np.asarray(kept)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, indices: np.ndarray) -> Array:
+        return np.stack([_read(self.source, int(i), self.form) for i in self.kept[indices]])
+
+
+def build_store(  # noqa: PLR0913 - the three places a store can live and its error policy
+    source: Source,
+    form: Format,
+    *,
+    in_memory: bool,
+    on_disk: bool,
+    cache_dir: Path,
+    skip_damaged: bool,
+    builder: bool,
+) -> Store:
+    """Decode every picture once, and keep the result where it was asked to live.
+
+    Args:
+        source: The undecoded pictures.
+        form: What they are decoded to.
+        in_memory: Keep the pixels in memory.
+        on_disk: Keep them in a file below ``cache_dir``, written once and mapped. With neither,
+            the pictures are only checked and are decoded on demand later.
+        cache_dir: Folder of stores.
+        skip_damaged: Leave out what cannot be decoded instead of stopping.
+        builder: Whether this process writes the file; the others of a machine wait for it.
+
+    Raises:
+        ConfigError: If a picture is damaged and is not to be skipped, or none is whole.
+        OSError: If the disk is full.
+    """
+    if in_memory:
+        pixels = np.empty((len(source), form.channels, form.size, form.size), np.uint8)
+        kept, damaged, filled = [], [], 0
+        for rows, good, bad in _decoded(source, form):
+            pixels[filled : filled + len(rows)] = rows
+            filled += len(rows)
+            kept += good
+            damaged += bad
+        _judge(kept, damaged, skip_damaged)
+        return Store(pixels=pixels[:filled], kept=kept, damaged=damaged)
+    folder = cache_dir / _key(source, form, on_disk)
+    if builder and not (folder / "store.json").exists():
+        _write(source, form, folder, with_pixels=on_disk)
+    facts = _wait_for(folder / "store.json")
+    _judge(facts["kept"], facts["damaged"], skip_damaged)
+    if on_disk:
+        shape = (len(facts["kept"]), form.channels, form.size, form.size)
+        pixels = np.memmap(folder / "pixels.bin", np.uint8, "r", shape=shape)
+    else:
+        pixels = OnDemand(source, form, facts["kept"])
+    return Store(pixels=pixels, kept=facts["kept"], damaged=facts["damaged"])
+
+
+def _read(source: Source, index: int, form: Format) -> UInt8[np.ndarray, "channels size size"]:
+    picture = source.read(index)
+    try:
+        return decode(picture, form)
+    finally:
+        if not isinstance(picture, np.ndarray):
+            picture.close()
+
+
+def _decoded(source: Source, form: Format) -> Iterator[tuple[np.ndarray, list[int], list[str]]]:
+    """Chunks of decoded pictures, the positions they came from, and what was damaged."""
+
+    def attempt(index: int) -> np.ndarray | str:
+        try:
+            return _read(source, index, form)
+        except Exception as error:  # decoders raise anything on damaged bytes
+            reason = str(error).split("\n")[0] or type(error).__name__
+            return f"{source.name(index)}: {reason}"
+
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(source), desc="decoding", unit=" pictures", leave=False, delay=2) as bar,
+    ):
+        for start in range(0, len(source), CHUNK):
+            indices = range(start, min(start + CHUNK, len(source)))
+            results = list(pool.map(attempt, indices))
+            rows = [row for row in results if not isinstance(row, str)]
+            good = [i for i, row in zip(indices, results, strict=True) if not isinstance(row, str)]
+            bad = [row for row in results if isinstance(row, str)]
+            bar.update(len(indices))
+            empty = np.empty((0, form.channels, form.size, form.size), np.uint8)
+            yield np.stack(rows) if rows else empty, good, bad
+
+
+def _judge(kept: list[int], damaged: list[str], skip_damaged: bool) -> None:
+    if damaged and not skip_damaged:
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        raise ConfigError(
+            f"damaged picture {damaged[0]}{more}; remove it, or leave such out with "
+            "--data.on_error skip"
+        )
+    if not kept:
+        raise ConfigError(f"every picture is damaged; the first: {damaged[0]}")
+
+
+def _key(source: Source, form: Format, with_pixels: bool) -> str:
+    facts = json.dumps([VERSION, source.fingerprint, asdict(form), with_pixels])
+    return hashlib.sha256(facts.encode()).hexdigest()[:24]
+
+
+def _write(source: Source, form: Format, folder: Path, *, with_pixels: bool) -> None:
+    """Write a store beside its place and rename it, so that a part of one is never used."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    size = len(source) * form.channels * form.size**2 if with_pixels else 0
+    if size > shutil.disk_usage(folder.parent).free:
+        raise OSError(
+            errno.ENOSPC,
+            f"the decoded pictures need {size / 1e9:.1f} GB; free some space, or name another "
+            "folder with --data.cache_dir",
+            str(folder.parent),
+        )
+    beside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    kept: list[int] = []
+    damaged: list[str] = []
+    # Written, not mapped: a full disk is then an error and not a signal that kills.
+    with (beside / "pixels.bin").open("wb") as file:
+        for rows, good, bad in _decoded(source, form):
+            if with_pixels:
+                file.write(rows.tobytes())
+            kept += good
+            damaged += bad
+    (beside / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
+    beside.rename(folder)
+
+
+def _wait_for(path: Path) -> dict[str, Any]:
+    """Read a file once the process that writes it is done; that one's end would end this."""
+    while not path.exists():
+        time.sleep(0.2)
+    return json.loads(path.read_text())

@@ -1,0 +1,118 @@
+"""Every collective of the toolkit. On one process each is the identity."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+
+def is_distributed() -> bool:
+    """True if this is one of several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if is_distributed() else 0
+
+
+def gather(rows: Tensor) -> Tensor:
+    """Rows of all processes in order of rank, without gradient; each has equally many."""
+    if not is_distributed():
+        return rows.detach()
+    rows = rows.detach().contiguous()
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows)
+    return torch.cat(parts)
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    """All-gather whose backward sums each row's gradient over the processes that used it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's own signature
+        ctx.start, ctx.length = rank() * len(rows), len(rows)
+        return gather(rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
+        total = gradients[0].contiguous()
+        dist.all_reduce(total)
+        return total[ctx.start : ctx.start + ctx.length]
+
+
+def gather_with_gradient(rows: Float[Tensor, "batch *rest"]) -> Float[Tensor, "all *rest"]:
+    """Rows of all processes in order of rank, through which gradient flows.
+
+    When every process returns the mean loss of its own rows, the mean of the gradients
+    over processes, which DistributedDataParallel takes, is that of the whole batch.
+    """
+    if not is_distributed():
+        return rows
+    return _GatherWithGradient.apply(rows)  # pyright: ignore[reportReturnType]
+
+
+class _SumWithGradient(torch.autograd.Function):
+    """All-reduce whose backward is the same all-reduce."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ANN401, ARG004
+        total = values.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401, ARG004
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def sum_with_gradient(values: Tensor) -> Tensor:
+    """Sum over processes, through which gradient flows."""
+    if not is_distributed():
+        return values
+    return _SumWithGradient.apply(values)  # pyright: ignore[reportReturnType]
+
+
+def mean(values: Tensor) -> Tensor:
+    """Mean over processes, without gradient."""
+    values = values.detach().clone()
+    if is_distributed():
+        dist.all_reduce(values)
+        values /= world_size()
+    return values
+
+
+def any_rank(condition: bool, device: torch.device) -> bool:
+    """True on every process if ``condition`` is true on at least one."""
+    if not is_distributed():
+        return condition
+    flag = torch.tensor(float(condition), device=device)
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return bool(flag.item())
+
+
+def share(value: Any) -> Any:  # noqa: ANN401 - any picklable object
+    """The main process's object, on every process."""
+    if not is_distributed():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gather_object(value: Any) -> list[Any]:  # noqa: ANN401
+    """One small picklable object of every process, in order of rank."""
+    if not is_distributed():
+        return [value]
+    box: list[Any] = [None] * world_size()
+    dist.all_gather_object(box, value)
+    return box

@@ -1,0 +1,24 @@
+"""Measurements on tables of embeddings."""
+
+from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder, pixel_features, probe_split, tables
+from ssl_dml.evaluation.health import alignment, collapse_warning, health
+from ssl_dml.evaluation.knn import knn
+from ssl_dml.evaluation.linear_probe import linear_probe
+from ssl_dml.evaluation.probe import ProbeConfig, pixel_reference, probe
+
+__all__ = [
+    "ProbeConfig",
+    "ProbeSplit",
+    "alignment",
+    "collapse_warning",
+    "embed",
+    "encoder",
+    "health",
+    "knn",
+    "linear_probe",
+    "pixel_features",
+    "pixel_reference",
+    "probe",
+    "probe_split",
+    "tables",
+]

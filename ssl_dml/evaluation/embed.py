@@ -1,0 +1,134 @@
+"""From a data set and an encoder to tables of embeddings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from ssl_dml.augment import Normalize
+from ssl_dml.backbones import Backbone
+from ssl_dml.data import ImageSet
+from ssl_dml.distributed import gather, rank, world_size
+from ssl_dml.types import EmbeddingTable, Pixels
+
+PIXEL_SIDE = 32
+Encoder = Callable[[Pixels], Float[Tensor, "batch dim"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSplit:
+    """Which labelled pictures are searched, and which are asked about.
+
+    Args:
+        gallery: Data set that is searched.
+        gallery_rows: Its rows that take part.
+        query: Data set that is asked about.
+        query_rows: Its rows that take part.
+        description: The same in words.
+    """
+
+    gallery: ImageSet
+    gallery_rows: Int[Tensor, " rows"]
+    query: ImageSet
+    query_rows: Int[Tensor, " rows"]
+    description: str
+
+
+def probe_split(
+    train: ImageSet, test: ImageSet | None, *, max_gallery: int | None = None
+) -> ProbeSplit | str:
+    """Choose gallery and query, or say why there is nothing to probe.
+
+    The test pictures ask about those of training when they have the same classes. Otherwise a
+    tenth of the training pictures, at most 10,000 and the same ones each time, ask about the
+    rest; their labels serve the probe alone.
+
+    Args:
+        train: Pictures to train on.
+        test: Pictures held out, if there are any.
+        max_gallery: More gallery pictures than this are thinned to it.
+    """
+    if train.labels is None:
+        return "no probe: the pictures have no labels (sub-folders, or a label column, give them)"
+    if len(train.labels.unique()) == 1:
+        return "no probe: all pictures are of one class"
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(train), generator=generator)
+    known = test is not None and test.labels is not None
+    if known and torch.isin(test.labels, train.labels).all():
+        query, query_rows, gallery_rows = test, torch.arange(len(test)), order
+        words = f"{len(test):,} test pictures"
+    else:
+        held = max(1, min(len(train) // 10, 10_000))
+        query, query_rows, gallery_rows = train, order[:held].sort().values, order[held:]
+        words = f"{held:,} held-out training pictures"
+    gallery_rows = gallery_rows[:max_gallery].sort().values
+    return ProbeSplit(
+        gallery=train,
+        gallery_rows=gallery_rows,
+        query=query,
+        query_rows=query_rows,
+        description=f"{words} ask {len(gallery_rows):,} training pictures",
+    )
+
+
+def encoder(backbone: Backbone, device: torch.device) -> Encoder:
+    """From bytes to features: the backbone behind its own normalisation, in float32."""
+    normalize = Normalize(backbone.images).to(device)
+    return lambda pixels: backbone(normalize(pixels))
+
+
+@torch.no_grad()
+def embed(
+    encode: Encoder,
+    images: ImageSet,
+    rows: Int[Tensor, " rows"],
+    *,
+    device: torch.device,
+    batch_size: int = 256,
+) -> Float[Tensor, "found dim"]:
+    """Features of some rows of a data set, on the CPU.
+
+    Every process encodes its part and the first keeps all; on the others there are no rows.
+
+    Args:
+        encode: From bytes on ``device`` to features.
+        images: The data set.
+        rows: Which of its pictures, in which order.
+        device: Where the encoder is.
+        batch_size: Pictures a process encodes at once.
+    """
+    world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)
+    parts = [torch.empty(0, 1)]
+    for chunk in tqdm(
+        rows.split(world * batch_size), desc="embedding", leave=False, delay=5, disable=rank() > 0
+    ):
+        short = chunk if world == 1 else F.pad(chunk, (0, world * batch_size - len(chunk)))[own]
+        everyone = gather(encode(images[short][0].to(device)).float())
+        if rank() == 0:
+            parts.append(everyone[: len(chunk)].cpu())
+    return torch.cat(parts[1:] or parts)
+
+
+def tables(
+    encode: Encoder, split: ProbeSplit, *, device: torch.device
+) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """Gallery and query of a split, embedded; empty on all processes but the first."""
+    made: list[EmbeddingTable] = []
+    for images, rows in ((split.gallery, split.gallery_rows), (split.query, split.query_rows)):
+        features = embed(encode, images, rows, device=device)
+        assert images.labels is not None  # noqa: S101 - a split is of labelled pictures
+        made.append(EmbeddingTable(embeddings=features, labels=images.labels[rows][: len(features)]))
+    return made[0], made[1]
+
+
+def pixel_features(pixels: Pixels) -> Float[Tensor, "batch dim"]:
+    """The picture itself as a feature, at most 32 pixels a side; the reference to beat."""
+    images = pixels.float() / 255
+    if images.shape[-1] > PIXEL_SIDE:
+        images = F.adaptive_avg_pool2d(images, PIXEL_SIDE)
+    return images.flatten(1)

@@ -1,0 +1,54 @@
+"""Whether a representation uses its dimensions, without labels."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+ROWS = 2048
+COLLAPSED_SPREAD = 0.1
+COLLAPSED_RANK = 2.0
+
+
+def health(embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
+    r"""RankMe, uniformity and spread of up to 2,048 rows, evenly spaced.
+
+    Returns:
+        ``rankme``: :math:`\exp(-\sum p \log p)` of the normalised singular values, from 1 to
+        ``min(rows, dim)``. ``uniformity``: :math:`\log E\, e^{-2 \lVert x - y \rVert^2}` of unit
+        rows, in nats, 0 when all are equal and lower when they spread. ``spread``: standard
+        deviation of each dimension of unit rows, averaged, times the root of ``dim``; 1 when
+        rows are spread over the sphere, 0 when collapsed.
+
+    References:
+        Garrido et al., 2023, arXiv:2210.02885; Wang and Isola, 2020, arXiv:2005.10242;
+        Chen and He, 2021, arXiv:2011.10566, sec. 4.1.
+    """
+    rows = embeddings[:: max(1, len(embeddings) // ROWS)][:ROWS].double()
+    unit = F.normalize(rows, dim=1)
+    singular = torch.linalg.svdvals(rows)
+    share = singular / singular.sum().clamp_min(1e-12) + 1e-7
+    return {
+        "rankme": (-(share * share.log()).sum()).exp().item(),
+        "uniformity": (-2 * torch.pdist(unit).square()).exp().mean().log().item(),
+        "spread": unit.std(dim=0).mean().item() * unit.shape[1] ** 0.5,
+    }
+
+
+def alignment(first: Float[Tensor, "rows dim"], second: Float[Tensor, "rows dim"]) -> float:
+    r"""Mean :math:`\lVert x - y \rVert^2` of unit embeddings of two views of a sample.
+
+    0 when views coincide, 2 when they are unrelated (Wang and Isola, 2020, arXiv:2005.10242).
+    """
+    first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
+    return (first - second).square().sum(dim=1).mean().item()
+
+
+def collapse_warning(measured: dict[str, float]) -> str | None:
+    """A plain sentence if the numbers of :func:`health` say that rows have become alike."""
+    if measured["spread"] >= COLLAPSED_SPREAD and measured["rankme"] >= COLLAPSED_RANK:
+        return None
+    return (
+        f"warning: the representation has collapsed (spread {measured['spread']:.3f} of 1, "
+        f"RankMe {measured['rankme']:.1f}): lower the learning rate or raise the temperature"
+    )

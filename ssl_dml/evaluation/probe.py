@@ -1,0 +1,95 @@
+"""What is measured of a backbone while it trains and after."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ssl_dml.augment import Augmentation
+from ssl_dml.backbones import Backbone
+from ssl_dml.config import ConfigError
+from ssl_dml.data import ImageSet
+from ssl_dml.distributed import rank
+from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder, pixel_features, tables
+from ssl_dml.evaluation.health import ROWS, alignment, health
+from ssl_dml.evaluation.knn import knn
+
+ALIGNED = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """How a backbone is probed during training.
+
+    Args:
+        every_epochs: Passes over the data between two probes.
+        k: Neighbours that vote.
+        temperature: Sharpness of the vote.
+        max_gallery: More gallery pictures than this are thinned to it.
+    """
+
+    every_epochs: int = 5
+    k: int = 20
+    temperature: float = 0.07
+    max_gallery: int = 100_000
+
+    def __post_init__(self) -> None:
+        for name in ("every_epochs", "k", "temperature", "max_gallery"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"evaluation.{name} must be positive, got {getattr(self, name)}")
+
+
+def probe(
+    backbone: Backbone,
+    train: ImageSet,
+    split: ProbeSplit | None,
+    augment: Augmentation,
+    *,
+    config: ProbeConfig,
+    device: torch.device,
+) -> dict[str, float]:
+    """kNN top-1 where there are labels, and the health of the features; on the first process.
+
+    Neither the mode of the network nor any random generator is different afterwards.
+    """
+    training = backbone.training
+    backbone.eval()
+    encode = encoder(backbone, device)
+    measured: dict[str, float] = {}
+    if split is None:
+        rows = torch.arange(len(train))[:: max(1, len(train) // ROWS)][:ROWS]
+        features = embed(encode, train, rows, device=device)
+    else:
+        gallery, query = tables(encode, split, device=device)
+        features = gallery.embeddings
+        if rank() == 0:
+            measured = knn(
+                gallery, query, ks=(config.k,), temperatures=(config.temperature,)
+            )
+            measured = {"knn_top1": measured["knn_top1"]}
+    if rank() == 0:
+        aligned = _view_alignment(backbone, train, augment, device)
+        measured |= {**health(features), "alignment": aligned}
+    backbone.train(training)
+    return measured
+
+
+def pixel_reference(split: ProbeSplit, *, config: ProbeConfig) -> float:
+    """kNN top-1 of the raw pixels, the number a representation has to beat; on any process."""
+    gallery, query = tables(pixel_features, split, device=torch.device("cpu"))
+    if rank() != 0:
+        return 0.0
+    return knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))["knn_top1"]
+
+
+@torch.no_grad()
+def _view_alignment(
+    backbone: Backbone, train: ImageSet, augment: Augmentation, device: torch.device
+) -> float:
+    """Alignment of two views of up to 512 pictures, the same views at every probe."""
+    rows = torch.arange(len(train))[:: max(1, len(train) // ALIGNED)][:ALIGNED]
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(0)
+        pixels = train[rows][0].to(device)
+        first, second = (backbone(augment(pixels)[0]).float() for _ in range(2))
+    return alignment(first, second)

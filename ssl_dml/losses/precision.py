@@ -1,0 +1,28 @@
+"""Losses compute in float32 or better whatever surrounds them."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+
+
+def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Switch autocast off inside, and widen half-precision tensors on the way in."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        first = next(a for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
+        with torch.autocast(first.device.type, enabled=False):
+            named: Any = {name: _widen(value) for name, value in kwargs.items()}
+            return function(*(_widen(value) for value in args), **named)  # pyright: ignore[reportCallIssue]
+
+    return wrapped
+
+
+def _widen(value: Any) -> Any:  # noqa: ANN401 - passes anything through
+    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if half else value

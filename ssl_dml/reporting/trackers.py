@@ -1,0 +1,171 @@
+"""One call of ``accelerator.log`` writes metrics.jsonl, TensorBoard and the progress bar."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, final
+
+from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker, TensorBoardTracker, on_main_process
+from torch import Tensor
+from tqdm import tqdm
+
+from ssl_dml.data import ImageSet
+from ssl_dml.reporting.pictures import views_picture
+from ssl_dml.types import Views
+
+
+@final
+class RecordTracker(GeneralTracker):
+    """``metrics.jsonl``: one JSON object a line, flushed at once.
+
+    Args:
+        folder: The run folder.
+        step: Step the run goes on from; later rows of an earlier attempt are taken away, since
+            they will be written again.
+        steps_per_epoch: What a step is in epochs.
+    """
+
+    name = "records"
+    requires_logging_directory = False
+
+    def __init__(self, folder: Path, *, step: int, steps_per_epoch: float) -> None:
+        super().__init__()
+        self.path, self.steps_per_epoch = folder / "metrics.jsonl", steps_per_epoch
+        rows = [row for row in read_records(folder) if row["step"] <= step]
+        self.elapsed = rows[-1]["wall_s"] if rows else 0.0
+        self.began = time.monotonic()
+        if self.path.exists():
+            beside = self.path.with_suffix(".part")
+            beside.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            beside.replace(self.path)
+
+    @property
+    def tracker(self) -> Path:
+        """Where the rows go."""
+        return self.path
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        """The configuration has a file of its own."""
+
+    @on_main_process
+    def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:  # noqa: ANN401
+        """Append a row."""
+        step = step or 0
+        seconds = self.elapsed + time.monotonic() - self.began
+        row = {"step": step, "epoch": step / self.steps_per_epoch, "wall_s": round(seconds, 3)}
+        with self.path.open("a") as file:
+            file.write(json.dumps({**row, **values}) + "\n")
+
+
+@final
+class ProgressTracker(GeneralTracker):
+    """A bar with step, time left, loss, samples a second and the last probe.
+
+    Args:
+        steps: Steps in the run.
+        step: Step the run goes on from.
+        last_probe: kNN top-1 of the last probe before that, if there was one.
+    """
+
+    name = "progress"
+    requires_logging_directory = False
+
+    def __init__(self, *, steps: int, step: int, last_probe: float | None) -> None:
+        super().__init__()
+        self.shown: dict[str, str] = {}
+        if last_probe is not None:
+            self.shown["kNN"] = f"{last_probe:.1%}"
+        self.bar = tqdm(total=steps, initial=step, unit="step", desc="training", smoothing=0.1)
+
+    @property
+    def tracker(self) -> Any:  # noqa: ANN401
+        """The bar."""
+        return self.bar
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        """The bar has nothing to say about the configuration."""
+
+    @on_main_process
+    def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:  # noqa: ANN401
+        """Move the bar and show what is new."""
+        if "train/loss" in values:
+            self.shown["loss"] = f"{values['train/loss']:.3f}"
+            self.shown["samples/s"] = f"{values['train/samples_per_s']:.0f}"
+        if "eval/knn_top1" in values:
+            self.shown["kNN"] = f"{values['eval/knn_top1']:.1%}"
+        self.bar.set_postfix(self.shown, refresh=False)
+        self.bar.update((step or 0) - self.bar.n)
+
+    @on_main_process
+    def finish(self) -> None:
+        """Leave the bar on the screen as it is."""
+        self.bar.close()
+
+
+def start_trackers(
+    accelerator: Accelerator, folder: Path, *, step: int, steps: int, steps_per_epoch: float
+) -> None:
+    """Let ``accelerator.log`` write into a run folder from a step on."""
+    if not accelerator.is_main_process:
+        accelerator.log_with = []
+        return
+    record = RecordTracker(folder, step=step, steps_per_epoch=steps_per_epoch)
+    probes = [row["eval/knn_top1"] for row in read_records(folder) if "eval/knn_top1" in row]
+    board = TensorBoardTracker("tensorboard", folder, purge_step=step + 1 if step else None)
+    bar = ProgressTracker(steps=steps, step=step, last_probe=probes[-1] if probes else None)
+    accelerator.log_with = [record, board, bar]
+    accelerator.init_trackers("tensorboard")
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Rows of ``metrics.jsonl``; a last line that a kill cut short does not count."""
+    path = folder / "metrics.jsonl"
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return rows
+
+
+def show_first(
+    inputs: Iterable[tuple[Views, Tensor]], images: ImageSet, accelerator: Accelerator
+) -> Iterator[tuple[Views, Tensor]]:
+    """Pass inputs on; show 8 samples of the first and their views in TensorBoard."""
+    for number, (views, indices) in enumerate(inputs):
+        if number == 0 and accelerator.is_main_process:
+            picture = views_picture(images[indices.cpu()][0], views, images.spec)
+            accelerator.get_tracker("tensorboard", unwrap=True).add_image("views", picture, 0)
+        yield views, indices
+
+
+def finish(accelerator: Accelerator) -> None:
+    """Close the bar and the files."""
+    for tracker in accelerator.trackers:
+        tracker.finish()
+
+
+def summary(folder: Path) -> str:
+    """The end of a run: a table of probes, the run folder, and what to do next."""
+    rows = [row for row in read_records(folder) if "eval/rankme" in row]
+    lines = ["", f"{'weighted kNN top-1':24}  accuracy"]
+    table = [
+        ("random weights", rows[0].get("eval/knn_top1")),
+        ("raw pixels", rows[0].get("eval/raw_pixels_knn_top1")),
+        (f"trained, {rows[-1]['epoch']:.0f} epochs", rows[-1].get("eval/knn_top1")),
+    ]
+    lines += [f"{name:24}  {value:8.1%}" for name, value in table if value is not None]
+    if len(lines) == 2:  # noqa: PLR2004 - nothing but the heading
+        lines = ["", "no labels, so no accuracy; the health of the features is in metrics.jsonl"]
+    launch = "accelerate launch scripts/evaluate.py"
+    lines += [
+        "",
+        f"run folder: {folder}",
+        f"linear probe:  {launch} --config configs/evaluate/linear.yaml --run {folder}",
+        f"curves:        tensorboard --logdir {folder / 'tensorboard'}",
+    ]
+    return "\n".join(lines)

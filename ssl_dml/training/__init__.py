@@ -1,0 +1,15 @@
+"""The loop, its schedule and optimizer groups, and checkpoints."""
+
+from ssl_dml.training.checkpoint import Checkpoints
+from ssl_dml.training.loop import TrainConfig, fit
+from ssl_dml.training.optimizers import parameter_groups, scale_learning_rate
+from ssl_dml.training.schedules import warmup_cosine
+
+__all__ = [
+    "Checkpoints",
+    "TrainConfig",
+    "fit",
+    "parameter_groups",
+    "scale_learning_rate",
+    "warmup_cosine",
+]

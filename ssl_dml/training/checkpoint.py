@@ -1,0 +1,234 @@
+"""Full training state in folders that are whole or not there."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, final
+
+import torch
+
+from ssl_dml.distributed import gather_object, rank, share, world_size
+from ssl_dml.training.generators import generator_state, restore
+from ssl_dml.types import NonFiniteError
+
+STATE, FACTS = "state.pt", "checkpoint.json"
+FORMAT = "ssl_dml checkpoint 1"
+
+
+class Stateful(Protocol):
+    """Anything whose state can be taken out and put back."""
+
+    def state_dict(self) -> Any:  # noqa: ANN401, D102
+        ...
+
+    def load_state_dict(self, state_dict: Any, /) -> Any:  # noqa: ANN401, D102
+        ...
+
+
+@final
+class Checkpoints:
+    """The folder of a run's checkpoints, ``step_N`` each.
+
+    A checkpoint is written beside its place, synchronised to the disk and renamed, so a kill at
+    any instant leaves the earlier ones whole. It is read with ``weights_only``, so nothing in it
+    is executed, after every file was compared with its digest.
+
+    Args:
+        folder: Where they are; seen by every process.
+        keep: Newest ones that stay.
+    """
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+
+    def newest(self) -> Path | None:
+        """The checkpoint of the highest step; None if there is none."""
+        found = sorted(self._all(), key=_step_of)
+        return found[-1] if found else None
+
+    def save(self, step: int, parts: dict[str, Stateful], facts: dict[str, Any]) -> Path:
+        """Write the state of every part and of every process's generators.
+
+        Args:
+            step: Updates made so far.
+            parts: What has a state, by name.
+            facts: Plain values to compare or show when it is read.
+
+        Raises:
+            OSError: If the disk is full; earlier checkpoints stay.
+            NonFiniteError: If a weight is not finite; nothing is written.
+        """
+        place = self.folder / f"step_{step}"
+        if place.exists():
+            return place
+        part = self.folder / f"step_{step}.part"
+        if rank() == 0:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+        share(None)  # the folder is there before anybody writes into it
+        _write(part / f"generators_{rank()}.pt", generator_state())
+        digests = gather_object(_digest(part / f"generators_{rank()}.pt"))
+        if rank() == 0:
+            state = {name: item.state_dict() for name, item in parts.items()}
+            _refuse_non_finite(step, state)
+            _write(part / STATE, state)
+            files = {f"generators_{r}.pt": digest for r, digest in enumerate(digests)}
+            files[STATE] = _digest(part / STATE)
+            about = {"format": FORMAT, "step": step, "processes": world_size(), "files": files}
+            _write_text(part / FACTS, json.dumps({**about, **facts}, indent=2) + "\n")
+            _synchronise(part)
+            part.rename(place)
+            _synchronise(self.folder)
+            for old in sorted(self._all(), key=_step_of)[: -self.keep]:
+                shutil.rmtree(old)
+        share(None)
+        return place
+
+    def load(self, place: Path, parts: dict[str, Stateful]) -> dict[str, Any]:
+        """Put the state of every part back; generators are left to :func:`~ssl_dml.training.generators.restore`.
+
+        Returns:
+            The facts it was saved with, with ``step`` and ``processes``.
+
+        Raises:
+            ValueError: Naming the file, if it is damaged, foreign, or of another network.
+        """
+        facts = read_facts(place)
+        for name, digest in facts["files"].items():
+            path = place / name
+            if not path.exists() or _digest(path) != digest:
+                state = "differs from what was written" if path.exists() else "is missing"
+                raise ValueError(
+                    f"{path} {state}: the checkpoint is damaged; remove {place} to go on from the "
+                    "one before"
+                )
+        state = read(place / STATE)
+        for name, item in parts.items():
+            try:
+                item.load_state_dict(state[name])
+            except (RuntimeError, KeyError, ValueError) as error:
+                reason = " ".join(str(error).split()[:60])
+                raise ValueError(f"{place / STATE} does not fit this {name}: {reason}") from error
+        return facts
+
+    def resume(
+        self, parts: dict[str, Stateful], facts: dict[str, Any], *, say: Callable[[str], Any]
+    ) -> int:
+        """Go on from the newest checkpoint: put everything back and return its step, 0 without.
+
+        Args:
+            parts: What has a state, by name.
+            facts: What must be as it was when it was saved.
+            say: Told where the run goes on, and when that is not bit for bit.
+
+        Raises:
+            ValueError: If the checkpoint is damaged, or the data are others.
+        """
+        place = self.newest()
+        if place is None:
+            say(f"no checkpoint in {self.folder}: starting at step 0")
+            return 0
+        saved = read_facts(place)
+        for name, value in facts.items():
+            if saved.get(name) != value:
+                raise ValueError(
+                    f"{place} was made with other data ({name} {saved.get(name)}, now {value}); "
+                    "start a new run with another --output_dir"
+                )
+        self.load(place, parts)
+        if saved["processes"] == world_size():
+            restore(read(place / f"generators_{rank()}.pt"))
+            say(f"going on from {place}")
+        else:
+            torch.manual_seed(int(torch.initial_seed()) + saved["step"])
+            say(
+                f"going on from {place}, made by {saved['processes']} processes, with "
+                f"{world_size()}: the same batches, but not bit for bit the same run"
+            )
+        return saved["step"]
+
+    def _all(self) -> list[Path]:
+        return [path for path in self.folder.glob("step_*") if path.suffix != ".part"]
+
+
+def read_facts(place: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself.
+
+    Raises:
+        ValueError: Naming the file, if it is no checkpoint of this package.
+    """
+    path = place / FACTS
+    try:
+        facts = json.loads(path.read_text())
+        known = facts["format"] == FORMAT and isinstance(facts["files"], dict)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is missing or damaged: {place} is no checkpoint") from error
+    if not known:
+        raise ValueError(f"{path} has the format {facts['format']!r}, not {FORMAT!r}")
+    return facts
+
+
+def _step_of(path: Path) -> int:
+    digits = path.name.removeprefix("step_")
+    return int(digits) if digits.isdecimal() else -1
+
+
+def read(path: Path) -> Any:  # noqa: ANN401
+    """What torch saved in a file, without executing anything in it."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types on foreign files
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path} cannot be read as a checkpoint: {reason}") from error
+
+
+def _write(path: Path, state: Any) -> None:  # noqa: ANN401
+    """Save and synchronise; torch hides a full disk behind a RuntimeError."""
+    try:
+        with path.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        if isinstance(error, OSError) or free < 1 << 24:
+            raise OSError(
+                errno.ENOSPC,
+                "no space left for a checkpoint; earlier ones are whole: free some space and go on "
+                "with --resume true",
+                str(path),
+            ) from error
+        raise
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _synchronise(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_non_finite(step: int, state: dict[str, Any]) -> None:
+    for name, value in state.get("model", {}).items():
+        # NaN is how NPID marks a normaliser that is not yet known.
+        if value.is_floating_point() and value.ndim and not value.isfinite().all():
+            raise NonFiniteError(f"step {step}: {name} is not finite; no checkpoint was written")

@@ -1,0 +1,56 @@
+"""What the machine is good at."""
+
+import os
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+
+from ssl_dml.training.loop import TrainConfig
+
+Precision = Literal["no", "bf16", "fp16"]
+
+
+def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
+    """Processes, device, precision, threads and seed of a run.
+
+    Every process is seeded alike, so that models are built alike.
+    """
+    # Methods keep their buffers equal themselves; DDP would send a bank at every step.
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
+    accelerator = Accelerator(
+        mixed_precision=choose_precision(config.precision),
+        gradient_accumulation_steps=config.accumulation,
+        kwargs_handlers=[ddp],
+    )
+    if accelerator.device.type == "cpu":
+        # The launcher allows a single thread unless it is told otherwise.
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(config.threads or max(1, cores() // processes))
+    set_seed(seed)
+    return accelerator
+
+
+def choose_precision(wanted: Literal["auto", "no", "bf16", "fp16"]) -> Precision:
+    """What ``auto`` means here: the launcher's choice, else bf16 where it is native."""
+    if wanted != "auto":
+        return wanted
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched in ("bf16", "fp16"):
+        return launched
+    return "bf16" if _has_native_bf16() else "no"
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _has_native_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.mps.is_available():
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

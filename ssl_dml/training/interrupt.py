@@ -1,0 +1,59 @@
+"""Ctrl-C and SIGTERM ask a run to stop; the loop stops when its state is whole."""
+
+import os
+import signal
+from types import FrameType, TracebackType
+from typing import final
+
+import torch
+
+from ssl_dml.distributed import any_rank, is_distributed
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AGREE_EVERY = 10
+
+
+@final
+class Interrupt:
+    """Context in which a first signal is remembered; a second one acts as it would without.
+
+    Ending the launcher ends the run too: a process whose parent has gone takes that as a signal.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.parent = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
+
+    def __enter__(self) -> "Interrupt":
+        self._former = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._restore()
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a program that a signal ended."""
+        return 128 + (self.received or signal.SIGTERM)
+
+    def wanted(self, step: int, device: torch.device) -> bool:
+        """Whether any process was asked to stop; several agree on it every 10 steps."""
+        orphaned = self.parent is not None and os.getppid() != self.parent
+        asked = bool(self.received) or orphaned
+        if not is_distributed():
+            return asked
+        return step % AGREE_EVERY == 0 and any_rank(asked, device)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.received = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)

@@ -1,0 +1,187 @@
+"""The one loop, shared by pretraining and fine-tuning."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim.lr_scheduler import LRScheduler
+
+from ssl_dml.config import ConfigError
+from ssl_dml.distributed import gather, mean, world_size
+from ssl_dml.training.optimizers import gradients
+from ssl_dml.types import NonFiniteError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long to train, how fast, and what to keep.
+
+    Args:
+        steps: Optimizer steps in the whole run; or give epochs.
+        epochs: Passes over the data, rounded to whole steps; or give steps.
+        warmup_epochs: Passes over which the learning rate rises.
+        lr_scaling: How the optimizer's rate, meant for a batch of 256, follows the batch.
+        accumulation: Batches whose gradients make one step. A contrastive loss still compares
+            within each batch only.
+        clip_norm: Gradient norm above which gradients are scaled down; null to leave them.
+        precision: bf16 and fp16 run the networks in autocast; auto takes what accelerate was
+            launched with, else bf16 where the hardware has it and no autocast elsewhere.
+        log_every: Steps between two rows of metrics.
+        save_every: Steps between two checkpoints.
+        keep: Newest checkpoints that are kept.
+        threads: Threads of this process on a CPU; null shares the machine's cores evenly.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    warmup_epochs: float = 0.0
+    lr_scaling: Literal["none", "linear", "sqrt"] = "none"
+    accumulation: int = 1
+    clip_norm: float | None = None
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    log_every: int = 10
+    save_every: int = 1000
+    keep: int = 2
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ConfigError("give either train.steps or train.epochs")
+        positive = (
+            "steps", "epochs", "accumulation", "clip_norm", "log_every", "save_every", "keep",
+            "threads",
+        )  # fmt: skip
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"train.{name} must be positive, got {value}")
+        if self.warmup_epochs < 0:
+            raise ConfigError(f"train.warmup_epochs must not be negative, got {self.warmup_epochs}")
+
+    def total_steps(self, batches_per_epoch: int) -> int:
+        """Optimizer steps in the run."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None  # noqa: S101 - for the type checker
+        return max(1, round(self.epochs * batches_per_epoch / self.accumulation))
+
+    def warmup_steps(self, batches_per_epoch: int) -> int:
+        """Optimizer steps of warm-up."""
+        return round(self.warmup_epochs * batches_per_epoch / self.accumulation)
+
+
+def fit(
+    model: nn.Module,
+    optimizer: Any,  # noqa: ANN401 - what accelerate makes of an optimizer
+    scheduler: LRScheduler,
+    inputs: Iterable[tuple[Any, Tensor]],
+    *,
+    start: int,
+    steps: int,
+    config: TrainConfig,
+    accelerator: Accelerator,
+) -> Iterator[int]:
+    """Minimise ``model(*inputs).loss``, yielding the step number after each update.
+
+    Time that the consumer takes between two steps does not count as training time.
+
+    Args:
+        model: Prepared by ``accelerator``; returns a ``StepOutput``.
+        optimizer: Prepared too.
+        scheduler: Not prepared; it is stepped once an update.
+        inputs: Endless pairs of data and sample indices on the device.
+        start: Updates already made.
+        steps: Updates in the whole run.
+        config: Clipping and logging.
+        accelerator: Accumulation, precision, gradients and logging.
+
+    Raises:
+        NonFiniteError: If the loss or the gradient's norm is not finite, with step and samples.
+    """
+    watch = _Watch(accelerator)
+    step, seen, busy, began = start, 0, 0.0, time.perf_counter()
+    model.train()
+    for data, indices in inputs:
+        if step == steps:
+            return
+        with accelerator.accumulate(model):
+            loss, logs = model(data, indices)
+            accelerator.backward(loss)
+            norm = _clip(model, config.clip_norm, accelerator)
+            watch.note(step + 1, loss, norm, indices)
+            optimizer.step()
+            optimizer.zero_grad()
+        seen += len(indices) * world_size()
+        if not accelerator.sync_gradients:
+            continue
+        scheduler.step()
+        step += 1
+        if step == steps:
+            watch.check()
+        log = None
+        if step % config.log_every == 0 or step == steps:
+            values = {"loss": loss, **logs, "grad_norm": norm}
+            log = {f"train/{name}": mean(v.float()).item() for name, v in values.items()}
+        busy += time.perf_counter() - began
+        if log is not None:
+            log |= {"train/lr": scheduler.get_last_lr()[0], "train/samples_per_s": seen / busy}
+            accelerator.log(log, step=step)
+            seen, busy = 0, 0.0
+        yield step
+        began = time.perf_counter()
+
+
+def _clip(model: nn.Module, limit: float | None, accelerator: Accelerator) -> Tensor:
+    """Norm of the whole gradient before clipping; 0 while gradients still accumulate."""
+    if not accelerator.sync_gradients:
+        return torch.zeros((), device=accelerator.device)
+    if limit is not None:
+        norm = accelerator.clip_grad_norm_(model.parameters(), limit)
+        return torch.as_tensor(norm, device=accelerator.device)
+    return get_total_norm(gradients(model.parameters()))
+
+
+class _Watch:
+    """Stops a run whose numbers are no longer finite.
+
+    On an accelerator a step is judged while the next one runs, so that nothing waits for it.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.patient = accelerator.device.type != "cpu"
+        # A gradient scaler looks for its scale by overflowing: only the loss is judged then.
+        self.scaled = accelerator.scaler is not None
+        self.pending: list[tuple[int, Tensor, Tensor, Tensor, Tensor]] = []
+
+    def note(self, step: int, loss: Tensor, norm: Tensor, indices: Tensor) -> None:
+        """Remember a step, and judge what is due."""
+        if self.patient:
+            self.check()
+        loss = loss.detach()
+        healthy = gather(loss.isfinite()[None]).all() & (norm.isfinite() | self.scaled)
+        self.pending.append((step, healthy, loss, norm, indices))
+        if not self.patient:
+            self.check()
+
+    def check(self) -> None:
+        """Judge every step that was noted and not yet judged."""
+        for step, healthy, loss, norm, indices in self.pending:
+            if not healthy.item():
+                rows = gather(indices).sort().values.tolist()
+                raise NonFiniteError(
+                    f"step {step}: loss {mean(loss).item():g}, gradient norm {norm.item():g} "
+                    f"on samples {_shorten(rows)}"
+                )
+        self.pending.clear()
+
+
+def _shorten(rows: list[int]) -> str:
+    """All of up to 512 indices in full, the rest as a count."""
+    shown = ", ".join(map(str, rows[:512]))
+    return shown if len(rows) <= 512 else f"{shown} and {len(rows) - 512} more"  # noqa: PLR2004
+

@@ -1,0 +1,75 @@
+"""Words that every part of the toolkit shares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+Images = Float[Tensor, "batch channels height width"]
+Pixels = UInt8[Tensor, "batch channels height width"]
+Views = Sequence[Float[Tensor, "batch channels _height _width"]]
+Embeddings = Float[Tensor, "batch dim"]
+Indices = Int[Tensor, " batch"]
+
+
+class StepOutput(NamedTuple):
+    """What one training step of a method or a head returns.
+
+    Attributes:
+        loss: Scalar to minimise; over processes its mean is the loss of the whole batch.
+        logs: Detached scalars worth watching, by name.
+    """
+
+    loss: Float[Tensor, ""]
+    logs: Mapping[str, Float[Tensor, ""]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSpec:
+    """What the pictures of a data set look like once they are decoded.
+
+    Args:
+        channels: Number of channels, 1 for gray and 3 for colour.
+        size: Side of the square picture, in pixels.
+        mean: Mean of each channel on the scale where 255 is 1.
+        std: Standard deviation of each channel on the same scale, above 0.
+    """
+
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(
+                f"mean and std need one value for each of {self.channels} channels, "
+                f"got {len(self.mean)} and {len(self.std)}"
+            )
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive in every channel, got {self.std}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingTable:
+    """Embeddings of a data set beside the labels of its rows, on the CPU.
+
+    Args:
+        embeddings: One row a sample.
+        labels: Class of each row, from 0.
+    """
+
+    embeddings: Float[Tensor, "rows dim"]
+    labels: Int[Tensor, " rows"]
+
+    def __post_init__(self) -> None:
+        if len(self.embeddings) != len(self.labels):
+            raise ValueError(
+                f"labels need one entry a row: {len(self.labels)} for {len(self.embeddings)} rows"
+            )
+
+
+class NonFiniteError(ValueError):
+    """A number that must be finite is not; the message says which and where."""

@@ -1,30 +1,31 @@
-"""Pretrain a backbone: ``accelerate launch scripts/pretrain.py --config configs/pretrain/x.yaml``."""
+"""Pretrain a backbone: ``accelerate launch scripts/pretrain.py --config FILE``."""
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import set_seed
 from torch.optim import Optimizer
-from tqdm import tqdm
+from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone, save
 from ssl_dml.backbones.norms import synchronise_batch_norm
 from ssl_dml.config import component, parse, run
-from ssl_dml.data import DataConfig, load_images, load_test_images, make_loader
+from ssl_dml.data import DataConfig, ImageSet, load_images, load_test_images, make_loader
 from ssl_dml.data.images import check_batch, describe
 from ssl_dml.evaluation import (
     ProbeConfig,
-    collapse_warning,
+    ProbeSplit,
     pixel_reference,
     probe,
     probe_split,
 )
 from ssl_dml.methods import Method
-from ssl_dml.reporting import finish, show_first, start_trackers, summary
+from ssl_dml.reporting import finish, record_probe, show_first, start_trackers, summary
 from ssl_dml.training import (
     Checkpoints,
     TrainConfig,
@@ -66,110 +67,99 @@ class PretrainConfig:
     method: Callable[[Backbone, int], Method]
     optimizer: Callable[[list[dict[str, Any]]], Optimizer]
     train: TrainConfig
-    evaluation: ProbeConfig = ProbeConfig()
+    evaluation: ProbeConfig = field(default_factory=ProbeConfig)
     seed: int = 0
     resume: bool = False
 
 
-def pretrain(config: PretrainConfig, resolved: str) -> int:
-    """Build the parts, go on where the run stopped, train, probe, save."""
-    refuse_existing(config.output_dir, resume=config.resume)
-    accelerator = make_accelerator(config.train, seed=config.seed)
-    device, say = accelerator.device, accelerator.print
+def open_data(
+    config: PretrainConfig, say: Callable[[str], Any]
+) -> tuple[ImageSet, ProbeSplit | None]:
+    """The pictures to train on, and those the probe asks about if there are labels; said aloud."""
     train = load_images(config.data)
-    test = load_test_images(config.data, train)
-    split = probe_split(train, test, max_gallery=config.evaluation.max_gallery)
-    say(f"{len(train):,} pictures of {config.data.source}, {train.spec.channels} channels, "
-        f"{train.spec.size}x{train.spec.size}")  # fmt: skip
+    split = probe_split(
+        train, load_test_images(config.data, train), max_gallery=config.evaluation.max_gallery
+    )
+    size = train.spec.size
+    say(f"{len(train):,} pictures of {size}x{size}, {train.spec.channels} channels")
     if train.damaged:
         say(f"{len(train.damaged)} damaged pictures are left out; data.json names them")
     say(split if isinstance(split, str) else f"probe: {split.description}")
-    split = None if isinstance(split, str) else split
+    return train, None if isinstance(split, str) else split
 
-    augment = config.augment(train.spec).to(device)
+
+def build(config: PretrainConfig, train: ImageSet) -> tuple[Method, Optimizer, LRScheduler, int]:
+    """Method, optimizer and schedule of a run, and how many steps it has."""
+    per_epoch = check_batch(config.data, len(train))
+    steps, warmup = config.train.total_steps(per_epoch), config.train.warmup_steps(per_epoch)
     method = config.method(config.backbone(train.spec), len(train))
     synchronise_batch_norm(method)
     optimizer = config.optimizer(parameter_groups(method))
-    batch, accumulation = config.data.batch_size, config.train.accumulation
-    scale_learning_rate(optimizer, batch * accumulation, config.train.lr_scaling)
-    per_epoch = check_batch(config.data, len(train))
-    steps, warmup = config.train.total_steps(per_epoch), config.train.warmup_steps(per_epoch)
-    scheduler = warmup_cosine(optimizer, steps=steps, warmup=warmup)
-    model, optimizer = accelerator.prepare(method, optimizer)
+    batch = config.data.batch_size * config.train.accumulation
+    scale_learning_rate(optimizer, batch, config.train.lr_scaling)
+    return method, optimizer, warmup_cosine(optimizer, steps=steps, warmup=warmup), steps
 
-    folder = config.output_dir
-    checkpoints = Checkpoints(folder / "checkpoints", keep=config.train.keep)
-    parts: dict[str, Any] = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
+
+def pretrain(config: PretrainConfig, resolved: str) -> int:
+    """Go on where the run stopped or begin, train and probe to the last step, save."""
+    folder, settings = config.output_dir, config.train
+    refuse_existing(folder, resume=config.resume)
+    accelerator = make_accelerator(settings, seed=config.seed)
+    device, say = accelerator.device, accelerator.print
+    train, split = open_data(config, say)
+    augment = config.augment(train.spec).to(device)
+    method, optimizer, scheduler, steps = build(config, train)
+    model, optimizer = accelerator.prepare(method, optimizer)
+    parts = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
     if accelerator.scaler is not None:
         parts["scaler"] = accelerator.scaler
-    facts = {"data": train.fingerprint, "pictures": len(train)}
+
+    about = describe(train, config.data.source)
     if accelerator.is_main_process:
         open_run(folder, resolved)
-        write_json(folder / "data.json", describe(train, config.data.source))
-    set_seed(config.seed, device_specific=True)
+        write_json(folder / "data.json", about)
+    set_seed(config.seed, device_specific=True)  # from here on every process draws for itself
+    checkpoints = Checkpoints(folder / "checkpoints", keep=settings.keep)
+    facts = {"data": train.fingerprint, "pictures": len(train)}
     start = checkpoints.resume(parts, facts, say=say) if config.resume else 0
-
-    every = config.evaluation.every_epochs * per_epoch // accumulation
-    start_trackers(
-        accelerator, folder, step=start, steps=steps, steps_per_epoch=per_epoch / accumulation
+    per_epoch = check_batch(config.data, len(train)) / settings.accumulation
+    start_trackers(accelerator, folder, step=start, steps=steps, steps_per_epoch=per_epoch)
+    measure = partial(
+        probe, method.backbone, train, split, augment, config=config.evaluation, device=device
     )
-
-    def measure(step: int, **more: float) -> None:
-        found = probe(
-            method.backbone, train, split, augment, config=config.evaluation, device=device
-        )
-        accelerator.log({f"eval/{name}": v for name, v in {**found, **more}.items()}, step=step)
-        if found and step and (warning := collapse_warning(found)):
-            tqdm.write(warning, file=sys.stderr)
-
-    if start == 0:
-        pixels = {} if split is None else {
-            "raw_pixels_knn_top1": pixel_reference(split, config=config.evaluation)
-        }  # fmt: skip
-        measure(0, **pixels)
-    loader = make_loader(
-        train,
-        config.data,
-        seed=config.seed,
-        start=start * accumulation,
-        pin_memory=device.type == "cuda",
-    )
+    loader = make_loader(train, config.data, seed=config.seed, start=start * settings.accumulation)
     inputs = view_batches(loader, augment, device)
     if start == 0:
+        record_probe(
+            accelerator, 0, {**measure(), **pixel_reference(split, config=config.evaluation)}
+        )
         inputs = show_first(inputs, train, accelerator)
+    updates = fit(
+        model,
+        optimizer,
+        scheduler,
+        inputs,
+        start=start,
+        steps=steps,
+        config=settings,
+        accelerator=accelerator,
+    )
     with Interrupt() as interrupt:
-        for step in fit(
-            model,
-            optimizer,
-            scheduler,
-            inputs,
-            start=start,
-            steps=steps,
-            config=config.train,
-            accelerator=accelerator,
-        ):
-            if step % every == 0 or step == steps:
-                measure(step)
+        for step in updates:
             stop = interrupt.wanted(step, device) and step < steps
-            if step % config.train.save_every == 0 or step == steps or stop:
+            if step % round(config.evaluation.every_epochs * per_epoch) == 0 or step == steps:
+                record_probe(accelerator, step, measure())
+            if step % settings.save_every == 0 or step == steps or stop:
                 checkpoints.save(step, parts, facts)
             if stop:
-                say(f"\nstopped at step {step} of {steps}, saved; go on with --resume true "
+                finish(accelerator)
+                say(f"stopped at step {step} of {steps} and saved; to go on: --resume true "
                     f"--output_dir {folder}")  # fmt: skip
                 return interrupt.exit_code
     if accelerator.is_main_process:
-        class_path, init_args = component(resolved, "backbone")
+        trained = {"method": component(resolved, "method")[0], "steps": steps, "data": about}
         save(
-            method.backbone,
-            folder / "backbone",
-            class_path=class_path,
-            init_args=init_args,
-            trained={
-                "method": component(resolved, "method")[0],
-                "data": describe(train, config.data.source),
-                "steps": steps,
-                "seed": config.seed,
-            },
+            method.backbone, folder / "backbone", *component(resolved, "backbone"), trained=trained
         )
     finish(accelerator)
     say(summary(folder))

@@ -62,11 +62,26 @@ def parse(
     try:
         namespace = parser.parse_args(args)
     except ArgumentError as error:
-        keys = [action.dest for action in parser._actions if action.dest]  # noqa: SLF001 - no public list
+        keys = [action.dest for action in parser._actions if action.dest]
         raise ConfigError(_explain(str(error), keys)) from error
     text = parser.dump(namespace, skip_none=False)
     values: Any = parser.instantiate(namespace)
     return schema(**{field.name: values[field.name] for field in fields(schema)}), text  # pyright: ignore[reportArgumentType]
+
+
+def fill(schema: type[Schema], values: dict[str, Any]) -> Schema:
+    """Fill a dataclass from one section of a configuration.
+
+    Raises:
+        ConfigError: In one line, what is wrong with which key.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(schema)
+    try:
+        namespace: Any = parser.instantiate(parser.parse_object(values))
+    except ArgumentError as error:
+        raise ConfigError(_explain(str(error), values)) from error
+    return schema(**vars(namespace))
 
 
 def component(text: str, key: str) -> tuple[str, dict[str, Any]]:
@@ -75,7 +90,7 @@ def component(text: str, key: str) -> tuple[str, dict[str, Any]]:
     return node["class_path"], node.get("init_args") or {}
 
 
-def _explain(message: str, keys: Iterable[str]) -> str:
+def _explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one return a case
     """One line from the parser's many: the key, the value, what was expected."""
     message = re.sub(r"\s+", " ", message).strip()
     if found := re.search(r"unrecognized arguments: --([\w.]+)", message):
@@ -84,7 +99,8 @@ def _explain(message: str, keys: Iterable[str]) -> str:
         name = f"{found[1]}.{found[2]}"
         return f"{name} is not a key{_nearest(name, keys)}"
     if found := re.search(r"Option '([\w.]+)' is not accepted.*class_path='([\w.]+)'", message):
-        known = inspect.signature(import_object(found[2])).parameters
+        target: Any = import_object(found[2])
+        known = inspect.signature(target).parameters
         return f"{found[1]} is not an argument of {found[2]}{_nearest(found[1], known)}"
     if found := re.search(r'Parser key "([\w.]+)": (.*)', message):
         key, rest = found.groups()

@@ -47,9 +47,7 @@ class TimmBackbone(Backbone):
             raise ValueError(f"backbone: timm has no network {name!r}{hint}")
         arguments = {**_width_arguments(name, width), **(options or {})}
         try:
-            network = timm.create_model(
-                name, num_classes=0, in_chans=images.channels, **arguments
-            )
+            network = timm.create_model(name, num_classes=0, in_chans=images.channels, **arguments)
         except TypeError as error:
             raise ValueError(f"backbone: {name} cannot be built so: {error}") from error
         if isinstance(network, ResNet):
@@ -90,7 +88,7 @@ def _width_arguments(name: str, width: float) -> dict[str, object]:
 def _set_stem(network: ResNet, images: ImageSpec, stem: str) -> None:
     """One convolution in front of the stages: 3×3 stride 1, or 7×7 stride 2 and pooling."""
     small = stem == "small" or (stem == "auto" and images.size < SMALL_PICTURE)
-    width = network.bn1.num_features
+    width = int(network.feature_info[0]["num_chs"])
     if small:
         network.conv1 = nn.Conv2d(images.channels, width, 3, stride=1, padding=1, bias=False)
         network.maxpool = nn.Identity()

@@ -20,6 +20,10 @@ class SyncBatchNorm(nn.Module):
         norm: The layer it takes the place of; parameters and buffers are shared with it.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import ssl_dml
 from jsonargparse.typing import import_object
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+import ssl_dml
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.types import ImageSpec
 
@@ -21,9 +21,9 @@ WEIGHTS, FACTS = "model.safetensors", "backbone.json"
 def save(
     backbone: Backbone,
     folder: Path,
-    *,
     class_path: str,
     init_args: dict[str, Any],
+    *,
     trained: dict[str, Any],
 ) -> None:
     """Write ``model.safetensors`` and ``backbone.json``; an older folder is replaced whole.

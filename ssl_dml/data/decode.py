@@ -99,7 +99,9 @@ def _from_array(
     if len(tensor) != form.channels:
         luminance = tensor.new_tensor([0.299, 0.587, 0.114])
         gray = len(tensor) == 1
-        tensor = tensor.repeat(COLOUR, 1, 1) if gray else (luminance @ tensor.flatten(1)).view(
-            1, form.size, form.size
+        tensor = (
+            tensor.repeat(COLOUR, 1, 1)
+            if gray
+            else (luminance @ tensor.flatten(1)).view(1, form.size, form.size)
         )
     return tensor.round().clamp(0, 255).to(torch.uint8).numpy()

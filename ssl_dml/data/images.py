@@ -23,6 +23,7 @@ from ssl_dml.types import ImageSpec, Indices, Pixels
 
 MIXED_SIZE = 64
 SURVEYED = 2_000
+CONSTANT = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +277,7 @@ def _normalisation(store: Store, channels: int) -> tuple[tuple[float, ...], tupl
         count += values[:, 0].size
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    std[std < 1e-3] = 1.0  # a constant channel carries nothing; dividing by it would blow up noise
+    std[std < CONSTANT] = 1.0  # dividing a constant channel by its spread would blow up noise
     return tuple(mean.tolist()), tuple(std.tolist())
 
 

@@ -17,7 +17,22 @@ from ssl_dml.config import ConfigError
 SAMPLES = Path(__file__).parent / "samples"
 SAMPLE_NAMES = ("fashion_mini", "hangul")
 SUFFIXES = frozenset(
-    ".bmp .gif .jpeg .jpg .jp2 .npy .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+    [
+        ".bmp",
+        ".gif",
+        ".jpeg",
+        ".jpg",
+        ".jp2",
+        ".npy",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 Picture = Image.Image | np.ndarray
@@ -223,8 +238,10 @@ def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, str] | None:
         table: Any = datasets.load_dataset(where, split=split)
     except Exception as error:  # the hub client raises many unrelated types
         reason = type(error).__name__
-        raise ConfigError(f"{missing}; as a data set on the hub it cannot be had ({reason})") from error
-    return table, f"{where}:{split}:{table._fingerprint}"  # noqa: SLF001 - its only identity
+        raise ConfigError(
+            f"{missing}; as a data set on the hub it cannot be had ({reason})"
+        ) from error
+    return table, f"{where}:{split}:{table._fingerprint}"
 
 
 def _column_labels(table: datasets.Dataset, column: str) -> tuple[list[int] | None, list[str]]:

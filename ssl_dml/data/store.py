@@ -14,11 +14,11 @@ from typing import Any, final
 
 import numpy as np
 from jaxtyping import UInt8
-from tqdm import tqdm
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.decode import Format, decode
 from ssl_dml.data.sources import Source
+from ssl_dml.progress import progress
 
 CHUNK = 512
 VERSION = 1
@@ -60,7 +60,7 @@ class OnDemand:
         return np.stack([_read(self.source, int(i), self.form) for i in self.kept[indices]])
 
 
-def build_store(  # noqa: PLR0913 - the three places a store can live and its error policy
+def build_store(
     source: Source,
     form: Format,
     *,
@@ -130,7 +130,7 @@ def _decoded(source: Source, form: Format) -> Iterator[tuple[np.ndarray, list[in
 
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(source), desc="decoding", unit=" pictures", leave=False, delay=2) as bar,
+        progress(len(source), "decoding", "pictures") as bar,
     ):
         for start in range(0, len(source), CHUNK):
             indices = range(start, min(start + CHUNK, len(source)))

@@ -1,7 +1,7 @@
 """Measurements on tables of embeddings."""
 
 from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder, pixel_features, probe_split, tables
-from ssl_dml.evaluation.health import alignment, collapse_warning, health
+from ssl_dml.evaluation.health import alignment, health
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
 from ssl_dml.evaluation.probe import ProbeConfig, pixel_reference, probe
@@ -10,7 +10,6 @@ __all__ = [
     "ProbeConfig",
     "ProbeSplit",
     "alignment",
-    "collapse_warning",
     "embed",
     "encoder",
     "health",

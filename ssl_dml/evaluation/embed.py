@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from ssl_dml.augment import Normalize
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import ImageSet
 from ssl_dml.distributed import gather, rank, world_size
+from ssl_dml.progress import progress
 from ssl_dml.types import EmbeddingTable, Pixels
 
 PIXEL_SIDE = 32
@@ -58,8 +58,8 @@ def probe_split(
         return "no probe: all pictures are of one class"
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(train), generator=generator)
-    known = test is not None and test.labels is not None
-    if known and torch.isin(test.labels, train.labels).all():
+    asked = None if test is None else test.labels
+    if test is not None and asked is not None and torch.isin(asked, train.labels).all():
         query, query_rows, gallery_rows = test, torch.arange(len(test)), order
         words = f"{len(test):,} test pictures"
     else:
@@ -104,13 +104,14 @@ def embed(
     """
     world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)
     parts = [torch.empty(0, 1)]
-    for chunk in tqdm(
-        rows.split(world * batch_size), desc="embedding", leave=False, delay=5, disable=rank() > 0
-    ):
+    bar = progress(len(rows), "embedding", "pictures", delay=5.0)
+    for chunk in rows.split(world * batch_size):
         short = chunk if world == 1 else F.pad(chunk, (0, world * batch_size - len(chunk)))[own]
         everyone = gather(encode(images[short][0].to(device)).float())
         if rank() == 0:
             parts.append(everyone[: len(chunk)].cpu())
+        bar.update(len(chunk))
+    bar.close()
     return torch.cat(parts[1:] or parts)
 
 
@@ -121,8 +122,10 @@ def tables(
     made: list[EmbeddingTable] = []
     for images, rows in ((split.gallery, split.gallery_rows), (split.query, split.query_rows)):
         features = embed(encode, images, rows, device=device)
-        assert images.labels is not None  # noqa: S101 - a split is of labelled pictures
-        made.append(EmbeddingTable(embeddings=features, labels=images.labels[rows][: len(features)]))
+        assert images.labels is not None
+        made.append(
+            EmbeddingTable(embeddings=features, labels=images.labels[rows][: len(features)])
+        )
     return made[0], made[1]
 
 

@@ -6,8 +6,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 ROWS = 2048
-COLLAPSED_SPREAD = 0.1
-COLLAPSED_RANK = 2.0
 
 
 def health(embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
@@ -42,13 +40,3 @@ def alignment(first: Float[Tensor, "rows dim"], second: Float[Tensor, "rows dim"
     """
     first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
     return (first - second).square().sum(dim=1).mean().item()
-
-
-def collapse_warning(measured: dict[str, float]) -> str | None:
-    """A plain sentence if the numbers of :func:`health` say that rows have become alike."""
-    if measured["spread"] >= COLLAPSED_SPREAD and measured["rankme"] >= COLLAPSED_RANK:
-        return None
-    return (
-        f"warning: the representation has collapsed (spread {measured['spread']:.3f} of 1, "
-        f"RankMe {measured['rankme']:.1f}): lower the learning rate or raise the temperature"
-    )

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
+from ssl_dml.progress import progress
 from ssl_dml.types import EmbeddingTable
 
 MOMENTUM = 0.9
@@ -18,8 +18,8 @@ def linear_probe(
     gallery: EmbeddingTable,
     query: EmbeddingTable,
     *,
-    learning_rates: Sequence[float] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
-    weight_decays: Sequence[float] = (0.0, 1e-5, 1e-4, 1e-3),
+    learning_rates: Sequence[float] = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0),
+    weight_decays: Sequence[float] = (0.0, 1e-4, 1e-3, 1e-2),
     epochs: int = 30,
     batch_size: int = 256,
     holdout: float = 0.1,
@@ -107,7 +107,7 @@ def _train(
     batch_size = min(batch_size, len(x))
     rates, decays = (column.view(-1, 1, 1) for column in pairs.unbind(1))
     total = epochs * (len(x) // batch_size)
-    bar = tqdm(total=total, desc="linear probe", leave=False, delay=5)
+    bar = progress(total, "linear probe", "steps", delay=5.0)
     for epoch in range(epochs):
         order = torch.randperm(len(x), generator=generator)
         for i, rows in enumerate(order.split(batch_size)[: len(x) // batch_size]):

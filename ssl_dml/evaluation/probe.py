@@ -47,7 +47,7 @@ def probe(
     config: ProbeConfig,
     device: torch.device,
 ) -> dict[str, float]:
-    """kNN top-1 where there are labels, and the health of the features; on the first process.
+    """Weighted kNN where there are labels, and health of the features; on the first process.
 
     Neither the mode of the network nor any random generator is different afterwards.
     """
@@ -62,9 +62,7 @@ def probe(
         gallery, query = tables(encode, split, device=device)
         features = gallery.embeddings
         if rank() == 0:
-            measured = knn(
-                gallery, query, ks=(config.k,), temperatures=(config.temperature,)
-            )
+            measured = knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))
             measured = {"knn_top1": measured["knn_top1"]}
     if rank() == 0:
         aligned = _view_alignment(backbone, train, augment, device)
@@ -73,12 +71,15 @@ def probe(
     return measured
 
 
-def pixel_reference(split: ProbeSplit, *, config: ProbeConfig) -> float:
-    """kNN top-1 of the raw pixels, the number a representation has to beat; on any process."""
+def pixel_reference(split: ProbeSplit | None, *, config: ProbeConfig) -> dict[str, float]:
+    """Weighted kNN of the raw pixels, which a representation has to beat; on the first process."""
+    if split is None:
+        return {}
     gallery, query = tables(pixel_features, split, device=torch.device("cpu"))
     if rank() != 0:
-        return 0.0
-    return knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))["knn_top1"]
+        return {}
+    found = knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))
+    return {"raw_pixels_knn_top1": found["knn_top1"]}
 
 
 @torch.no_grad()

@@ -80,6 +80,4 @@ def nt_xent(
     views = torch.cat([first, second])
     rows = torch.arange(len(views), device=views.device)
     positives = rows.roll(len(first))[:, None]
-    return info_nce_among(
-        views, views, itself=rows, positives=positives, temperature=temperature
-    )
+    return info_nce_among(views, views, itself=rows, positives=positives, temperature=temperature)

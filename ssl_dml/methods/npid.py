@@ -82,9 +82,7 @@ class NPID(Method):
         own = self.bank.rows(repeated)
         if self.negatives is None:
             bank = self.bank.embeddings.clone()  # the update below must not reach backward
-            loss = full_softmax(
-                embeddings, bank, instances=repeated, temperature=self.temperature
-            )
+            loss = full_softmax(embeddings, bank, instances=repeated, temperature=self.temperature)
         else:
             loss = self._nce(embeddings, own, repeated)
         if self.proximal:
@@ -95,10 +93,8 @@ class NPID(Method):
         self.step += 1
         return StepOutput(loss, {"own_similarity": similarity, "log_z": self.log_z.clone()})
 
-    def _nce(
-        self, embeddings: Embeddings, own: Embeddings, indices: Indices
-    ) -> Float[Tensor, ""]:
-        assert self.negatives is not None  # noqa: S101 - for the type checker
+    def _nce(self, embeddings: Embeddings, own: Embeddings, indices: Indices) -> Float[Tensor, ""]:
+        assert self.negatives is not None
         drawn = draw_indices(indices, self.step, count=self.negatives, high=len(self.bank))
         with torch.autocast(embeddings.device.type, enabled=False):
             positive = (embeddings * own).sum(dim=1) / self.temperature

@@ -1,6 +1,21 @@
 """What a run leaves for people to read."""
 
 from ssl_dml.reporting.pictures import views_picture
-from ssl_dml.reporting.trackers import finish, read_records, show_first, start_trackers, summary
+from ssl_dml.reporting.trackers import (
+    finish,
+    read_records,
+    record_probe,
+    show_first,
+    start_trackers,
+    summary,
+)
 
-__all__ = ["finish", "read_records", "show_first", "start_trackers", "summary", "views_picture"]
+__all__ = [
+    "finish",
+    "read_records",
+    "record_probe",
+    "show_first",
+    "start_trackers",
+    "summary",
+    "views_picture",
+]

@@ -1,6 +1,7 @@
 """One call of ``accelerator.log`` writes metrics.jsonl, TensorBoard and the progress bar."""
 
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from tqdm import tqdm
 from ssl_dml.data import ImageSet
 from ssl_dml.reporting.pictures import views_picture
 from ssl_dml.types import Views
+
+COLLAPSED_SPREAD = 0.1
+COLLAPSED_RANK = 2.0
 
 
 @final
@@ -77,7 +81,13 @@ class ProgressTracker(GeneralTracker):
         self.shown: dict[str, str] = {}
         if last_probe is not None:
             self.shown["kNN"] = f"{last_probe:.1%}"
-        self.bar = tqdm(total=steps, initial=step, unit="step", desc="training", smoothing=0.1)
+        self.bar = tqdm(
+            total=steps,
+            initial=step,
+            unit="step",
+            desc="training",
+            mininterval=0.1 if sys.stderr.isatty() else 10,
+        )
 
     @property
     def tracker(self) -> Any:  # noqa: ANN401
@@ -139,14 +149,24 @@ def show_first(
     for number, (views, indices) in enumerate(inputs):
         if number == 0 and accelerator.is_main_process:
             picture = views_picture(images[indices.cpu()][0], views, images.spec)
-            accelerator.get_tracker("tensorboard", unwrap=True).add_image("views", picture, 0)
+            board: Any = accelerator.get_tracker("tensorboard", unwrap=True)
+            board.add_image("views", picture, 0)
         yield views, indices
 
 
+def record_probe(accelerator: Accelerator, step: int, measured: dict[str, float]) -> None:
+    """Log what a probe found; say so if the representation has collapsed."""
+    if not measured:
+        return
+    accelerator.log({f"eval/{name}": value for name, value in measured.items()}, step=step)
+    if step and (warning := collapse_warning(measured)):
+        tqdm.write(warning, file=sys.stderr)
+
+
 def finish(accelerator: Accelerator) -> None:
-    """Close the bar and the files."""
-    for tracker in accelerator.trackers:
-        tracker.finish()
+    """Close the bar, the files and the process group."""
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
 
 
 def summary(folder: Path) -> str:
@@ -169,3 +189,13 @@ def summary(folder: Path) -> str:
         f"curves:        tensorboard --logdir {folder / 'tensorboard'}",
     ]
     return "\n".join(lines)
+
+
+def collapse_warning(measured: dict[str, float]) -> str | None:
+    """A plain sentence if the numbers of :func:`health` say that rows have become alike."""
+    if measured["spread"] >= COLLAPSED_SPREAD and measured["rankme"] >= COLLAPSED_RANK:
+        return None
+    return (
+        f"warning: the representation has collapsed (spread {measured['spread']:.3f} of 1, "
+        f"RankMe {measured['rankme']:.1f}): lower the learning rate or raise the temperature"
+    )

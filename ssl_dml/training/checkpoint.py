@@ -89,7 +89,7 @@ class Checkpoints:
         return place
 
     def load(self, place: Path, parts: dict[str, Stateful]) -> dict[str, Any]:
-        """Put the state of every part back; generators are left to :func:`~ssl_dml.training.generators.restore`.
+        """Put the state of every part back; generators are left to the caller.
 
         Returns:
             The facts it was saved with, with ``step`` and ``processes``.

@@ -1,7 +1,7 @@
 """Random generators that training may draw from."""
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ import torch
 
 def generator_state() -> dict[str, Any]:
     """State of every random generator of this process that training may draw from."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - libraries draw from it
+    name, keys, *rest = cast(Any, np.random.get_state())  # noqa: NPY002 - libraries draw from it
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),

@@ -24,12 +24,19 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
         gradient_accumulation_steps=config.accumulation,
         kwargs_handlers=[ddp],
     )
-    if accelerator.device.type == "cpu":
-        # The launcher allows a single thread unless it is told otherwise.
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(config.threads or max(1, cores() // processes))
+    use_threads(config.threads, accelerator.device)
     set_seed(seed)
     return accelerator
+
+
+def use_threads(wanted: int | None, device: torch.device) -> None:
+    """Share a CPU's cores among the processes on it; ``wanted`` threads each if it is given.
+
+    The launcher allows a single thread unless it is told otherwise.
+    """
+    if device.type == "cpu":
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(wanted or max(1, cores() // processes))
 
 
 def choose_precision(wanted: Literal["auto", "no", "bf16", "fp16"]) -> Precision:

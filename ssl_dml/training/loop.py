@@ -67,7 +67,7 @@ class TrainConfig:
         """Optimizer steps in the run."""
         if self.steps is not None:
             return self.steps
-        assert self.epochs is not None  # noqa: S101 - for the type checker
+        assert self.epochs is not None
         return max(1, round(self.epochs * batches_per_epoch / self.accumulation))
 
     def warmup_steps(self, batches_per_epoch: int) -> int:
@@ -184,4 +184,3 @@ def _shorten(rows: list[int]) -> str:
     """All of up to 512 indices in full, the rest as a count."""
     shown = ", ".join(map(str, rows[:512]))
     return shown if len(rows) <= 512 else f"{shown} and {len(rows) - 512} more"  # noqa: PLR2004
-

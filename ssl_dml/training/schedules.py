@@ -21,7 +21,9 @@ def warmup_cosine(optimizer: Optimizer, *, steps: int, warmup: int) -> LambdaLR:
         Loshchilov and Hutter, 2017, arXiv:1608.03983; Goyal et al., 2017, arXiv:1706.02677.
     """
     if not 0 <= warmup < steps:
-        raise ValueError(f"train.warmup_epochs must be shorter than the run: {warmup} of {steps} steps")
+        raise ValueError(
+            f"train.warmup_epochs must be shorter than the run: {warmup} of {steps} steps"
+        )
 
     def factor(step: int) -> float:
         if step < warmup:

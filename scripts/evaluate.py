@@ -1,0 +1,101 @@
+"""Probe a finished run: ``accelerate launch scripts/evaluate.py --config FILE --run FOLDER``."""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from accelerate import Accelerator
+
+from ssl_dml.backbones import load
+from ssl_dml.config import ConfigError, fill, parse, run
+from ssl_dml.data import DataConfig, load_images, load_test_images
+from ssl_dml.evaluation import encoder, knn, linear_probe, probe_split, tables
+from ssl_dml.training.hardware import use_threads
+from ssl_dml.training.run_folder import write_json
+
+DEFAULT = Path(__file__).parents[1] / "configs" / "evaluate" / "knn.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnnConfig:
+    """Votes of the nearest neighbours.
+
+    Args:
+        ks: Numbers of neighbours.
+        temperatures: Sharpnesses of the vote.
+    """
+
+    ks: list[int] = field(default_factory=lambda: [20, 1, 10, 100, 200])
+    temperatures: list[float] = field(default_factory=lambda: [0.07, 0.1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig:
+    """A grid of linear classifiers, chosen on a held-out part of the gallery.
+
+    Args:
+        learning_rates: Candidates for a batch of 256.
+        weight_decays: Candidates.
+        epochs: Passes over the gallery.
+        batch_size: Rows in a step.
+        seed: Number the held-out part and the order depend on.
+    """
+
+    learning_rates: list[float] = field(default_factory=lambda: [0.01, 0.1, 0.3, 1.0, 3.0, 10.0])
+    weight_decays: list[float] = field(default_factory=lambda: [0.0, 1e-4, 1e-3, 1e-2])
+    epochs: int = 30
+    batch_size: int = 256
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """A probe of a finished run.
+
+    Args:
+        run: The run folder.
+        evaluator: Which probe.
+        knn: Settings of the one.
+        linear: Settings of the other.
+    """
+
+    run: Path
+    evaluator: Literal["knn", "linear"]
+    knn: KnnConfig = KnnConfig()
+    linear: LinearConfig = LinearConfig()
+
+
+def main() -> int:
+    """Load the backbone, embed both sides, measure, write."""
+    config, _ = parse(EvaluateConfig, default=DEFAULT)
+    settings = config.run / "config.yaml"
+    if not settings.exists():
+        raise ConfigError(f"--run {str(config.run)!r} is no run folder: it has no config.yaml")
+    if not (config.run / "backbone").exists():
+        raise ConfigError(
+            f"--run {str(config.run)!r} has no backbone yet: finish it with --resume true"
+        )
+    accelerator = Accelerator()
+    use_threads(None, accelerator.device)
+    backbone = load(config.run / "backbone").to(accelerator.device)
+    data = fill(DataConfig, yaml.safe_load(settings.read_text())["data"])
+    data = replace(data, image_size=backbone.images.size, channels=backbone.images.channels)
+    train = load_images(data)
+    split = probe_split(train, load_test_images(data, train))
+    if isinstance(split, str):
+        raise ConfigError(f"data.source {data.source!r}: {split}")
+    gallery, query = tables(encoder(backbone, accelerator.device), split, device=accelerator.device)
+    if accelerator.is_main_process:
+        evaluate = {"knn": knn, "linear": linear_probe}[config.evaluator]
+        results = evaluate(gallery, query, **asdict(getattr(config, config.evaluator)))
+        print(f"{config.run}: {split.description}")
+        print("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
+        write_json(config.run / f"{config.evaluator}.json", results)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -85,19 +85,26 @@ class ColourJitter(nn.Module):
 
 @final
 class GrayJitter(nn.Module):
-    """Brightness and contrast of pictures with any number of channels, alike in all of them.
+    """Brightness, contrast and gamma of pictures with any number of channels, alike in all.
 
     Args:
         brightness: Factor uniform in [1 - b, 1 + b].
         contrast: The same, around the picture's mean.
-        probability: Share of pictures that are jittered.
+        gamma: Values are raised to a power log-uniform in [exp(-g), exp(g)], in every picture.
+        probability: Share of pictures whose brightness and contrast change.
     """
 
     def __init__(
-        self, *, brightness: float = 0.4, contrast: float = 0.4, probability: float = 0.8
+        self,
+        *,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        gamma: float = 0.0,
+        probability: float = 0.8,
     ) -> None:
         super().__init__()
-        self.brightness, self.contrast, self.probability = brightness, contrast, probability
+        self.brightness, self.contrast, self.gamma = brightness, contrast, gamma
+        self.probability = probability
 
     def forward(self, images: Images) -> Images:
         """One random lighting of each picture, clamped to [0, 1]."""
@@ -108,7 +115,11 @@ class GrayJitter(nn.Module):
         mean = images.mean(dim=(1, 2, 3)) * bright
         gain, offset = bright * contrast, mean * (1 - contrast)
         shape = (-1, 1, 1, 1)
-        return torch.addcmul(offset.view(shape), images, gain.view(shape)).clamp_(0, 1)
+        lit = torch.addcmul(offset.view(shape), images, gain.view(shape)).clamp_(0, 1)
+        if not self.gamma:
+            return lit
+        power = uniform(count, -self.gamma, self.gamma, images).exp()
+        return lit.pow_(power.view(shape))
 
 
 @final

@@ -87,14 +87,15 @@ class _MultiCrop(nn.Module):
 
 @final
 class Gray(Augmentation):
-    """For pictures of one channel: crop, flip, brightness and contrast, blur, erasing.
+    """For pictures of one channel: crop, flip, brightness, contrast, gamma, blur, erasing.
 
     Args:
         images: What the pictures look like.
         crops: Number, size and extent of the views.
         brightness: Strength, see :class:`~ssl_dml.augment.colour.GrayJitter`.
         contrast: Strength.
-        jitter: Share of views that are jittered.
+        gamma: Strength.
+        jitter: Share of views whose brightness and contrast change.
         blur: Share of views that are blurred, sigma from 0.1 to 2 pixels.
         erase: Share of views that lose a rectangle.
     """
@@ -106,12 +107,15 @@ class Gray(Augmentation):
         crops: Crops = Crops(),
         brightness: float = 0.4,
         contrast: float = 0.4,
+        gamma: float = 0.5,
         jitter: float = 0.8,
         blur: float = 0.0,
         erase: float = 0.0,
     ) -> None:
         super().__init__()
-        light = GrayJitter(brightness=brightness, contrast=contrast, probability=jitter)
+        light = GrayJitter(
+            brightness=brightness, contrast=contrast, gamma=gamma, probability=jitter
+        )
         steps = [light, *_blur(blur, crops.size or images.size), *_erase(erase)]
         self.pipeline = _MultiCrop(images, crops, steps)
 

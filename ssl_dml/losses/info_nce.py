@@ -51,6 +51,7 @@ def info_nce_among(
     return (others.logsumexp(dim=1) - own).mean()
 
 
+@full_precision
 def nt_xent(
     first: Float[Tensor, "batch dim"],
     second: Float[Tensor, "batch dim"],

@@ -1,0 +1,26 @@
+"""What several tests share."""
+
+import os
+
+import pytest
+import torch
+
+from ssl_dml.types import ImageSpec
+
+# Two threads suit the machines that run the tests; more only fight.
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def gray():
+    return ImageSpec(channels=1, size=8, mean=(0.5,), std=(0.25,))
+
+
+@pytest.fixture
+def colour():
+    return ImageSpec(channels=3, size=16, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))

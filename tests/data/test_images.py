@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from ssl_dml.config import ConfigError
+from ssl_dml.data import DataConfig, load_images, load_test_images, make_loader
+
+RNG = np.random.default_rng(0)
+
+
+def save(path, shape, dtype=np.uint8, high=256):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = RNG.integers(0, high, shape).astype(dtype)
+    np.save(path, array) if path.suffix == ".npy" else Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return lambda **changes: DataConfig(
+        **{"source": str(tmp_path / "in"), "cache_dir": tmp_path / "cache", **changes}
+    )
+
+
+def test_the_embedded_sample_has_its_known_statistics():
+    images = load_images(DataConfig(source="fashion_mini"))
+    assert len(images) == 10_000
+    assert (images.spec.channels, images.spec.size) == (1, 28)
+    everything = images[torch.arange(len(images))][0].double() / 255
+    assert_close(images.spec.mean[0], everything.mean().item(), rtol=0.02, atol=0)
+    assert_close(images.spec.std[0], everything.std().item(), rtol=0.02, atol=0)
+    assert images.labels.bincount().tolist() == [1000] * 10
+
+
+def test_mixed_kinds_and_sizes_become_one_shape(tmp_path, config, capsys):
+    save(tmp_path / "in/gray.png", (10, 12))
+    save(tmp_path / "in/colour.jpg", (30, 20, 3))
+    save(tmp_path / "in/clear.png", (8, 8, 4))
+    images = load_images(config())
+    assert images[torch.arange(3)][0].shape == (3, 3, 64, 64)
+    assert images.labels is None
+    assert "--data.image_size" in capsys.readouterr().err
+    assert load_images(config(image_size=16, channels=1))[torch.arange(2)][0].shape == (
+        2,
+        1,
+        16,
+        16,
+    )
+
+
+def test_channels_of_arrays_reach_the_spec(tmp_path, config):
+    for i in range(3):
+        save(tmp_path / f"in/{i}.npy", (9, 9, 6))
+    images = load_images(config())
+    assert (images.spec.channels, images.spec.size) == (6, 9)
+
+
+def test_the_range_of_sixteen_bits_is_measured_and_said(tmp_path, config, capsys):
+    for i in range(4):
+        save(tmp_path / f"in/{i}.png", (8, 8), np.uint16, high=4096)
+    pixels = load_images(config())[torch.arange(4)][0]
+    assert pixels.min() == 0
+    assert pixels.max() == 255
+    assert "--data.value_range" in capsys.readouterr().err
+    darker = load_images(config(value_range=(0.0, 65535.0)))[torch.arange(4)][0]
+    assert darker.max() <= 16
+
+
+def test_normalisation_can_be_given(tmp_path, config):
+    save(tmp_path / "in/a.png", (8, 8))
+    spec = load_images(config(mean=(0.1,), std=(0.9,))).spec
+    assert (spec.mean, spec.std) == ((0.1,), (0.9,))
+
+
+def test_a_constant_channel_is_not_blown_up(tmp_path, config):
+    Image.new("L", (8, 8), 7).save((tmp_path / "in").mkdir() or tmp_path / "in/a.png")
+    assert load_images(config()).spec.std == (1.0,)
+
+
+def test_skipped_pictures_close_the_gap_and_labels_follow(tmp_path, config):
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        save(tmp_path / "in" / name, (8, 8))
+    (tmp_path / "in/a/2.png").write_bytes(b"no picture")
+    images = load_images(config(on_error="skip"))
+    assert images.labels.tolist() == [0, 1]
+    assert len(images.damaged) == 1
+
+
+@pytest.mark.parametrize("memory", [0.0, 1.0])
+def test_indices_are_stable(tmp_path, config, memory):
+    for i in range(6):
+        Image.new("L", (4, 4), i).save(
+            (tmp_path / "in").mkdir(exist_ok=True) or tmp_path / f"in/{i}.png"
+        )
+    images = load_images(config(memory_fraction=memory))
+    assert images[torch.arange(6)][0][:, 0, 0, 0].tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("disk", [0.0, 1.0])
+def test_the_loader_goes_on_where_it_was_told(tmp_path, config, disk):
+    for i in range(6):
+        Image.new("L", (4, 4), i).save(
+            (tmp_path / "in").mkdir(exist_ok=True) or tmp_path / f"in/{i}.png"
+        )
+    settings = config(memory_fraction=0.0, disk_fraction=disk, batch_size=2, workers=1)
+    images = load_images(settings)
+    state = torch.get_rng_state()
+    rows = iter(make_loader(images, settings, seed=0))
+    whole = [next(rows) for _ in range(5)]
+    later = next(iter(make_loader(images, settings, seed=0, start=4)))
+    assert torch.equal(later[0], whole[4][0])
+    assert torch.equal(later[0][:, 0, 0, 0], later[1].to(torch.uint8))
+    assert torch.equal(torch.get_rng_state(), state), "loading drew from training's generator"
+
+
+def test_test_labels_are_matched_by_name(tmp_path, config):
+    for name in ("train/a/1.png", "train/b/2.png", "test/b/3.png", "test/c/4.png"):
+        save(tmp_path / "in" / name, (8, 8))
+    train = load_images(config())
+    test = load_test_images(config(), train)
+    assert test.labels.tolist() == [1, 2]
+    assert test.class_names == ["a", "b", "c"]
+    assert load_test_images(config(source=str(tmp_path / "in/train")), train) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 0}, "data.batch_size must be at least 1, got 0"),
+        ({"image_size": -3}, "data.image_size must be at least 1, got -3"),
+        ({"memory_fraction": 1.5}, r"data.memory_fraction must be from 0 to 1, got 1\.5"),
+        ({"value_range": (5.0, 5.0)}, "data.value_range must rise"),
+    ],
+)
+def test_refuses_settings_that_cannot_be(config, changes, words):
+    with pytest.raises(ConfigError, match=words):
+        config(**changes)

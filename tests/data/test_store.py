@@ -1,0 +1,109 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssl_dml.config import ConfigError
+from ssl_dml.data.decode import Format
+from ssl_dml.data.sources import FolderSource
+from ssl_dml.data.store import OnDemand, build_store
+
+FORM = Format(channels=1, size=4)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "pictures"
+    root.mkdir()
+    for value in range(7):
+        Image.new("L", (4, 4), value).save(root / f"{value}.png")
+    return root
+
+
+def build(folder, cache, *, memory=False, disk=False, skip=False, builder=True):
+    return build_store(
+        FolderSource(folder),
+        FORM,
+        in_memory=memory,
+        on_disk=disk,
+        cache_dir=cache,
+        skip_damaged=skip,
+        builder=builder,
+    )
+
+
+@pytest.mark.parametrize("where", [{"memory": True}, {"disk": True}, {}])
+def test_every_home_gives_the_same_pixels(folder, tmp_path, where):
+    store = build(folder, tmp_path / "cache", **where)
+    rows = store.pixels[np.array([5, 0, 5])]
+    assert rows.shape == (3, 1, 4, 4)
+    assert rows.dtype == np.uint8
+    assert rows[:, 0, 0, 0].tolist() == [5, 0, 5]
+    assert len(store.pixels) == 7
+
+
+def test_the_file_is_written_once_and_again_when_the_source_changes(folder, tmp_path):
+    cache = tmp_path / "cache"
+    build(folder, cache, disk=True)
+    (written,) = cache.glob("*/pixels.bin")
+    stamp = written.stat().st_mtime_ns
+    again = build(folder, cache, disk=True, builder=False)  # would wait for ever if it were missing
+    assert isinstance(again.pixels, np.memmap)
+    assert written.stat().st_mtime_ns == stamp
+    Image.new("L", (4, 4), 99).save(folder / "9.png")
+    assert len(build(folder, cache, disk=True).pixels) == 8
+    assert len(list(cache.glob("*/pixels.bin"))) == 2
+
+
+def test_a_part_of_a_store_is_never_used(folder, tmp_path):
+    cache = tmp_path / "cache"
+    build(folder, cache, disk=True)
+    (place,) = cache.iterdir()
+    part = place.rename(place.with_name(f"{place.name}.1.part"))
+    (part / "pixels.bin").write_bytes(b"half")
+    assert build(folder, cache, disk=True).pixels[np.array([6])].max() == 6
+
+
+@pytest.mark.parametrize("where", [{"memory": True}, {"disk": True}, {}])
+def test_a_damaged_picture_stops_or_is_left_out(folder, tmp_path, where):
+    whole = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match=r"3\.png.*--data.on_error skip"):
+        build(folder, tmp_path / "cache", **where)
+    store = build(folder, tmp_path / "cache", skip=True, **where)
+    assert store.kept == [0, 1, 2, 4, 5, 6]
+    assert store.pixels[np.arange(6)][:, 0, 0, 0].tolist() == store.kept
+    assert len(store.damaged) == 1
+    assert "3.png" in store.damaged[0]
+
+
+def test_nothing_but_damaged_pictures_is_an_error_even_when_they_may_be_skipped(folder, tmp_path):
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ConfigError, match="every picture is damaged"):
+        build(folder, tmp_path / "cache", memory=True, skip=True)
+
+
+def test_a_full_disk_is_told_before_anything_is_written(folder, tmp_path, monkeypatch):
+    usage = shutil._ntuple_diskusage(10, 10, 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match="--data.cache_dir"):
+        build(folder, tmp_path / "cache", disk=True)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_on_demand_reads_only_what_is_asked(folder):
+    source = FolderSource(folder)
+    pixels = OnDemand(source, FORM, [0, 2, 4])
+    (folder / "2.png").unlink()
+    assert pixels[np.array([2, 0])][:, 0, 0, 0].tolist() == [4, 0]
+    with pytest.raises(FileNotFoundError):
+        pixels[np.array([1])]
+
+
+def test_the_record_of_a_store_is_json(folder, tmp_path):
+    build(folder, tmp_path / "cache", disk=True)
+    (record,) = (tmp_path / "cache").glob("*/store.json")
+    assert json.loads(record.read_text()) == {"kept": list(range(7)), "damaged": []}

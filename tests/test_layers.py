@@ -1,0 +1,67 @@
+"""The architecture as a test."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "ssl_dml"
+LAYERS = [  # lowest first
+    {"types"},
+    {"distributed", "config", "progress"},
+    {"losses", "margins", "mining", "memory", "data", "augment"},
+    {"backbones"},
+    {"methods", "heads"},
+    {"evaluation", "training", "reporting"},
+    {"benchmarks"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+# Which parts may import a library that others must not know.
+ALONE = {
+    "kornia": {"augment"},
+    "faiss": {"evaluation"},
+    "sklearn": {"evaluation"},
+    "datasets": {"data"},
+    "accelerate": {"training", "reporting", "benchmarks"},
+    "torch.distributed": {"distributed"},
+    "timm": {"backbones"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def part_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    own = part_of(path)
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] == "ssl_dml" and len(parts) > 1 and parts[1] in RANK:
+            assert parts[1] == own or RANK[parts[1]] < RANK[own], f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_libraries_stay_in_their_part(path):
+    for module in imports(path):
+        for library, allowed in ALONE.items():
+            if module == library or module.startswith(f"{library}."):
+                assert part_of(path) in allowed, f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("part", ["losses", "margins", "mining"])
+def test_losses_know_nothing_but_torch_and_types(part):
+    for path in (PACKAGE / part).glob("*.py"):
+        for module in imports(path):
+            if module.startswith("ssl_dml."):
+                assert module.split(".")[1] in {part, "types"}, f"{path} imports {module}"

@@ -5,6 +5,7 @@ from typing import final
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_dml.types import Images
@@ -54,7 +55,7 @@ class CropFlip(nn.Module):
             degrees,
         )
 
-    def draw(self, count: int, like: Tensor) -> Tensor:
+    def draw(self, count: int, like: Tensor) -> Float[Tensor, "{count} 2 3"]:
         """One 2×3 matrix a sample, from output to input coordinates in [-1, 1]."""
         area = uniform(count, *self.scale, like)
         ratio = uniform(count, math.log(self.ratio[0]), math.log(self.ratio[1]), like).exp()
@@ -68,11 +69,13 @@ class CropFlip(nn.Module):
         rows = [width * mirror * cos, -width * sin, x, height * mirror * sin, height * cos, y]
         return torch.stack(rows, dim=1).view(count, 2, 3)
 
-    def forward(self, images: Images) -> Images:
+    def forward(self, images: Images) -> Float[Tensor, "batch channels side side"]:
         """One random view of each picture."""
         return self.sample(images, self.draw(len(images), images))
 
-    def sample(self, images: Images, matrices: Tensor) -> Images:
+    def sample(
+        self, images: Images, matrices: Float[Tensor, "batch 2 3"]
+    ) -> Float[Tensor, "batch channels side side"]:
         """The views that given matrices describe."""
         shape = [len(images), images.shape[1], self.size, self.size]
         grid = F.affine_grid(matrices.to(images.dtype), shape, align_corners=False)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from jaxtyping import Float
 from kornia.augmentation import RandomErasing, RandomGaussianBlur, RandomSolarize
-from torch import nn
+from torch import Tensor, nn
 
 from ssl_dml.augment.colour import ChannelJitter, ColourJitter, GrayJitter
 from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
-from ssl_dml.types import Images, ImageSpec, Pixels
+from ssl_dml.types import ImageSpec, Pixels
 
 COLOUR = 3
 
@@ -20,7 +21,7 @@ class Augmentation(nn.Module, ABC):
     """Makes views; built by ``(images: ImageSpec, *, ...)``."""
 
     @abstractmethod
-    def forward(self, pixels: Pixels) -> list[Images]:
+    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
         """Normalised views of every picture, on the device of ``pixels``."""
 
 
@@ -30,23 +31,25 @@ class Crops:
 
     Args:
         views: Large views of each picture.
-        size: Their side in pixels; None for that of the data.
+        resolution: Their side relative to that of the pictures; below 1 trains faster, and the
+            network then sees objects larger than in training (Touvron et al., 2019,
+            arXiv:1906.06423).
         scale: Range of their share of the picture's area.
         flip: Probability of a mirror image.
         degrees: Rotation is uniform in plus and minus this.
         local_views: Small views of each picture beside them (multi-crop: Caron et al., 2020,
             arXiv:2006.09882, sec. 3.2).
-        local_size: Their side; None for half that of the large ones.
+        local_resolution: Their side relative to that of the pictures.
         local_scale: Range of their share of the area.
     """
 
     views: int = 2
-    size: int | None = None
+    resolution: float = 1.0
     scale: tuple[float, float] = (0.2, 1.0)
     flip: float = 0.5
     degrees: float = 0.0
     local_views: int = 0
-    local_size: int | None = None
+    local_resolution: float = 0.5
     local_scale: tuple[float, float] = (0.05, 0.2)
 
     def __post_init__(self) -> None:
@@ -55,6 +58,15 @@ class Crops:
                 f"crops.views must be at least 1 and crops.local_views at least 0, "
                 f"got {self.views} and {self.local_views}"
             )
+        if self.resolution <= 0 or self.local_resolution <= 0:
+            raise ValueError(
+                f"crops.resolution and crops.local_resolution must be positive, "
+                f"got {self.resolution} and {self.local_resolution}"
+            )
+
+    def side(self, size: int) -> int:
+        """Pixels of a large view's side, of pictures with a given one."""
+        return max(1, round(size * self.resolution))
 
 
 @final
@@ -63,10 +75,10 @@ class _MultiCrop(nn.Module):
 
     def __init__(self, images: ImageSpec, crops: Crops, appearance: list[nn.Module]) -> None:
         super().__init__()
-        size = crops.size or images.size
-        sides = [(crops.views, size, crops.scale)]
+        sides = [(crops.views, crops.side(images.size), crops.scale)]
         if crops.local_views:
-            sides.append((crops.local_views, crops.local_size or size // 2, crops.local_scale))
+            local = max(1, round(images.size * crops.local_resolution))
+            sides.append((crops.local_views, local, crops.local_scale))
         self.counts = [count for count, _, _ in sides]
         self.crops = nn.ModuleList(
             CropFlip(side, scale=scale, flip=crops.flip, degrees=crops.degrees)
@@ -76,9 +88,9 @@ class _MultiCrop(nn.Module):
         self.normalize = Normalize(images)
 
     @torch.no_grad()
-    def forward(self, pixels: Pixels) -> list[Images]:
+    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
         images = pixels.float() / 255
-        views: list[Images] = []
+        views: list[Tensor] = []
         for count, crop in zip(self.counts, self.crops, strict=True):
             many = self.normalize(self.appearance(crop(images.repeat(count, 1, 1, 1))))
             views += many.chunk(count)
@@ -91,7 +103,7 @@ class Gray(Augmentation):
 
     Args:
         images: What the pictures look like.
-        crops: Number, size and extent of the views.
+        crops: Number, resolution and extent of the views.
         brightness: Strength, see :class:`~ssl_dml.augment.colour.GrayJitter`.
         contrast: Strength.
         gamma: Strength.
@@ -116,10 +128,10 @@ class Gray(Augmentation):
         light = GrayJitter(
             brightness=brightness, contrast=contrast, gamma=gamma, probability=jitter
         )
-        steps = [light, *_blur(blur, crops.size or images.size), *_erase(erase)]
+        steps = [light, *_blur(blur, crops.side(images.size)), *_erase(erase)]
         self.pipeline = _MultiCrop(images, crops, steps)
 
-    def forward(self, pixels: Pixels) -> list[Images]:
+    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
         """Views of gray pictures."""
         return self.pipeline(pixels)
 
@@ -133,7 +145,7 @@ class Colour(Augmentation):
 
     Args:
         images: What the pictures look like.
-        crops: Number, size and extent of the views.
+        crops: Number, resolution and extent of the views.
         brightness: Strength, see :class:`~ssl_dml.augment.colour.ColourJitter`.
         contrast: Strength.
         saturation: Strength.
@@ -172,12 +184,12 @@ class Colour(Augmentation):
             probability=jitter,
             grayscale=grayscale,
         )
-        steps: list[nn.Module] = [colour, *_blur(blur, crops.size or images.size)]
+        steps: list[nn.Module] = [colour, *_blur(blur, crops.side(images.size))]
         if solarize > 0:
             steps.append(RandomSolarize(thresholds=0.0, additions=0.0, p=solarize))
         self.pipeline = _MultiCrop(images, crops, steps)
 
-    def forward(self, pixels: Pixels) -> list[Images]:
+    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
         """Views of RGB pictures."""
         return self.pipeline(pixels)
 
@@ -188,7 +200,7 @@ class ManyChannel(Augmentation):
 
     Args:
         images: What the pictures look like.
-        crops: Number, size and extent of the views.
+        crops: Number, resolution and extent of the views.
         brightness: Strength of the change common to all channels.
         contrast: Strength of the same.
         gain: Strength of the change of each channel.
@@ -211,11 +223,11 @@ class ManyChannel(Augmentation):
         steps = [
             GrayJitter(brightness=brightness, contrast=contrast),
             ChannelJitter(gain=gain, drop=drop),
-            *_blur(blur, crops.size or images.size),
+            *_blur(blur, crops.side(images.size)),
         ]
         self.pipeline = _MultiCrop(images, crops, steps)
 
-    def forward(self, pixels: Pixels) -> list[Images]:
+    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
         """Views of pictures with any number of channels."""
         return self.pipeline(pixels)
 
@@ -226,7 +238,7 @@ class FineTune(Augmentation):
 
     Args:
         images: What the pictures look like.
-        crops: Number, size and extent of the views.
+        crops: Number, resolution and extent of the views.
         brightness: Strength.
         contrast: Strength.
         erase: Share of views that lose a rectangle.
@@ -245,7 +257,7 @@ class FineTune(Augmentation):
         steps = [GrayJitter(brightness=brightness, contrast=contrast), *_erase(erase)]
         self.pipeline = _MultiCrop(images, crops, steps)
 
-    def forward(self, pixels: Pixels) -> list[Images]:
+    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
         """Views for training with labels."""
         return self.pipeline(pixels)
 
@@ -256,7 +268,7 @@ class Auto(Augmentation):
 
     Args:
         images: What the pictures look like.
-        crops: Number, size and extent of the views.
+        crops: Number, resolution and extent of the views.
     """
 
     def __init__(self, images: ImageSpec, *, crops: Crops = Crops()) -> None:
@@ -264,7 +276,7 @@ class Auto(Augmentation):
         recipe = {1: Gray, COLOUR: Colour}.get(images.channels, ManyChannel)
         self.recipe = recipe(images, crops=crops)
 
-    def forward(self, pixels: Pixels) -> list[Images]:
+    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
         """Views by the chosen recipe."""
         return self.recipe(pixels)
 

@@ -1,6 +1,6 @@
 """Image encoders from timm, with a stem for small pictures and a width factor."""
 
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import timm
 import torch
@@ -24,7 +24,7 @@ class TimmBackbone(Backbone):
         stem: ``small`` replaces the first layers of a ResNet by one 3×3 convolution of stride 1
             without pooling (Chen et al., 2020, arXiv:2002.05709, appendix B.9); ``auto`` does so
             for pictures under 96 pixels. Other families keep their own stem.
-        width: Factor on the channels of every stage: ResNets, EfficientNets and MobileNets.
+        width: Factor on the channels of every stage of a ResNet.
         options: Further arguments of the timm model, such as ``layers`` or ``patch_size``.
 
     Raises:
@@ -59,7 +59,9 @@ class TimmBackbone(Backbone):
             )
         self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.images = images
-        self.feature_dim = int(network.num_features)  # pyright: ignore[reportArgumentType]
+        # Some families widen their features once more after pooling.
+        dim: Any = getattr(network, "head_hidden_size", None) or network.num_features
+        self.feature_dim = int(dim)
 
     def forward(
         self, samples: Float[Tensor, "batch channels height width"]
@@ -77,11 +79,8 @@ def _width_arguments(name: str, width: float) -> dict[str, object]:
         # A deep stem is the only one of timm's whose width can be set; _set_stem replaces it.
         channels = [8 * max(1, round(c * width / 8)) for c in (64, 128, 256, 512)]
         return {"channels": channels, "stem_type": "deep", "stem_width": channels[0] // 2}
-    if "efficientnet" in name or "mobilenet" in name:
-        return {"channel_multiplier": width}
     raise ValueError(
-        f"backbone: width is for ResNets, EfficientNets and MobileNets, got {name}; "
-        "choose a smaller network of its family"
+        f"backbone: width is for ResNets, got {name}; choose a smaller network of its family"
     )
 
 

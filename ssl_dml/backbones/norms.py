@@ -45,7 +45,8 @@ class SyncBatchNorm(nn.Module):
                 self.eps,
             )
         with torch.autocast(x.device.type, enabled=False):
-            return self._synchronised(x.float()).to(x.dtype)
+            wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            return self._synchronised(wide).to(x.dtype)
 
     def _synchronised(self, x: Tensor) -> Tensor:
         axes = [axis for axis in range(x.ndim) if axis != 1]

@@ -1,5 +1,6 @@
 """A trained backbone as a folder: weights, and how to build the network around them."""
 
+import importlib
 import json
 import os
 import shutil
@@ -7,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jsonargparse.typing import import_object
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -63,6 +63,9 @@ def load(folder: str | Path) -> Backbone:
         ValueError: Naming the file, if one is missing, damaged or not of this kind.
     """
     folder = Path(folder)
+    for name in (FACTS, WEIGHTS):
+        if not (folder / name).exists():
+            raise ValueError(f"{folder} is no saved backbone: it lacks {name}")
     try:
         facts = json.loads((folder / FACTS).read_text())
         class_path, init_args = facts["class_path"], facts["init_args"]
@@ -74,13 +77,15 @@ def load(folder: str | Path) -> Backbone:
             std=tuple(images["std"]),
         )
         state = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise ValueError(f"{folder} is no saved backbone: it lacks {error.filename}") from error
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{folder / FACTS} is damaged: {error!r}") from error
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
-    cls = import_object(class_path)
+    module, _, name = class_path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{folder / FACTS} names {class_path}, which is not installed") from error
     if not (isinstance(cls, type) and issubclass(cls, Backbone)):
         raise ValueError(f"{folder / FACTS} names {class_path}, which is no backbone")
     backbone = cls(spec, **init_args)  # pyright: ignore[reportCallIssue]

@@ -34,7 +34,7 @@ class ProbeSplit:
     gallery: ImageSet
     gallery_rows: Int[Tensor, " rows"]
     query: ImageSet
-    query_rows: Int[Tensor, " rows"]
+    query_rows: Int[Tensor, " asked"]
     description: str
 
 

@@ -5,6 +5,8 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 P = ParamSpec("P")
@@ -26,3 +28,9 @@ def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
 def _widen(value: Any) -> Any:  # noqa: ANN401 - passes anything through
     half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
     return value.float() if half else value
+
+
+@full_precision
+def unit_rows(rows: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+    """Rows scaled to length 1, in float32 or better; a zero row stays zero."""
+    return F.normalize(rows, dim=1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
-from ssl_dml.losses import full_softmax, log_normaliser, nce
+from ssl_dml.losses import full_softmax, log_normaliser, nce, unit_rows
 from ssl_dml.memory import MemoryBank, draw_indices
 from ssl_dml.methods.base import Method
 from ssl_dml.types import Embeddings, Indices, StepOutput, Views
@@ -77,7 +77,7 @@ class NPID(Method):
     def forward(self, views: Views, indices: Indices) -> StepOutput:
         """Loss of this process's samples against the bank, which is then updated."""
         features = self.backbone(torch.cat(list(views)))
-        embeddings = F.normalize(self.projector(features).float(), dim=1)
+        embeddings = unit_rows(self.projector(features))
         repeated = indices.repeat(len(views))
         own = self.bank.rows(repeated)
         if self.negatives is None:

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 
@@ -19,6 +19,7 @@ STATE, FACTS = "state.pt", "checkpoint.json"
 FORMAT = "ssl_dml checkpoint 1"
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """Anything whose state can be taken out and put back."""
 

@@ -131,7 +131,7 @@ def test_an_empty_folder_is_named(tmp_path):
 
 def test_a_missing_column_is_named(tmp_path):
     table([0]).to_parquet(tmp_path / "x.parquet")
-    with pytest.raises(ConfigError, match="image_column 'picture' is not a column .* image, label"):
+    with pytest.raises(ConfigError, match=r"image_column 'picture' is not a column .* image"):
         open_source(
             str(tmp_path / "x.parquet"), "train", image_column="picture", label_column="label"
         )

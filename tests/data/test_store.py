@@ -89,7 +89,7 @@ def test_nothing_but_damaged_pictures_is_an_error_even_when_they_may_be_skipped(
 def test_a_full_disk_is_told_before_anything_is_written(folder, tmp_path, monkeypatch):
     usage = shutil._ntuple_diskusage(10, 10, 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OSError, match="--data.cache_dir"):
+    with pytest.raises(OSError, match=r"--data\.cache_dir"):
         build(folder, tmp_path / "cache", disk=True)
     assert not list((tmp_path / "cache").iterdir())
 

@@ -1,0 +1,33 @@
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from ssl_dml.backbones.norms import SyncBatchNorm, synchronise_batch_norm
+
+
+def test_alone_nothing_is_replaced():
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    assert isinstance(synchronise_batch_norm(model)[1], nn.BatchNorm2d)
+
+
+def test_alone_it_is_batch_norm_in_training_and_eval():
+    norm, other = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    ours = SyncBatchNorm(other)
+    x = torch.randn(4, 3, 5, 5)
+    assert_close(ours(x), norm(x))
+    ours.eval(), norm.eval()
+    assert_close(ours(x), norm(x))
+    assert ours.state_dict().keys() == norm.state_dict().keys()
+
+
+def test_statistics_of_several_processes_are_computed_as_those_of_one(monkeypatch):
+    """The synchronised path with one process; tests/distributed runs it with two and four."""
+    monkeypatch.setattr("ssl_dml.backbones.norms.is_distributed", lambda: True)
+    norm, ours = nn.BatchNorm1d(3).double(), SyncBatchNorm(nn.BatchNorm1d(3).double())
+    x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    assert_close(ours(x), norm(x))
+    assert_close(ours.running_mean, norm.running_mean)
+    assert_close(ours.running_var, norm.running_var)
+    weights = torch.randn(6, 3, dtype=torch.float64)
+    both = [torch.autograd.grad((f(x) * weights).sum(), x)[0] for f in (ours, norm)]
+    assert_close(*both)

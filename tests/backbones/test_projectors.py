@@ -1,0 +1,21 @@
+import pytest
+import torch
+from torch import nn
+
+from ssl_dml.backbones import mlp
+
+
+@pytest.mark.parametrize(("layers", "kinds"), [
+    (1, [nn.Linear]),
+    (2, [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]),
+    (3, [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 2 + [nn.Linear]),
+])  # fmt: skip
+def test_layers(layers, kinds):
+    network = mlp(6, 8, 4, layers=layers)
+    assert [type(step) for step in network] == kinds
+    assert network(torch.randn(3, 6)).shape == (3, 4)
+
+
+def test_refuses_no_layers():
+    with pytest.raises(ValueError, match="layers must be at least 1, got 0"):
+        mlp(6, 8, 4, layers=0)

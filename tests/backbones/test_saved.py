@@ -1,0 +1,70 @@
+import json
+
+import pytest
+import torch
+
+from ssl_dml.backbones import TimmBackbone, load, save
+from ssl_dml.types import ImageSpec
+
+PATH = "ssl_dml.backbones.TimmBackbone"
+ARGUMENTS = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    spec = ImageSpec(channels=2, size=16, mean=(0.1, 0.2), std=(0.3, 0.4))
+    backbone = TimmBackbone(spec, **ARGUMENTS)
+    backbone(torch.randn(4, 2, 16, 16))  # moves the running statistics
+    save(backbone, tmp_path / "backbone", PATH, ARGUMENTS, trained={"method": "none"})
+    return backbone.eval(), tmp_path / "backbone"
+
+
+def test_round_trip(saved):
+    backbone, folder = saved
+    loaded = load(folder)
+    images = torch.randn(3, 2, 16, 16)
+    assert torch.equal(loaded(images), backbone(images))
+    assert loaded.images == backbone.images
+    assert not loaded.training
+
+
+def test_an_older_one_is_replaced_whole(saved):
+    backbone, folder = saved
+    (folder / "stale").touch()
+    save(backbone, folder, PATH, ARGUMENTS, trained={})
+    assert sorted(path.name for path in folder.iterdir()) == ["backbone.json", "model.safetensors"]
+
+
+def test_the_facts_can_be_read_by_people(saved):
+    facts = json.loads((saved[1] / "backbone.json").read_text())
+    assert facts["images"] == {"channels": 2, "size": 16, "mean": [0.1, 0.2], "std": [0.3, 0.4]}
+    assert facts["feature_dim"] == 64
+    assert facts["trained"] == {"method": "none"}
+
+
+def test_a_missing_file_is_named(saved):
+    (saved[1] / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"is no saved backbone: it lacks .*model\.safetensors"):
+        load(saved[1])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "backbone.json"])
+def test_a_damaged_file_is_named(saved, name):
+    path = saved[1] / name
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ValueError, match=rf"{name} is (damaged|no saved)"):
+        load(saved[1])
+
+
+def test_weights_of_another_network_are_refused(saved):
+    path = saved[1] / "backbone.json"
+    path.write_text(path.read_text().replace("0.125", "0.25"))
+    with pytest.raises(ValueError, match=r"model\.safetensors does not fit"):
+        load(saved[1])
+
+
+def test_a_class_that_is_no_backbone_is_not_called(saved):
+    path = saved[1] / "backbone.json"
+    path.write_text(path.read_text().replace(PATH, "subprocess.Popen"))
+    with pytest.raises(ValueError, match=r"names subprocess\.Popen, which is no backbone"):
+        load(saved[1])

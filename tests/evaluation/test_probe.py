@@ -1,0 +1,69 @@
+import pytest
+import torch
+from PIL import Image
+
+from ssl_dml.augment import Gray
+from ssl_dml.backbones import TimmBackbone
+from ssl_dml.config import ConfigError
+from ssl_dml.data import DataConfig, load_images
+from ssl_dml.evaluation import ProbeConfig, pixel_reference, probe, probe_split
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def made(tmp_path):
+    for label, value in (("dark", 40), ("light", 220)):
+        (tmp_path / label).mkdir()
+        for i in range(20):
+            Image.new("L", (8, 8), value + i - 10).save(tmp_path / label / f"{i}.png")
+    train = load_images(DataConfig(source=str(tmp_path)))
+    backbone = TimmBackbone(train.spec, name="resnet18", width=0.125)
+    return train, backbone, Gray(train.spec)
+
+
+def test_measures_accuracy_and_health_and_leaves_no_trace(made):
+    train, backbone, augment = made
+    backbone.train()
+    state, mode = torch.get_rng_state(), {n: v.clone() for n, v in backbone.state_dict().items()}
+    config = ProbeConfig(k=3)
+    found = [
+        probe(backbone, train, probe_split(train, None), augment, config=config, device=CPU)
+        for _ in range(2)
+    ]
+    assert found[0] == found[1]
+    assert set(found[0]) == {"knn_top1", "rankme", "uniformity", "spread", "alignment"}
+    assert backbone.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(v, mode[n]) for n, v in backbone.state_dict().items())
+
+
+def test_without_labels_health_remains(made):
+    train, backbone, augment = made
+    found = probe(backbone, train, None, augment, config=ProbeConfig(), device=CPU)
+    assert set(found) == {"rankme", "uniformity", "spread", "alignment"}
+    assert pixel_reference(None, config=ProbeConfig()) == {}
+
+
+def test_raw_pixels_are_a_reference(made):
+    train, _, _ = made
+    found = pixel_reference(probe_split(train, None), config=ProbeConfig(k=3))
+    assert 0 <= found["raw_pixels_knn_top1"] <= 1
+
+
+def test_k_above_the_gallery_is_named(made):
+    train, backbone, augment = made
+    with pytest.raises(ValueError, match="the number of gallery pictures, 36; got 50"):
+        probe(
+            backbone,
+            train,
+            probe_split(train, None),
+            augment,
+            config=ProbeConfig(k=50),
+            device=CPU,
+        )
+
+
+def test_refuses_settings_that_cannot_be():
+    with pytest.raises(ConfigError, match=r"evaluation\.k must be positive, got 0"):
+        ProbeConfig(k=0)

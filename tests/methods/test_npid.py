@@ -1,0 +1,138 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from ssl_dml.backbones import Backbone
+from ssl_dml.memory import draw_indices
+from ssl_dml.methods import NPID
+
+
+class Flat(Backbone):
+    feature_dim = 16
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Flatten()
+
+    def forward(self, samples):
+        return self.layer(samples)
+
+
+def method(**options):
+    return NPID(Flat(), 30, **{"negatives": 8, "output_dim": 6, **options}).double()
+
+
+def pictures(views=1):
+    return list(torch.randn(views, 4, 1, 4, 4, dtype=torch.float64))
+
+
+INDICES = torch.tensor([3, 17, 0, 29])
+
+
+def embedded(npid, view):
+    return F.normalize(npid.projector(npid.backbone(view)), dim=1).detach()
+
+
+def test_a_step_is_the_papers_algorithm():
+    """Draws, Z of the first batch, loss and update, each sample by itself in Python floats."""
+    npid, (view,) = method(), pictures()
+    bank, rows = npid.bank.embeddings.clone(), embedded(npid, view)
+    drawn = draw_indices(INDICES, torch.tensor(0), count=8, high=30)
+    loss, logs = npid([view], INDICES)
+
+    def score(row, other):
+        return math.exp(float(row @ other) / 0.07)
+
+    noise = [[score(r, bank[j]) for j in js] for r, js in zip(rows, drawn.tolist(), strict=True)]
+    z = 30 * sum(map(sum, noise)) / 32
+    total = 0.0
+    for row, index, others in zip(rows, INDICES.tolist(), noise, strict=True):
+        own = score(row, bank[index]) / z
+        total -= math.log(own / (own + 8 / 30))
+        total -= sum(math.log((8 / 30) / (s / z + 8 / 30)) for s in others)
+    assert_close(loss.item(), total / 4, rtol=1e-9, atol=0)
+    assert_close(logs["log_z"].item(), math.log(z), rtol=1e-6, atol=0)
+    expected = bank.clone()
+    expected[INDICES] = F.normalize(0.5 * bank[INDICES] + 0.5 * rows, dim=1)
+    assert_close(npid.bank.embeddings, expected)
+
+
+def test_full_softmax_is_cross_entropy_over_the_bank():
+    npid, (view,) = method(negatives=None, temperature=0.2), pictures()
+    logits = embedded(npid, view) @ npid.bank.embeddings.clone().T / 0.2
+    assert_close(npid([view], INDICES).loss, F.cross_entropy(logits, INDICES))
+
+
+@pytest.mark.parametrize("options", [{}, {"negatives": None}, {"proximal": 1.0}])
+def test_the_update_does_not_reach_backward(options):
+    npid = method(**options)
+    loss, _ = npid(pictures(), INDICES)
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in npid.parameters())
+
+
+def test_z_is_fixed_followed_or_given():
+    seen = {}
+    for normaliser in ("first_batch", "average", 500.0):
+        npid = method(normaliser=normaliser)
+        seen[normaliser] = [npid(pictures(), INDICES).logs["log_z"].item() for _ in range(3)]
+    assert len(set(seen["first_batch"])) == 1
+    assert len(set(seen["average"])) == 3
+    assert_close(seen[500.0], [math.log(500.0)] * 3, rtol=1e-6, atol=0)
+
+
+def test_the_average_is_exponential():
+    npid = method(normaliser="average")
+    views = [pictures() for _ in range(2)]
+    first = npid(views[0], INDICES).logs["log_z"].exp()
+    fresh = method()
+    fresh.load_state_dict({**npid.state_dict(), "log_z": torch.tensor(math.nan)})
+    second = fresh(views[1], INDICES).logs["log_z"].exp()
+    both = npid(views[1], INDICES).logs["log_z"].exp()
+    assert_close(both, 0.99 * first + 0.01 * second)
+
+
+def test_the_proximal_term_is_the_squared_distance_to_the_bank():
+    npid, other, (view,) = method(), method(proximal=2.5), pictures()
+    other.load_state_dict(npid.state_dict())
+    distance = (embedded(npid, view) - npid.bank.rows(INDICES)).square().sum(1).mean()
+    plain, added = npid([view], INDICES).loss, other([view], INDICES).loss
+    assert_close(added - plain, 2.5 * distance)
+
+
+def test_several_views_average_and_update_once():
+    npid, views = method(), pictures(2)
+    bank = npid.bank.embeddings.clone()
+    rows = torch.stack([embedded(npid, view) for view in views])
+    npid(views, INDICES)
+    expected = F.normalize(0.5 * bank[INDICES] + 0.5 * F.normalize(rows.mean(0), dim=1), dim=1)
+    assert_close(npid.bank.rows(INDICES), expected)
+
+
+def test_everything_it_remembers_is_in_its_state():
+    npid, other = method(normaliser="average"), method(normaliser="average")
+    batches = [pictures() for _ in range(4)]
+    for batch in batches[:2]:
+        npid(batch, INDICES)
+    other.load_state_dict(npid.state_dict())
+    for batch in batches[2:]:
+        assert torch.equal(npid(batch, INDICES).loss, other(batch, INDICES).loss)
+    assert torch.equal(npid.bank.embeddings, other.bank.embeddings)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"temperature": 0.0}, r"temperature must be positive, got 0\.0"),
+        ({"negatives": 0}, "negatives must be at least 1 or null, got 0"),
+        ({"normaliser": -1.0}, r"normaliser must be positive, got -1\.0"),
+        ({"bank_momentum": 2.0}, r"bank_momentum must be from 0 to 1, got 2\.0"),
+    ],
+)
+def test_refuses_settings_that_cannot_be(options, words):
+    with pytest.raises(ValueError, match=words):
+        method(**options)

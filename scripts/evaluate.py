@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 import yaml
 from accelerate import Accelerator
 
@@ -76,7 +77,7 @@ def main() -> int:
         raise ConfigError(
             f"--run {str(config.run)!r} has no backbone yet: finish it with --resume true"
         )
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     use_threads(None, accelerator.device)
     backbone = load(config.run / "backbone").to(accelerator.device)
     data = fill(DataConfig, yaml.safe_load(settings.read_text())["data"])

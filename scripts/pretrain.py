@@ -38,7 +38,7 @@ from ssl_dml.training.hardware import make_accelerator
 from ssl_dml.training.inputs import view_batches
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.run_folder import config_for, open_run, refuse_existing, write_json
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, NonFiniteError
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "pretrain" / "default.yaml"
 
@@ -84,8 +84,12 @@ def open_data(
     say(f"{len(train):,} pictures of {size}x{size}, {train.spec.channels} channels")
     if train.damaged:
         say(f"{len(train.damaged)} damaged pictures are left out; data.json names them")
-    say(split if isinstance(split, str) else f"probe: {split.description}")
-    return train, None if isinstance(split, str) else split
+    if isinstance(split, str):
+        say(split)
+        return train, None
+    config.evaluation.check(split)
+    say(f"probe: {split.description}")
+    return train, split
 
 
 def build(config: PretrainConfig, train: ImageSet) -> tuple[Method, Optimizer, LRScheduler, int]:
@@ -175,7 +179,14 @@ def main() -> int:
         default=config_for(args, DEFAULT),
         either=("train.steps", "train.epochs"),
     )
-    return pretrain(config, resolved)
+    try:
+        return pretrain(config, resolved)
+    except NonFiniteError as error:
+        newest = Checkpoints(config.output_dir / "checkpoints", keep=config.train.keep).newest()
+        raise NonFiniteError(
+            f"{error}; the last good checkpoint is {newest}: lower the learning rate, or look at "
+            "those samples"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -119,7 +119,8 @@ def _explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one r
 
 def _type_name(text: str) -> str:
     """``<class 'int'>`` as ``int``, ``typing.Literal['a']`` as ``Literal['a']``."""
-    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("typing.", "").strip(" -")
+    name = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("typing.", "")
+    return {"NoneType": "null"}.get(name, name)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -119,7 +119,7 @@ class Gray(Augmentation):
         crops: Crops = Crops(),
         brightness: float = 0.4,
         contrast: float = 0.4,
-        gamma: float = 0.5,
+        gamma: float = 1.0,
         jitter: float = 0.8,
         blur: float = 0.0,
         erase: float = 0.0,

@@ -37,6 +37,18 @@ class ProbeConfig:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"evaluation.{name} must be positive, got {getattr(self, name)}")
 
+    def check(self, split: ProbeSplit) -> None:
+        """Refuse a probe that cannot be made, before anything is trained.
+
+        Raises:
+            ConfigError: If fewer pictures are searched than are to vote.
+        """
+        if self.k > len(split.gallery_rows):
+            raise ConfigError(
+                f"evaluation.k must be at most the number of gallery pictures, "
+                f"{len(split.gallery_rows)}; got {self.k}"
+            )
+
 
 def probe(
     backbone: Backbone,

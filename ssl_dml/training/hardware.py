@@ -1,6 +1,7 @@
 """What the machine is good at."""
 
 import os
+import sys
 from typing import Literal
 
 import torch
@@ -17,9 +18,12 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
 
     Every process is seeded alike, so that models are built alike.
     """
+    _warn_of_a_single_process()
     # Methods keep their buffers equal themselves; DDP would send a bank at every step.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     accelerator = Accelerator(
+        # Without this, processes on a machine without an accelerator would not find each other.
+        cpu=not torch.accelerator.is_available(),
         mixed_precision=choose_precision(config.precision),
         gradient_accumulation_steps=config.accumulation,
         kwargs_handlers=[ddp],
@@ -61,3 +65,13 @@ def _has_native_bf16() -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _warn_of_a_single_process() -> None:
+    """Accelerate starts a single process with --cpu, whatever --num_processes says."""
+    if "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+        print(
+            "warning: accelerate launch --cpu starts one process only; for several on a CPU use "
+            "accelerate launch --multi_gpu --num_processes N, without --cpu",
+            file=sys.stderr,
+        )

@@ -52,16 +52,10 @@ def test_raw_pixels_are_a_reference(made):
 
 
 def test_k_above_the_gallery_is_named(made):
-    train, backbone, augment = made
-    with pytest.raises(ValueError, match="the number of gallery pictures, 36; got 50"):
-        probe(
-            backbone,
-            train,
-            probe_split(train, None),
-            augment,
-            config=ProbeConfig(k=50),
-            device=CPU,
-        )
+    split = probe_split(made[0], None)
+    ProbeConfig(k=36).check(split)
+    with pytest.raises(ConfigError, match=r"evaluation\.k must be at most .* 36; got 37"):
+        ProbeConfig(k=37).check(split)
 
 
 def test_refuses_settings_that_cannot_be():

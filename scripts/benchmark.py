@@ -1,0 +1,72 @@
+"""Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from pretrain import DEFAULT, PretrainConfig, build, open_data
+
+from ssl_dml.benchmarks import compare_speed
+from ssl_dml.config import ConfigError, parse, run
+from ssl_dml.data import make_loader
+from ssl_dml.distributed import world_size
+from ssl_dml.reporting import start_trackers
+from ssl_dml.training import fit
+from ssl_dml.training.hardware import make_accelerator
+from ssl_dml.training.inputs import view_batches
+
+
+def pretrain_speed(args: list[str]) -> int:
+    """Print the real run's samples a second, the bare network's, and their ratio."""
+    config, _ = parse(PretrainConfig, args, default=DEFAULT, either=("train.steps", "train.epochs"))
+    accelerator = make_accelerator(config.train, seed=config.seed)
+    device = accelerator.device
+    train, _ = open_data(config, accelerator.print)
+    augment = config.augment(train.spec).to(device)
+    method, optimizer, scheduler, steps = build(config, train)
+    model, optimizer = accelerator.prepare(method, optimizer)
+    loader = make_loader(train, config.data, seed=config.seed)
+    inputs = view_batches(loader, augment, device)
+    fixed = next(inputs)
+
+    def bare() -> None:
+        accelerator.backward(model(*fixed).loss)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    with tempfile.TemporaryDirectory() as folder:
+        start_trackers(accelerator, Path(folder), step=0, steps=steps, steps_per_epoch=1.0)
+        real = fit(
+            model,
+            optimizer,
+            scheduler,
+            inputs,
+            start=0,
+            steps=sys.maxsize,
+            config=config.train,
+            accelerator=accelerator,
+        )
+        samples = len(fixed[1]) * world_size()
+        found = compare_speed(real, bare, samples=samples, device=device)
+        accelerator.end_training()
+    accelerator.print(
+        f"real run      {found['real']:8.0f} samples/s\n"
+        f"bare network  {found['bare']:8.0f} samples/s\n"
+        f"ratio         {found['ratio']:8.3f}"
+    )
+    return 0
+
+
+BENCHMARKS = {"pretrain": pretrain_speed}
+
+
+def main() -> int:
+    """Run the measurement that the first word names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in BENCHMARKS:
+        raise ConfigError(f"there is no benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    run(main)

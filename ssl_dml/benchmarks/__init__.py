@@ -1,0 +1,5 @@
+"""Measurements of the toolkit itself, one file each; scripts/benchmark.py runs them."""
+
+from ssl_dml.benchmarks.pretrain import compare_speed
+
+__all__ = ["compare_speed"]

@@ -1,0 +1,39 @@
+"""Every configuration in the tree is complete and builds what it names."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ssl_dml.config import parse
+from ssl_dml.types import ImageSpec
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+PRETRAIN = sorted((ROOT / "configs/pretrain").glob("*.yaml"))
+EVALUATE = sorted((ROOT / "configs/evaluate").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PRETRAIN, ids=lambda path: path.stem)
+def test_pretraining(path):
+    from pretrain import PretrainConfig
+
+    config, resolved = parse(PretrainConfig, [], default=path)
+    channels, size = (1, 28) if config.data.source in ("fashion_mini", "hangul") else (3, 32)
+    spec = ImageSpec(channels=channels, size=size, mean=(0.5,) * channels, std=(0.2,) * channels)
+    method = config.method(config.backbone(spec), 64)
+    views = config.augment(spec)(torch.zeros(4, channels, size, size, dtype=torch.uint8))
+    assert method(views, torch.arange(4)).loss.isfinite()
+    assert path.read_text().startswith("# "), "its first comment states the result and the cost"
+    again = path.with_name("again.yaml")
+    assert not again.exists()
+    assert resolved
+
+
+@pytest.mark.parametrize("path", EVALUATE, ids=lambda path: path.stem)
+def test_evaluation(path):
+    from evaluate import EvaluateConfig
+
+    config, _ = parse(EvaluateConfig, [], default=path)
+    assert config.evaluator == path.stem

@@ -1,0 +1,288 @@
+"""The scripts as a user runs them: real processes, real kills, real files."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ssl_dml.backbones import load
+
+ROOT = Path(__file__).parents[1]
+SEVERAL = [
+    "--multi_gpu",
+    "--num_machines",
+    "1",
+    "--mixed_precision",
+    "no",
+    "--dynamo_backend",
+    "no",
+]
+SMALL = [
+    "--data.batch_size", "16", "--train.steps", "14", "--train.save_every", "4",
+    "--train.warmup_epochs", "0", "--train.log_every", "1", "--evaluation.every_epochs", "1",
+    "--evaluation.k", "5",
+]  # fmt: skip
+NPID = """
+class_path: ssl_dml.methods.NPID
+init_args: {negatives: 32, normaliser: average, output_dim: 16}
+"""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """100 pictures of two classes."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for label, value in (("dark", 60), ("light", 190)):
+        (root / label).mkdir()
+        for i in range(50):
+            array = rng.integers(value - 50, value + 50, (12, 12)).astype(np.uint8)
+            Image.fromarray(array).save(root / label / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def npid_config(tmp_path_factory):
+    import yaml
+
+    config = yaml.safe_load((ROOT / "configs/pretrain/default.yaml").read_text())
+    config["method"] = yaml.safe_load(NPID)
+    path = tmp_path_factory.mktemp("config") / "npid.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def start(script, *arguments, processes=0):
+    """A script by itself, or by accelerate on several processes."""
+    command = [sys.executable]
+    if processes:
+        module = ["-m", "accelerate.commands.accelerate_cli", "launch"]
+        command += [*module, *SEVERAL, "--num_processes", str(processes)]
+    return subprocess.Popen(
+        [*command, str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def run(script, *arguments, processes=0):
+    code, out, err = finish(start(script, *arguments, processes=processes))
+    assert code == 0, err
+    return out
+
+
+def wait_for(path, process, seconds=120):
+    for _ in range(seconds * 50):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    raise AssertionError(f"{path} did not appear")
+
+
+def digest(folder, step=14):
+    """Of everything a run ends with: weights, bank, Z, optimizer, generators and metrics."""
+    found = hashlib.sha256((folder / "backbone/model.safetensors").read_bytes())
+    state = torch.load(folder / f"checkpoints/step_{step}/state.pt", weights_only=True)
+    for name, value in sorted(state["model"].items()):
+        found.update(name.encode() + value.numpy().tobytes())
+    for number, buffers in sorted(state["optimizer"]["state"].items()):
+        found.update(str(number).encode() + buffers["momentum_buffer"].numpy().tobytes())
+    for row in rows(folder):
+        same = {k: v for k, v in row.items() if k not in ("wall_s", "train/samples_per_s")}
+        found.update(json.dumps(same, sort_keys=True).encode())
+    return found.hexdigest()
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(pictures, tmp_path_factory):
+    """A run that was never stopped, and what it printed."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, run("pretrain", "--data.source", pictures, "--output_dir", folder, *SMALL)
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    folder, printed = finished
+    names = {path.name for path in folder.iterdir()}
+    expected = {"config.yaml", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert names == expected | {"backbone"}
+    found = rows(folder)
+    assert [row["step"] for row in found if "train/loss" in row] == list(range(1, 15))
+    probes = [row for row in found if "eval/knn_top1" in row]
+    assert [row["step"] for row in probes] == [0, 6, 12, 14]
+    assert {"eval/rankme", "eval/alignment", "eval/uniformity", "eval/spread"} <= set(probes[1])
+    assert found[-2]["train/lr"] == 0.0
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step_12",
+        "step_14",
+    ]
+    for line in ("random weights", "raw pixels", "trained, 2 epochs", str(folder), "evaluate.py"):
+        assert line in printed
+
+
+def test_its_backbone_loads_with_one_call(finished):
+    backbone = load(finished[0] / "backbone")
+    assert backbone.images.size == 12
+    assert backbone(torch.randn(2, 1, 12, 12)).shape == (2, backbone.feature_dim)
+
+
+def test_its_first_step_shows_samples_and_views(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(finished[0] / "tensorboard"))
+    board.Reload()
+    assert board.Tags()["images"] == ["views"]
+    assert "train/loss" in board.Tags()["scalars"]
+
+
+def test_its_configuration_runs_it_again(finished, tmp_path):
+    folder, _ = finished
+    again = tmp_path / "again"
+    run("pretrain", "--config", folder / "config.yaml", "--output_dir", again)
+    assert digest(again) == digest(folder)
+
+
+@pytest.mark.parametrize("evaluator", ["knn", "linear"])
+def test_probes_work_from_the_run_folder_alone(finished, evaluator):
+    folder, _ = finished
+    extra = ["--knn.ks", "[5]"] if evaluator == "knn" else ["--linear.epochs", "3"]
+    config = ROOT / f"configs/evaluate/{evaluator}.yaml"
+    printed = run("evaluate", "--config", config, "--run", folder, *extra)
+    results = json.loads((folder / f"{evaluator}.json").read_text())
+    (folder / f"{evaluator}.json").unlink()
+    assert "10 held-out training pictures ask 90" in printed
+    if evaluator == "knn":
+        assert results["knn_top1"] == rows(folder)[-1]["eval/knn_top1"]
+    else:
+        assert results["linear_top1"] > 0.6
+
+
+def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, pictures, tmp_path):
+    folder = tmp_path / "run"
+    command = ["--data.source", pictures, "--output_dir", folder, *SMALL]
+    process = start("pretrain", *command)
+    wait_for(folder / "checkpoints/step_8", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    assert not (folder / "backbone").exists()
+    printed = run("pretrain", "--output_dir", folder, "--resume", "true")
+    assert "going on from" in printed
+    assert digest(folder) == digest(finished[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_leaves_cleanly(finished, pictures, tmp_path, number):
+    folder = tmp_path / "run"
+    process = start("pretrain", "--data.source", pictures, "--output_dir", folder, *SMALL)
+    wait_for(folder / "checkpoints/step_4", process)
+    process.send_signal(number)
+    code, out, err = finish(process)
+    assert code == 128 + number
+    assert "and saved; to go on: --resume true" in out
+    assert "Traceback" not in err
+    run("pretrain", "--output_dir", folder, "--resume", "true")
+    assert digest(folder) == digest(finished[0])
+
+
+def test_two_processes_resume_bit_for_bit_with_bank_and_z(pictures, npid_config, tmp_path):
+    command = ["--config", npid_config, "--data.source", pictures, *SMALL]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run("pretrain", *command, "--output_dir", whole, processes=2)
+    process = start("pretrain", *command, "--output_dir", stopped, processes=2)
+    wait_for(stopped / "checkpoints/step_4", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    kill_workers(stopped)
+    run("pretrain", "--output_dir", stopped, "--resume", "true", processes=2)
+    assert digest(stopped) == digest(whole)
+    printed = run("pretrain", "--output_dir", stopped, "--resume", "true", "--train.steps", "16")
+    assert "made by 2 processes, with 1" in printed
+    assert rows(stopped)[-1]["step"] == 16
+
+
+def kill_workers(folder):
+    """The launcher starts workers in groups of their own; end those of this run."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if str(folder).encode() in command and int(entry.name) != os.getpid():
+            os.kill(int(entry.name), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--train.stps", "3"], "--train.stps is not a key; did you mean train.steps"),
+        (["--output_dir", "{finished}"], "exists already; name another with --output_dir"),
+        (["--data.source", "{empty}"], "holds no picture"),
+        (["--data.batch_size", "256"], "from 1 to the number of pictures, 100; got 256"),
+        (
+            ["--evaluation.k", "91"],
+            "evaluation.k must be at most the number of gallery pictures",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    finished, pictures, tmp_path, arguments, words
+):
+    (tmp_path / "empty").mkdir()
+    before = digest(finished[0])
+    names = {"finished": finished[0], "empty": tmp_path / "empty"}
+    command = ["--data.source", pictures, "--output_dir", tmp_path / "run", *SMALL]
+    code, _, err = finish(
+        start("pretrain", *command, *(argument.format(**names) for argument in arguments))
+    )
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert words in line
+    assert code in (1, 2)
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+    assert digest(finished[0]) == before
+
+
+def test_a_run_without_a_backbone_is_named(tmp_path):
+    code, _, err = finish(start("evaluate", "--run", tmp_path))
+    assert code == 2
+    assert err.startswith("error: --run")
+
+
+def test_a_loss_that_is_not_finite_names_step_samples_and_checkpoint(pictures, tmp_path):
+    folder = tmp_path / "run"
+    optimizer = ["--optimizer.init_args.lr", "1e30", "--train.save_every", "1"]
+    code, _, err = finish(
+        start("pretrain", "--data.source", pictures, "--output_dir", folder, *SMALL, *optimizer)
+    )
+    assert code == 1
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "on samples" in line or "is not finite; no checkpoint was written" in line
+    assert "Traceback" not in err
+    assert "last good checkpoint" in line
+
+
+@pytest.mark.slow
+def test_the_speed_of_a_real_run_is_compared(pictures):
+    printed = run("benchmark", "pretrain", "--data.source", pictures, "--data.batch_size", "16")
+    assert "ratio" in printed

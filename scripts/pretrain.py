@@ -25,7 +25,14 @@ from ssl_dml.evaluation import (
     probe_split,
 )
 from ssl_dml.methods import Method
-from ssl_dml.reporting import finish, record_probe, show_first, start_trackers, summary
+from ssl_dml.reporting import (
+    explain_non_finite,
+    finish,
+    record_probe,
+    show_first,
+    start_trackers,
+    summary,
+)
 from ssl_dml.training import (
     Checkpoints,
     TrainConfig,
@@ -182,11 +189,7 @@ def main() -> int:
     try:
         return pretrain(config, resolved)
     except NonFiniteError as error:
-        newest = Checkpoints(config.output_dir / "checkpoints", keep=config.train.keep).newest()
-        raise NonFiniteError(
-            f"{error}; the last good checkpoint is {newest}: lower the learning rate, or look at "
-            "those samples"
-        ) from error
+        raise explain_non_finite(error, config.output_dir) from error
 
 
 if __name__ == "__main__":

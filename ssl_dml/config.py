@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse.typing import import_object
+from tqdm import tqdm
 
 from ssl_dml.types import NonFiniteError
 
@@ -64,7 +65,7 @@ def parse(
     except ArgumentError as error:
         keys = [action.dest for action in parser._actions if action.dest]
         raise ConfigError(_explain(str(error), keys)) from error
-    text = parser.dump(namespace, skip_none=False)
+    text = parser.dump(namespace, skip_unset=False)
     values: Any = parser.instantiate(namespace)
     return schema(**{field.name: values[field.name] for field in fields(schema)}), text  # pyright: ignore[reportArgumentType]
 
@@ -146,6 +147,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             time.sleep(2)
         line = re.sub(r"\s*\n\s*", " ", str(error))
+        for bar in list(tqdm._instances):
+            bar.close()
         print(f"error: {line}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except KeyboardInterrupt:

@@ -72,4 +72,13 @@ class EmbeddingTable:
 
 
 class NonFiniteError(ValueError):
-    """A number that must be finite is not; the message says which and where."""
+    """A number that must be finite is not; the message says which and where.
+
+    Args:
+        message: What is not finite.
+        samples: Indices of the samples it was computed from, if they are known.
+    """
+
+    def __init__(self, message: str, samples: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.samples = list(samples)

@@ -133,7 +133,11 @@ class TableSource(Source):
         feature = table.features[image_column]
         if isinstance(feature, datasets.Image):
             table = table.cast_column(image_column, datasets.Image(decode=False))
-        self._images = table[image_column]
+        if getattr(table, "_indices", None) is not None:
+            table = table.flatten_indices()
+        array = isinstance(feature, (datasets.Array2D, datasets.Array3D))
+        # Arrow's own column is some seventy times faster a cell than the table's.
+        self._images = table[image_column] if array else table.data.column(image_column)
         self.labels, self.class_names = _column_labels(table, label_column)
 
     def __len__(self) -> int:
@@ -141,6 +145,7 @@ class TableSource(Source):
 
     def read(self, index: int) -> Picture:  # noqa: D102 - documented in Source
         cell = self._images[index]
+        cell = cell.as_py() if hasattr(cell, "as_py") else cell
         if isinstance(cell, dict):
             data = cell["bytes"]
             return Image.open(io.BytesIO(data) if data is not None else cell["path"])

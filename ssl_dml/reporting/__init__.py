@@ -2,6 +2,7 @@
 
 from ssl_dml.reporting.pictures import views_picture
 from ssl_dml.reporting.trackers import (
+    explain_non_finite,
     finish,
     read_records,
     record_probe,
@@ -11,6 +12,7 @@ from ssl_dml.reporting.trackers import (
 )
 
 __all__ = [
+    "explain_non_finite",
     "finish",
     "read_records",
     "record_probe",

@@ -13,7 +13,7 @@ COLOUR = 3
 
 def views_picture(
     pixels: Pixels, views: Views, images: ImageSpec
-) -> Float[Tensor, "channels height width"]:
+) -> Float[Tensor, "shown rows columns"]:
     """Up to 8 samples, a row each: the picture, then its views, on the scale [0, 1].
 
     Of pictures with other than 1 or 3 channels the first is shown.

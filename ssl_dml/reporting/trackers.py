@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ssl_dml.data import ImageSet
 from ssl_dml.reporting.pictures import views_picture
-from ssl_dml.types import Views
+from ssl_dml.types import NonFiniteError, Views
 
 COLLAPSED_SPREAD = 0.1
 COLLAPSED_RANK = 2.0
@@ -161,6 +161,22 @@ def record_probe(accelerator: Accelerator, step: int, measured: dict[str, float]
     accelerator.log({f"eval/{name}": value for name, value in measured.items()}, step=step)
     if step and (warning := collapse_warning(measured)):
         tqdm.write(warning, file=sys.stderr)
+
+
+def explain_non_finite(error: NonFiniteError, folder: Path) -> NonFiniteError:
+    """The error with what a user needs next: all samples in a file, and the last checkpoint."""
+    steps = [int(path.name[5:]) for path in (folder / "checkpoints").glob("step_*[0-9]")]
+    last = f"{folder / 'checkpoints' / f'step_{max(steps)}'}" if steps else "none"
+    listed = ""
+    if error.samples:
+        path = folder / "non_finite.json"
+        path.write_text(json.dumps({"error": str(error), "samples": error.samples}) + "\n")
+        listed = f" ({path} lists all)"
+    return NonFiniteError(
+        f"{error}{listed}; the last good checkpoint is {last}: lower the learning rate, or look "
+        "at those samples",
+        error.samples,
+    )
 
 
 def finish(accelerator: Accelerator) -> None:

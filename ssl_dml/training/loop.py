@@ -16,6 +16,8 @@ from ssl_dml.distributed import gather, mean, world_size
 from ssl_dml.training.optimizers import gradients
 from ssl_dml.types import NonFiniteError
 
+SHOWN = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -173,14 +175,11 @@ class _Watch:
         for step, healthy, loss, norm, indices in self.pending:
             if not healthy.item():
                 rows = gather(indices).sort().values.tolist()
+                shown = ", ".join(map(str, rows[:SHOWN]))
+                more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
                 raise NonFiniteError(
                     f"step {step}: loss {mean(loss).item():g}, gradient norm {norm.item():g} "
-                    f"on samples {_shorten(rows)}"
+                    f"on samples {shown}{more}",
+                    rows,
                 )
         self.pending.clear()
-
-
-def _shorten(rows: list[int]) -> str:
-    """All of up to 512 indices in full, the rest as a count."""
-    shown = ", ".join(map(str, rows[:512]))
-    return shown if len(rows) <= 512 else f"{shown} and {len(rows) - 512} more"  # noqa: PLR2004

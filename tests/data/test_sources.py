@@ -95,6 +95,13 @@ def test_saved_dataset(tmp_path):
     assert len(opened(tmp_path / "two", "test")) == 1
 
 
+def test_a_reordered_table_keeps_its_order(tmp_path):
+    table([5, 6, 7]).select([2, 0]).save_to_disk(tmp_path / "two")
+    source = opened(tmp_path / "two")
+    assert [np.asarray(source.read(i)).max() for i in range(2)] == [2, 0]
+    assert [source.class_names[label] for label in source.labels] == ["7", "5"]
+
+
 def test_table_of_arrays(tmp_path):
     array = np.arange(2 * 4 * 4 * 5, dtype=np.uint8).reshape(2, 4, 4, 5)
     features = datasets.Features({"image": datasets.Array3D((4, 4, 5), "uint8")})

@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from ssl_dml.training.hardware import choose_precision, cores, use_threads
+
+
+@pytest.mark.parametrize("wanted", ["no", "bf16", "fp16"])
+def test_a_given_precision_is_taken(wanted):
+    assert choose_precision(wanted) == wanted
+
+
+def test_auto_takes_the_launchers_choice(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    assert choose_precision("auto") == "fp16"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this is about processors")
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_takes_bf16_where_it_is_native(monkeypatch, native):
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    assert choose_precision("auto") == ("bf16" if native else "no")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_auto_on_a_gpu():
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    assert choose_precision("auto") == ("bf16" if native else "no")
+
+
+def test_processes_share_the_cores(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(cores()))
+    use_threads(None, torch.device("cpu"))
+    assert torch.get_num_threads() == 1
+    use_threads(2, torch.device("cpu"))
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)

@@ -138,7 +138,13 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     measure = partial(
         probe, method.backbone, train, split, augment, config=config.evaluation, device=device
     )
-    loader = make_loader(train, config.data, seed=config.seed, start=start * settings.accumulation)
+    loader = make_loader(
+        train,
+        config.data,
+        seed=config.seed,
+        start=start * settings.accumulation,
+        pin_memory=device.type == "cuda",
+    )
     inputs = view_batches(loader, augment, device)
     if start == 0:
         record_probe(

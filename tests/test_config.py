@@ -1,13 +1,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import yaml
 from torch import nn
+from torch.optim import Optimizer
 
 from ssl_dml.augment import Augmentation
 from ssl_dml.config import ConfigError, component, fill, parse, run
+from ssl_dml.training import parameter_groups
 from ssl_dml.types import ImageSpec, NonFiniteError
 
 
@@ -91,6 +93,23 @@ def test_a_null_in_the_text_is_kept(tmp_path):
     path.write_text(yaml.safe_dump({"method": method}))
     _, text = parse(OneMethod, [], default=path)
     assert component(text, "method")[1]["negatives"] is None
+
+
+@pytest.mark.parametrize("name", ["torch.optim.AdamW", "torch.optim.SGD", "timm.optim.Lars"])
+def test_any_optimizer_is_named_by_its_path(tmp_path, name):
+    @dataclass(frozen=True, kw_only=True)
+    class OneOptimizer:
+        """One component."""
+
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer]
+
+    path = tmp_path / "o.yaml"
+    arguments = {"lr": 0.5, "weight_decay": 0.1}
+    path.write_text(yaml.safe_dump({"optimizer": {"class_path": name, "init_args": arguments}}))
+    config, _ = parse(OneOptimizer, [], default=path)
+    made = config.optimizer(parameter_groups(nn.Linear(2, 2)))
+    assert [group["lr"] for group in made.param_groups] == [0.5, 0.5]
+    assert [group["weight_decay"] for group in made.param_groups] == [0.1, 0.0]
 
 
 def test_parsing_builds_nothing(file, monkeypatch):

@@ -61,6 +61,14 @@ def npid_config(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Stores of decoded pictures go where the tests end, not into the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 def start(script, *arguments, processes=0):
     """A script by itself, or by accelerate on several processes."""
     command = [sys.executable]
@@ -281,6 +289,31 @@ def test_a_loss_that_is_not_finite_names_step_samples_and_checkpoint(pictures, t
     assert f"the last good checkpoint is {folder}" in line
     assert "Traceback" not in err
     assert len(json.loads((folder / "non_finite.json").read_text())["samples"]) == 16
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_instants_change_nothing(pictures, npid_config, tmp_path):
+    """Each attempt is killed after 4 to 12 seconds, wherever it is, and the next one goes on."""
+    command = ["--config", npid_config, "--data.source", pictures, *SMALL]
+    command += ["--train.steps", "600", "--train.save_every", "7"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run("pretrain", *command, "--output_dir", whole)
+    rng = np.random.default_rng(0)
+    kills = []
+    for attempt in range(10):
+        process = start("pretrain", *command, "--output_dir", killed, "--resume", "true")
+        time.sleep(rng.uniform(4, 12))
+        assert process.poll() is None, f"attempt {attempt} ended by itself: {process.communicate()}"
+        os.killpg(process.pid, signal.SIGKILL)
+        finish(process)
+        steps = [int(path.name[5:]) for path in killed.glob("checkpoints/step_*[0-9]")]
+        kills.append(max(steps, default=0))
+    run("pretrain", *command, "--output_dir", killed, "--resume", "true")
+    print("killed after the checkpoints", kills)
+    print("never stopped", digest(whole, 600))
+    print("killed 10 times", digest(killed, 600))
+    assert digest(killed, 600) == digest(whole, 600)
+    assert len(set(kills)) > 3
 
 
 @pytest.mark.slow

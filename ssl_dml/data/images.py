@@ -37,7 +37,8 @@ class DataConfig:
         batch_size: Pictures in a batch over all processes together.
         image_size: Side in pixels that pictures are decoded to; None keeps that of the data,
             or 64 where pictures differ in size.
-        channels: 1 or 3 to convert; None for the most that any of the pictures has.
+        channels: 1 or 3 to convert; None for the most that any of up to 2,000 pictures, spread
+            over the set, has.
         value_range: Values that become black and white in pictures of more than 8 bits; None
             measures them.
         mean: Mean of each channel, where 255 is 1; None measures it.

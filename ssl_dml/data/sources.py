@@ -128,7 +128,7 @@ class TableSource(Source):
             )
         if not len(table):
             raise ConfigError(f"data.source {name!r} is empty")
-        self.fingerprint = fingerprint
+        self.fingerprint = f"{fingerprint}:{image_column}"
         self._name = name
         feature = table.features[image_column]
         if isinstance(feature, datasets.Image):
@@ -244,7 +244,7 @@ def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, str] | None:
     except Exception as error:  # the hub client raises many unrelated types
         reason = type(error).__name__
         raise ConfigError(
-            f"{missing}; as a data set on the hub it cannot be had ({reason})"
+            f"{missing}; the hub cannot be reached or has no such data set ({reason})"
         ) from error
     return table, f"{where}:{split}:{table._fingerprint}"
 

@@ -183,7 +183,12 @@ def _write(source: Source, form: Format, folder: Path, *, with_pixels: bool) -> 
             kept += good
             damaged += bad
     (beside / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
-    beside.rename(folder)
+    try:
+        beside.rename(folder)
+    except OSError:
+        if not (folder / "store.json").exists():
+            raise
+        shutil.rmtree(beside)  # another run has written the same store meanwhile
 
 
 def _wait_for(path: Path) -> dict[str, Any]:

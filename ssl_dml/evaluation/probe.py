@@ -100,8 +100,9 @@ def _view_alignment(
 ) -> float:
     """Alignment of two views of up to 512 pictures, the same views at every probe."""
     rows = torch.arange(len(train))[:: max(1, len(train) // ALIGNED)][:ALIGNED]
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    apart = device.type != "cpu"
+    devices = [torch.accelerator.current_device_index()] if apart else []
+    with torch.random.fork_rng(devices=devices, device_type=device.type if apart else "cuda"):
         torch.manual_seed(0)
         pixels = train[rows][0].to(device)
         first, second = (backbone(augment(pixels)[0]).float() for _ in range(2))

@@ -15,8 +15,8 @@ def generator_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
     }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
+    if (device := _accelerator()) is not None:
+        state[device.type] = torch.get_device_module(device).get_rng_state()
     return state
 
 
@@ -27,5 +27,9 @@ def restore(state: dict[str, Any]) -> None:
     random.setstate((version, tuple(keys), gauss))
     name, words, *rest = state["numpy"]
     np.random.set_state((name, words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+    if (device := _accelerator()) is not None and device.type in state:
+        torch.get_device_module(device).set_rng_state(state[device.type])
+
+
+def _accelerator() -> torch.device | None:
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

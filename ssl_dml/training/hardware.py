@@ -29,6 +29,9 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
         kwargs_handlers=[ddp],
     )
     use_threads(config.threads, accelerator.device)
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     set_seed(seed)
     return accelerator
 
@@ -68,10 +71,10 @@ def _has_native_bf16() -> bool:
 
 
 def _warn_of_a_single_process() -> None:
-    """Accelerate starts a single process with --cpu, whatever --num_processes says."""
+    """On a CPU the launcher starts one process, whatever --num_processes says."""
     if "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         print(
-            "warning: accelerate launch --cpu starts one process only; for several on a CPU use "
+            "warning: the launcher was asked for several processes and started one; on a CPU use "
             "accelerate launch --multi_gpu --num_processes N, without --cpu",
             file=sys.stderr,
         )

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import final
 
@@ -11,17 +12,22 @@ from ssl_dml.distributed import any_rank, is_distributed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AGREE_EVERY = 10
+PATIENCE_S = 2.0
 
 
 @final
 class Interrupt:
-    """Context in which a first signal is remembered; a second one acts as it would without.
+    """Context in which a signal is remembered; one more, 2 seconds later, acts as usual.
+
+    A launcher of several processes passes on what a terminal has sent to all of them already, so
+    a second signal close to the first says nothing new.
 
     Ending the launcher ends the run too: a process whose parent has gone takes that as a signal.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self.since = 0.0
         self.parent = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
 
     def __enter__(self) -> "Interrupt":
@@ -51,8 +57,11 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self.received = number
-        self._restore()
+        if not self.received:
+            self.received, self.since = number, time.monotonic()
+        elif time.monotonic() - self.since > PATIENCE_S:
+            self._restore()
+            os.kill(os.getpid(), number)
 
     def _restore(self) -> None:
         for number, handler in self._former.items():

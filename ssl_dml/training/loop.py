@@ -36,6 +36,8 @@ class TrainConfig:
         log_every: Steps between two rows of metrics.
         save_every: Steps between two checkpoints.
         keep: Newest checkpoints that are kept.
+        deterministic: Ask an accelerator for kernels that give the same bits each time, which is
+            slower; processors always do.
         threads: Threads of this process on a CPU; null shares the machine's cores evenly.
     """
 
@@ -49,6 +51,7 @@ class TrainConfig:
     log_every: int = 10
     save_every: int = 1000
     keep: int = 2
+    deterministic: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -142,6 +145,7 @@ def _clip(model: nn.Module, limit: float | None, accelerator: Accelerator) -> Te
     """Norm of the whole gradient before clipping; 0 while gradients still accumulate."""
     if not accelerator.sync_gradients:
         return torch.zeros((), device=accelerator.device)
+    accelerator.unscale_gradients()  # of fp16; elsewhere this does nothing
     if limit is not None:
         norm = accelerator.clip_grad_norm_(model.parameters(), limit)
         return torch.as_tensor(norm, device=accelerator.device)

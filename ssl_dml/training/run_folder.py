@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def open_run(folder: Path, resolved: str) -> None:
             words = "; ".join(changes)
             print(f"going on with other settings than the run began with: {words}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, resolved)
+    write_text(path, re.sub(r"(?m)^resume: true$", "resume: false", resolved))
 
 
 def write_json(path: Path, facts: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_first_signal_is_remembered_and_a_second_acts(number):
+def test_a_signal_is_remembered_and_a_later_one_acts(number, monkeypatch):
     former = signal.getsignal(number)
     acted = []
     signal.signal(number, lambda *_: acted.append(True))
@@ -21,6 +21,9 @@ def test_a_first_signal_is_remembered_and_a_second_acts(number):
             assert interrupt.wanted(2, CPU)
             assert interrupt.exit_code == 128 + number
             assert not acted
+            os.kill(os.getpid(), number)
+            assert not acted, "the launcher repeats what the terminal has sent"
+            monkeypatch.setattr("ssl_dml.training.interrupt.PATIENCE_S", -1.0)
             os.kill(os.getpid(), number)
             assert acted
     finally:

@@ -21,7 +21,7 @@ def pretrain_speed(args: list[str]) -> int:
     config, _ = parse(PretrainConfig, args, default=DEFAULT, either=("train.steps", "train.epochs"))
     accelerator = make_accelerator(config.train, seed=config.seed)
     device = accelerator.device
-    train, _ = open_data(config, accelerator.print)
+    train, _, _ = open_data(config, accelerator.print)
     augment = config.augment(train.spec).to(device)
     method, optimizer, scheduler, steps = build(config, train)
     model, optimizer = accelerator.prepare(method, optimizer)
@@ -46,8 +46,13 @@ def pretrain_speed(args: list[str]) -> int:
             config=config.train,
             accelerator=accelerator,
         )
-        samples = len(fixed[1]) * world_size()
-        found = compare_speed(real, bare, samples=samples, device=device)
+
+        def bare_step() -> None:
+            for _ in range(config.train.accumulation):
+                bare()
+
+        samples = len(fixed[1]) * world_size() * config.train.accumulation
+        found = compare_speed(real, bare_step, samples=samples, device=device)
         accelerator.end_training()
     accelerator.print(
         f"real run      {found['real']:8.0f} samples/s\n"

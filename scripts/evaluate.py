@@ -80,12 +80,21 @@ def main() -> int:
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     use_threads(None, accelerator.device)
     backbone = load(config.run / "backbone").to(accelerator.device)
-    data = fill(DataConfig, yaml.safe_load(settings.read_text())["data"])
+    try:
+        section = yaml.safe_load(settings.read_text())["data"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ConfigError(f"{settings} is no configuration of a run: {error!r}") from error
+    data = fill(DataConfig, section)
     data = replace(data, image_size=backbone.images.size, channels=backbone.images.channels)
     train = load_images(data)
     split = probe_split(train, load_test_images(data, train))
     if isinstance(split, str):
         raise ConfigError(f"data.source {data.source!r}: {split}")
+    if config.evaluator == "knn" and max(config.knn.ks) > len(split.gallery_rows):
+        raise ConfigError(
+            f"knn.ks must be at most the number of gallery pictures, {len(split.gallery_rows)}; "
+            f"got {max(config.knn.ks)}"
+        )
     gallery, query = tables(encoder(backbone, accelerator.device), split, device=accelerator.device)
     if accelerator.is_main_process:
         evaluate = {"knn": knn, "linear": linear_probe}[config.evaluator]

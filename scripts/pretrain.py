@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone, save
 from ssl_dml.backbones.norms import synchronise_batch_norm
-from ssl_dml.config import component, parse, run
+from ssl_dml.config import ConfigError, component, parse, run
 from ssl_dml.data import DataConfig, ImageSet, load_images, load_test_images, make_loader
 from ssl_dml.data.images import check_batch, describe
 from ssl_dml.evaluation import (
@@ -78,31 +78,35 @@ class PretrainConfig:
     seed: int = 0
     resume: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed must be from 0 to 2147483647, got {self.seed}")
+
 
 def open_data(
     config: PretrainConfig, say: Callable[[str], Any]
-) -> tuple[ImageSet, ProbeSplit | None]:
-    """The pictures to train on, and those the probe asks about if there are labels; said aloud."""
+) -> tuple[ImageSet, ProbeSplit | None, dict[str, Any]]:
+    """The pictures to train on, what the probe asks if there are labels, and facts; said aloud."""
     train = load_images(config.data)
-    split = probe_split(
-        train, load_test_images(config.data, train), max_gallery=config.evaluation.max_gallery
-    )
-    size = train.spec.size
+    test = load_test_images(config.data, train)
+    split = probe_split(train, test, max_gallery=config.evaluation.max_gallery)
+    size, about = train.spec.size, describe(train, test, config.data.source)
     say(f"{len(train):,} pictures of {size}x{size}, {train.spec.channels} channels")
-    if train.damaged:
-        say(f"{len(train.damaged)} damaged pictures are left out; data.json names them")
+    if damaged := len(about["damaged"]) + len(about["test_damaged"]):
+        say(f"{damaged} damaged pictures are left out; data.json names them")
     if isinstance(split, str):
         say(split)
-        return train, None
+        return train, None, about
     config.evaluation.check(split)
     say(f"probe: {split.description}")
-    return train, split
+    return train, split, about
 
 
 def build(config: PretrainConfig, train: ImageSet) -> tuple[Method, Optimizer, LRScheduler, int]:
     """Method, optimizer and schedule of a run, and how many steps it has."""
     per_epoch = check_batch(config.data, len(train))
-    steps, warmup = config.train.total_steps(per_epoch), config.train.warmup_steps(per_epoch)
+    steps = config.train.total_steps(per_epoch)
+    warmup = min(config.train.warmup_steps(per_epoch), steps // 2)
     method = config.method(config.backbone(train.spec), len(train))
     synchronise_batch_norm(method)
     optimizer = config.optimizer(parameter_groups(method))
@@ -117,7 +121,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     refuse_existing(folder, resume=config.resume)
     accelerator = make_accelerator(settings, seed=config.seed)
     device, say = accelerator.device, accelerator.print
-    train, split = open_data(config, say)
+    train, split, about = open_data(config, say)
     augment = config.augment(train.spec).to(device)
     method, optimizer, scheduler, steps = build(config, train)
     model, optimizer = accelerator.prepare(method, optimizer)
@@ -125,14 +129,21 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     if accelerator.scaler is not None:
         parts["scaler"] = accelerator.scaler
 
-    about = describe(train, config.data.source)
+    set_seed(config.seed, device_specific=True)  # from here on every process draws for itself
+    checkpoints = Checkpoints(folder / "checkpoints", keep=settings.keep)
+    facts = {
+        "data": train.fingerprint,
+        "pictures": len(train),
+        "data.batch_size": config.data.batch_size,
+        "train.accumulation": settings.accumulation,
+        "seed": config.seed,
+    }
+    start = checkpoints.resume(parts, facts, say=say) if config.resume else 0
+    if start > steps:
+        raise ConfigError(f"train.steps must be at least the {start} already made, got {steps}")
     if accelerator.is_main_process:
         open_run(folder, resolved)
         write_json(folder / "data.json", about)
-    set_seed(config.seed, device_specific=True)  # from here on every process draws for itself
-    checkpoints = Checkpoints(folder / "checkpoints", keep=settings.keep)
-    facts = {"data": train.fingerprint, "pictures": len(train)}
-    start = checkpoints.resume(parts, facts, say=say) if config.resume else 0
     per_epoch = check_batch(config.data, len(train)) / settings.accumulation
     start_trackers(accelerator, folder, step=start, steps=steps, steps_per_epoch=per_epoch)
     measure = partial(
@@ -147,10 +158,12 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     )
     inputs = view_batches(loader, augment, device)
     if start == 0:
+        accelerator.log({"data/damaged": len(about["damaged"])}, step=0)
         record_probe(
             accelerator, 0, {**measure(), **pixel_reference(split, config=config.evaluation)}
         )
         inputs = show_first(inputs, train, accelerator)
+    every = max(1, round(config.evaluation.every_epochs * per_epoch))
     updates = fit(
         model,
         optimizer,
@@ -164,7 +177,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     with Interrupt() as interrupt:
         for step in updates:
             stop = interrupt.wanted(step, device) and step < steps
-            if step % round(config.evaluation.every_epochs * per_epoch) == 0 or step == steps:
+            if step % every == 0 or step == steps:
                 record_probe(accelerator, step, measure())
             if step % settings.save_every == 0 or step == steps or stop:
                 checkpoints.save(step, parts, facts)

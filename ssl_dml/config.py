@@ -147,12 +147,13 @@ def run(main: Callable[[], int | None]) -> NoReturn:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             time.sleep(2)
         line = re.sub(r"\s*\n\s*", " ", str(error))
-        for bar in list(tqdm._instances):
+        bars: Any = tqdm
+        for bar in list(bars._instances):  # they would be drawn over the line
             bar.close()
         print(f"error: {line}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except KeyboardInterrupt:
-        print("interrupted before there was anything to save", file=sys.stderr, flush=True)
+        print("interrupted; a run with checkpoints goes on with --resume true", file=sys.stderr)
         sys.exit(130)
 
 

@@ -219,4 +219,4 @@ def test_success_and_ctrl_c_have_their_codes(capsys):
     with pytest.raises(SystemExit) as left:
         run(interrupted)
     assert left.value.code == 130
-    assert "before there was anything to save" in capsys.readouterr().err
+    assert "interrupted" in capsys.readouterr().err

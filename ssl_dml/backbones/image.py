@@ -45,7 +45,11 @@ class TimmBackbone(Backbone):
             close = timm.list_models(f"*{name.rstrip('0123456789')}*")[:4]
             hint = f"; it has {', '.join(close)}" if close else ""
             raise ValueError(f"backbone: timm has no network {name!r}{hint}")
-        arguments = {**_width_arguments(name, width), **(options or {})}
+        arguments: dict[str, Any] = {
+            **_size_arguments(name, images),
+            **_width_arguments(name, width),
+        }
+        arguments |= options or {}
         try:
             network = timm.create_model(name, num_classes=0, in_chans=images.channels, **arguments)
         except TypeError as error:
@@ -68,6 +72,13 @@ class TimmBackbone(Backbone):
     ) -> Float[Tensor, "batch dim"]:
         """Pooled features of normalised pictures."""
         return self.network(samples.contiguous(memory_format=torch.channels_last))
+
+
+def _size_arguments(name: str, images: ImageSpec) -> dict[str, object]:
+    """Vision transformers are built for a size; these take views of any other too."""
+    if name.startswith(("vit_", "deit_")):
+        return {"img_size": images.size, "dynamic_img_size": True}
+    return {}
 
 
 def _width_arguments(name: str, width: float) -> dict[str, object]:

@@ -47,8 +47,12 @@ def save(
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     state = {name: value.contiguous().cpu() for name, value in backbone.state_dict().items()}
-    save_file(state, beside / WEIGHTS)
-    (beside / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    try:
+        save_file(state, beside / WEIGHTS)
+        (beside / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    except (SafetensorError, OSError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise OSError(f"{folder} cannot be written: {error}") from error
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
 

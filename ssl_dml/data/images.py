@@ -1,13 +1,15 @@
 """A section of configuration becomes a data set of pictures that batches are cut from."""
 
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
+import psutil
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -17,11 +19,12 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.decode import Format, channels_of, open_pixels
 from ssl_dml.data.samplers import EpochBatches
 from ssl_dml.data.sources import Source, open_source
-from ssl_dml.data.store import OnDemand, Store, build_store
-from ssl_dml.distributed import rank, world_size
+from ssl_dml.data.store import OnDemand, Store, build_store, has_store
+from ssl_dml.distributed import rank, share, world_size
 from ssl_dml.types import ImageSpec, Indices, Pixels
 
 MIXED_SIZE = 64
+LARGEST_KEPT, LARGE_SIZE = 256, 224
 SURVEYED = 2_000
 CONSTANT = 1e-3
 
@@ -35,8 +38,8 @@ class DataConfig:
             a folder saved by ``datasets``, or a data set on the hub.
         test_source: Pictures the probe asks about; None for the test split of ``source``.
         batch_size: Pictures in a batch over all processes together.
-        image_size: Side in pixels that pictures are decoded to; None keeps that of the data,
-            or 64 where pictures differ in size.
+        image_size: Side in pixels that pictures are decoded to; None keeps that of the data up to
+            256, takes 224 above, and 64 where pictures differ in size.
         channels: 1 or 3 to convert; None for the most that any of up to 2,000 pictures, spread
             over the set, has.
         value_range: Values that become black and white in pictures of more than 8 bits; None
@@ -87,7 +90,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
     Attributes:
         form: What every picture was decoded to.
         spec: Channels, size and normalisation.
-        labels: Class of each picture; None without labels.
+        labels: Class of each picture, -1 where it is not known; None without labels.
         class_names: Names of the classes; empty without labels.
         damaged: Name and reason of each picture that was left out.
         fingerprint: Changes when the pictures or their order do.
@@ -98,17 +101,14 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
         labels = source.labels
         self.labels = None if labels is None else torch.tensor([labels[i] for i in store.kept])
+        if self.labels is not None and self.labels.max() < 0:
+            self.labels = None
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, indices: Int[Tensor, " batch"]) -> tuple[Pixels, Indices]:
         return torch.from_numpy(self.pixels[indices.numpy()]), indices
-
-    def batches(self, indices: Int[Tensor, " rows"], size: int) -> Iterator[Pixels]:
-        """The pictures of some indices in that order, ``size`` at a time."""
-        for part in indices.split(size):
-            yield self[part][0]
 
 
 def load_images(config: DataConfig) -> ImageSet:
@@ -148,7 +148,8 @@ def load_test_images(config: DataConfig, train: ImageSet) -> ImageSet | None:
     if source.labels is not None:
         names = [*train.class_names, *sorted({*source.class_names} - {*train.class_names})]
         ids = {name: i for i, name in enumerate(names)}
-        source.labels = [ids[source.class_names[label]] for label in source.labels]
+        theirs = [ids[name] for name in source.class_names]
+        source.labels = [theirs[label] if label >= 0 else -1 for label in source.labels]
         source.class_names = names
     return ImageSet(source, _store(source, train.form, config), train.form, train.spec)
 
@@ -173,11 +174,18 @@ def make_loader(
         rank=rank(),
         world_size=world_size(),
     )
+    return batches(images, order, workers=config.workers, pin_memory=pin_memory)
+
+
+def batches(
+    images: ImageSet, order: Iterable[Tensor], *, workers: int = 2, pin_memory: bool = False
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """(pixels, indices) for each tensor of indices, decoded by workers if nothing is kept."""
     return DataLoader(
         images,
         sampler=order,
         batch_size=None,
-        num_workers=config.workers if isinstance(images.pixels, OnDemand) else 0,
+        num_workers=workers if isinstance(images.pixels, OnDemand) else 0,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # so that starting workers draws nothing from training's
     )
@@ -194,7 +202,7 @@ def check_batch(config: DataConfig, num_images: int) -> int:
     ).per_epoch
 
 
-def describe(images: ImageSet, source: str) -> dict[str, Any]:
+def describe(images: ImageSet, test: ImageSet | None, source: str) -> dict[str, Any]:
     """Plain facts of a data set, for people and for what is saved."""
     return {
         "source": source,
@@ -202,6 +210,8 @@ def describe(images: ImageSet, source: str) -> dict[str, Any]:
         **asdict(images.spec),
         "fingerprint": images.fingerprint,
         "damaged": images.damaged,
+        "test_pictures": 0 if test is None else len(test),
+        "test_damaged": [] if test is None else test.damaged,
     }
 
 
@@ -227,13 +237,22 @@ def _survey(source: Source, config: DataConfig) -> Format:
                 low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
         else:
             sizes.add(pixels.size)
-    size = config.image_size or (min(next(iter(sizes))) if len(sizes) == 1 else MIXED_SIZE)
-    if config.image_size is None and len(sizes) > 1:
-        _say(f"pictures differ in size: decoding to {size}x{size}; --data.image_size sets another")
+    size, why = _choose_size(sizes)
+    if config.image_size is None and why:
+        _say(f"{why}: decoding to {size}x{size}; --data.image_size sets another")
+    size = config.image_size or size
     if np.isfinite(low) and config.value_range is None:
         _say(f"values from {low:g} to {high:g} become 0 to 255; --data.value_range sets others")
     low, high = config.value_range or ((low, high) if low < high < np.inf else (0.0, 65535.0))
     return Format(channels=config.channels or max(channels), size=size, low=low, high=high)
+
+
+def _choose_size(sizes: set[tuple[int, int]]) -> tuple[int, str]:
+    """The side to decode to, and why if it is not that of the pictures."""
+    if len(sizes) != 1:
+        return MIXED_SIZE, "pictures differ in size"
+    side = min(next(iter(sizes)))
+    return (side, "") if side <= LARGEST_KEPT else (LARGE_SIZE, "pictures are large")
 
 
 def _store(source: Source, form: Format, config: DataConfig) -> Store:
@@ -242,8 +261,14 @@ def _store(source: Source, form: Format, config: DataConfig) -> Store:
     cache = config.cache_dir.expanduser()
     nearest = next(path for path in (cache, *cache.parents) if path.exists())
     # Several processes of a machine share one mapped file instead of a copy each.
-    in_memory = size <= config.memory_fraction * _free_memory() and local_processes == 1
-    on_disk = not in_memory and size <= config.disk_fraction * _free_disk(nearest)
+    in_memory = (
+        size <= config.memory_fraction * psutil.virtual_memory().available and local_processes == 1
+    )
+    on_disk = not in_memory and (
+        has_store(source, form, cache)
+        or size <= config.disk_fraction * shutil.disk_usage(nearest).free
+    )
+    in_memory, on_disk = share((in_memory, on_disk))  # free space moves while others look
     return build_store(
         source,
         form,
@@ -253,18 +278,6 @@ def _store(source: Source, form: Format, config: DataConfig) -> Store:
         skip_damaged=config.on_error == "skip",
         builder=os.environ.get("LOCAL_RANK", "0") == "0",
     )
-
-
-def _free_disk(path: Path) -> int:
-    import shutil
-
-    return shutil.disk_usage(path).free
-
-
-def _free_memory() -> int:
-    import psutil
-
-    return psutil.virtual_memory().available
 
 
 def _normalisation(store: Store, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -42,12 +42,15 @@ class Source(ABC):
     """Pictures in a fixed order, undecoded, with their labels where there are any.
 
     Attributes:
-        fingerprint: Changes when the pictures, their order or their labels change.
-        labels: Class of each picture, an index into ``class_names``; None without labels.
+        fingerprint: Changes with the names, sizes and order of the files; the same for a copy.
+        stamp: Changes also with where they are and when they were last written.
+        labels: Class of each picture, an index into ``class_names``, -1 where it is not known;
+            None without labels.
         class_names: Names of the classes; empty without labels.
     """
 
     fingerprint: str
+    stamp: str
     labels: list[int] | None
     class_names: list[str]
 
@@ -87,7 +90,7 @@ class FolderSource(Source):
         self.class_names = names if labelled else []
         ids = {name: i for i, name in enumerate(names)}
         self.labels = [ids[parts[0]] for parts in inside] if labelled else None
-        self.fingerprint = _fingerprint(root, self.paths)
+        self.fingerprint, self.stamp = _fingerprint(root, self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -106,7 +109,7 @@ class TableSource(Source):
 
     Args:
         table: The table.
-        fingerprint: Of the files it came from.
+        identity: Fingerprint and stamp of the files it came from.
         name: What to call it in messages.
         image_column: Column of encoded pictures or arrays.
         label_column: Column of integers or strings; a table without it has no labels.
@@ -115,7 +118,7 @@ class TableSource(Source):
     def __init__(
         self,
         table: datasets.Dataset,
-        fingerprint: str,
+        identity: tuple[str, str],
         name: str,
         *,
         image_column: str,
@@ -128,7 +131,7 @@ class TableSource(Source):
             )
         if not len(table):
             raise ConfigError(f"data.source {name!r} is empty")
-        self.fingerprint = f"{fingerprint}:{image_column}"
+        self.fingerprint, self.stamp = (f"{part}:{image_column}" for part in identity)
         self._name = name
         feature = table.features[image_column]
         if isinstance(feature, datasets.Image):
@@ -174,10 +177,8 @@ def open_source(where: str, split: str, *, image_column: str, label_column: str)
     opened = _open_table(where, path, split)
     if opened is None:
         return None
-    table, fingerprint = opened
-    return TableSource(
-        table, fingerprint, where, image_column=image_column, label_column=label_column
-    )
+    table, identity = opened
+    return TableSource(table, identity, where, image_column=image_column, label_column=label_column)
 
 
 def _open_folder(path: Path, split: str) -> Source | None:
@@ -192,7 +193,9 @@ def _is_saved(path: Path) -> bool:
     return any((path / name).exists() for name in ("dataset_info.json", "dataset_dict.json"))
 
 
-def _open_table(where: str, path: Path, split: str) -> tuple[datasets.Dataset, str] | None:
+def _open_table(
+    where: str, path: Path, split: str
+) -> tuple[datasets.Dataset, tuple[str, str]] | None:
     if path.is_dir() and _is_saved(path):
         saved = datasets.load_from_disk(str(path))
         table = saved.get(split) if isinstance(saved, datasets.DatasetDict) else saved
@@ -229,7 +232,7 @@ def _parquet_files(path: Path, split: str) -> list[Path] | None:
     return files if split == "train" else []
 
 
-def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, str] | None:
+def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, tuple[str, str]] | None:
     missing = (
         f"data.source {where!r}: there is no such file or folder, and it is not an embedded "
         f"sample ({', '.join(SAMPLE_NAMES)})"
@@ -242,11 +245,12 @@ def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, str] | None:
             return None
         table: Any = datasets.load_dataset(where, split=split)
     except Exception as error:  # the hub client raises many unrelated types
-        reason = type(error).__name__
-        raise ConfigError(
-            f"{missing}; the hub cannot be reached or has no such data set ({reason})"
-        ) from error
-    return table, f"{where}:{split}:{table._fingerprint}"
+        offline = isinstance(error, ConnectionError) or "offline" in type(error).__name__.lower()
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = "the hub cannot be reached: there is no network" if offline else reason
+        raise ConfigError(f"{missing}; {reason}") from error
+    identity = f"{where}:{split}:{table._fingerprint}"
+    return table, (identity, identity)
 
 
 def _column_labels(table: datasets.Dataset, column: str) -> tuple[list[int] | None, list[str]]:
@@ -255,9 +259,9 @@ def _column_labels(table: datasets.Dataset, column: str) -> tuple[list[int] | No
     feature = table.features[column]
     values = list(table[column])
     if isinstance(feature, datasets.ClassLabel):
-        return values, list(feature.names)
-    names = sorted(set(values))
-    ids = {name: i for i, name in enumerate(names)}
+        return [-1 if value is None else value for value in values], list(feature.names)
+    names = sorted({value for value in values if value is not None})
+    ids = {None: -1, **{name: i for i, name in enumerate(names)}}
     return [ids[value] for value in values], [str(name) for name in names]
 
 
@@ -269,11 +273,13 @@ def _pictures(root: Path) -> Iterable[Path]:
                 yield Path(folder) / name
 
 
-def _fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> str:
-    """Digest of relative paths, sizes and times of change."""
-    digest = hashlib.sha256(extra.encode())
+def _fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> tuple[str, str]:
+    """Digests of relative paths and sizes; and of these with place and times of change."""
     base = root if root.is_dir() else root.parent
+    copy, here = hashlib.sha256(extra.encode()), hashlib.sha256(f"{extra}{base.resolve()}".encode())
     for path in sorted(paths):
         stat = path.stat()
-        digest.update(f"{path.relative_to(base)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+        line = f"{path.relative_to(base)}\0{stat.st_size}\n"
+        copy.update(line.encode())
+        here.update(f"{line}{stat.st_mtime_ns}\n".encode())
+    return copy.hexdigest(), here.hexdigest()

@@ -22,6 +22,7 @@ from ssl_dml.progress import progress
 
 CHUNK = 512
 VERSION = 1
+OURS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # not the picture's fault
 Array = UInt8[np.ndarray, "batch channels size size"]
 
 
@@ -42,7 +43,7 @@ class Store:
 
 @final
 class OnDemand:
-    """Pictures decoded each time they are asked for; safe to use in loader workers.
+    """Pictures decoded each time they are asked for, in loader workers.
 
     Args:
         source: Where they are read from.
@@ -98,7 +99,7 @@ def build_store(
         return Store(pixels=pixels[:filled], kept=kept, damaged=damaged)
     folder = cache_dir / _key(source, form, on_disk)
     if builder and not (folder / "store.json").exists():
-        _write(source, form, folder, with_pixels=on_disk)
+        _write(source, form, folder, with_pixels=on_disk, skip_damaged=skip_damaged)
     facts = _wait_for(folder / "store.json")
     _judge(facts["kept"], facts["damaged"], skip_damaged)
     if on_disk:
@@ -107,6 +108,11 @@ def build_store(
     else:
         pixels = OnDemand(source, form, facts["kept"])
     return Store(pixels=pixels, kept=facts["kept"], damaged=facts["damaged"])
+
+
+def has_store(source: Source, form: Format, cache_dir: Path) -> bool:
+    """Whether the decoded pictures are in a file already."""
+    return (cache_dir / _key(source, form, True) / "store.json").exists()
 
 
 def _read(source: Source, index: int, form: Format) -> UInt8[np.ndarray, "channels size size"]:
@@ -124,7 +130,11 @@ def _decoded(source: Source, form: Format) -> Iterator[tuple[np.ndarray, list[in
     def attempt(index: int) -> np.ndarray | str:
         try:
             return _read(source, index, form)
+        except MemoryError:
+            raise
         except Exception as error:  # decoders raise anything on damaged bytes
+            if isinstance(error, OSError) and error.errno in OURS:
+                raise
             reason = str(error).split("\n")[0] or type(error).__name__
             return f"{source.name(index)}: {reason}"
 
@@ -155,11 +165,13 @@ def _judge(kept: list[int], damaged: list[str], skip_damaged: bool) -> None:
 
 
 def _key(source: Source, form: Format, with_pixels: bool) -> str:
-    facts = json.dumps([VERSION, source.fingerprint, asdict(form), with_pixels])
+    facts = json.dumps([VERSION, source.fingerprint, source.stamp, asdict(form), with_pixels])
     return hashlib.sha256(facts.encode()).hexdigest()[:24]
 
 
-def _write(source: Source, form: Format, folder: Path, *, with_pixels: bool) -> None:
+def _write(
+    source: Source, form: Format, folder: Path, *, with_pixels: bool, skip_damaged: bool
+) -> None:
     """Write a store beside its place and rename it, so that a part of one is never used."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     size = len(source) * form.channels * form.size**2 if with_pixels else 0
@@ -175,14 +187,19 @@ def _write(source: Source, form: Format, folder: Path, *, with_pixels: bool) -> 
     beside.mkdir()
     kept: list[int] = []
     damaged: list[str] = []
-    # Written, not mapped: a full disk is then an error and not a signal that kills.
-    with (beside / "pixels.bin").open("wb") as file:
-        for rows, good, bad in _decoded(source, form):
-            if with_pixels:
-                file.write(rows.tobytes())
-            kept += good
-            damaged += bad
-    (beside / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
+    try:
+        # Written, not mapped: a full disk is then an error and not a signal that kills.
+        with (beside / "pixels.bin").open("wb") as file:
+            for rows, good, bad in _decoded(source, form):
+                if with_pixels:
+                    file.write(rows.tobytes())
+                kept += good
+                damaged += bad
+        _judge(kept, damaged, skip_damaged)  # what stops a run is looked at afresh the next time
+        (beside / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
     try:
         beside.rename(folder)
     except OSError:

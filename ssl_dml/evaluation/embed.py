@@ -11,6 +11,7 @@ from torch import Tensor
 from ssl_dml.augment import Normalize
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import ImageSet
+from ssl_dml.data.images import batches
 from ssl_dml.distributed import gather, rank, world_size
 from ssl_dml.progress import progress
 from ssl_dml.types import EmbeddingTable, Pixels
@@ -52,18 +53,20 @@ def probe_split(
         test: Pictures held out, if there are any.
         max_gallery: More gallery pictures than this are thinned to it.
     """
-    if train.labels is None:
+    labels = train.labels
+    if labels is None:
         return "no probe: the pictures have no labels (sub-folders, or a label column, give them)"
-    if len(train.labels.unique()) == 1:
+    known = (labels >= 0).nonzero()[:, 0]
+    if len(labels[known].unique()) == 1:
         return "no probe: all pictures are of one class"
     generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(train), generator=generator)
+    order = known[torch.randperm(len(known), generator=generator)]
     asked = None if test is None else test.labels
-    if test is not None and asked is not None and torch.isin(asked, train.labels).all():
-        query, query_rows, gallery_rows = test, torch.arange(len(test)), order
-        words = f"{len(test):,} test pictures"
+    if test is not None and asked is not None and torch.isin(asked, labels).all():
+        query, query_rows, gallery_rows = test, (asked >= 0).nonzero()[:, 0], order
+        words = f"{len(query_rows):,} test pictures"
     else:
-        held = max(1, min(len(train) // 10, 10_000))
+        held = max(1, min(len(known) // 10, 10_000))
         query, query_rows, gallery_rows = train, order[:held].sort().values, order[held:]
         words = f"{held:,} held-out training pictures"
     gallery_rows = gallery_rows[:max_gallery].sort().values
@@ -105,9 +108,12 @@ def embed(
     world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)
     parts = [torch.empty(0, 1)]
     bar = progress(len(rows), "embedding", "pictures", delay=5.0)
-    for chunk in rows.split(world * batch_size):
-        short = chunk if world == 1 else F.pad(chunk, (0, world * batch_size - len(chunk)))[own]
-        everyone = gather(encode(images[short][0].to(device)).float())
+    chunks = rows.split(world * batch_size)
+    shares = chunks
+    if world > 1:
+        shares = [F.pad(chunk, (0, world * batch_size - len(chunk)))[own] for chunk in chunks]
+    for chunk, (pixels, _) in zip(chunks, batches(images, shares), strict=True):
+        everyone = gather(encode(pixels.to(device)).float())
         if rank() == 0:
             parts.append(everyone[: len(chunk)].cpu())
         bar.update(len(chunk))

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 ROWS = 2048
@@ -22,7 +22,7 @@ def health(embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
         Garrido et al., 2023, arXiv:2210.02885; Wang and Isola, 2020, arXiv:2005.10242;
         Chen and He, 2021, arXiv:2011.10566, sec. 4.1.
     """
-    rows = embeddings[:: max(1, len(embeddings) // ROWS)][:ROWS].double()
+    rows = embeddings[evenly_spaced(len(embeddings), ROWS)].double()
     unit = F.normalize(rows, dim=1)
     singular = torch.linalg.svdvals(rows)
     share = singular / singular.sum().clamp_min(1e-12) + 1e-7
@@ -31,6 +31,11 @@ def health(embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
         "uniformity": (-2 * torch.pdist(unit).square()).exp().mean().log().item(),
         "spread": unit.std(dim=0).mean().item() * unit.shape[1] ** 0.5,
     }
+
+
+def evenly_spaced(count: int, most: int) -> Int[Tensor, " rows"]:
+    """Up to ``most`` indices spread over ``count`` rows, the first and the last among them."""
+    return torch.linspace(0, count - 1, min(most, count)).round().long()
 
 
 def alignment(first: Float[Tensor, "rows dim"], second: Float[Tensor, "rows dim"]) -> float:

@@ -10,7 +10,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data import ImageSet
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder, pixel_features, tables
-from ssl_dml.evaluation.health import ROWS, alignment, health
+from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health
 from ssl_dml.evaluation.knn import knn
 
 ALIGNED = 512
@@ -68,8 +68,7 @@ def probe(
     encode = encoder(backbone, device)
     measured: dict[str, float] = {}
     if split is None:
-        rows = torch.arange(len(train))[:: max(1, len(train) // ROWS)][:ROWS]
-        features = embed(encode, train, rows, device=device)
+        features = embed(encode, train, evenly_spaced(len(train), ROWS), device=device)
     else:
         gallery, query = tables(encode, split, device=device)
         features = gallery.embeddings
@@ -99,7 +98,7 @@ def _view_alignment(
     backbone: Backbone, train: ImageSet, augment: Augmentation, device: torch.device
 ) -> float:
     """Alignment of two views of up to 512 pictures, the same views at every probe."""
-    rows = torch.arange(len(train))[:: max(1, len(train) // ALIGNED)][:ALIGNED]
+    rows = evenly_spaced(len(train), ALIGNED)
     apart = device.type != "cpu"
     devices = [torch.accelerator.current_device_index()] if apart else []
     with torch.random.fork_rng(devices=devices, device_type=device.type if apart else "cuda"):

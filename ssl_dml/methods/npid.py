@@ -31,7 +31,8 @@ class NPID(Method):
         num_instances: Rows of the bank: the size of the data set.
         temperature: Softmax temperature, above 0; 0.07 in the paper.
         negatives: Instances drawn for each sample, with replacement from all; None compares with
-            every instance instead (the full softmax).
+            every instance instead (the full softmax). Their rows are copied for the step:
+            ``views * batch * negatives * output_dim`` floats.
         normaliser: Z: ``first_batch`` fixes it at the first batch as in the paper; ``average``
             follows it with an exponential average (0.99); a number is taken as Z itself.
         proximal: Weight of the squared distance to the bank's own row; 0 leaves it out, as the
@@ -76,6 +77,8 @@ class NPID(Method):
 
     def forward(self, views: Views, indices: Indices) -> StepOutput:
         """Loss of this process's samples against the bank, which is then updated."""
+        if len({view.shape[-1] for view in views}) > 1:
+            raise ValueError("NPID takes views of one size: set crops.local_views to 0")
         features = self.backbone(torch.cat(list(views)))
         embeddings = unit_rows(self.projector(features))
         repeated = indices.repeat(len(views))

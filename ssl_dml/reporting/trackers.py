@@ -1,6 +1,7 @@
 """One call of ``accelerator.log`` writes metrics.jsonl, TensorBoard and the progress bar."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -37,7 +38,7 @@ class RecordTracker(GeneralTracker):
     def __init__(self, folder: Path, *, step: int, steps_per_epoch: float) -> None:
         super().__init__()
         self.path, self.steps_per_epoch = folder / "metrics.jsonl", steps_per_epoch
-        rows = [row for row in read_records(folder) if row["step"] <= step]
+        rows = [row for row in read_records(folder) if row["step"] <= step] if step else []
         self.elapsed = rows[-1]["wall_s"] if rows else 0.0
         self.began = time.monotonic()
         if self.path.exists():
@@ -123,7 +124,7 @@ def start_trackers(
         return
     record = RecordTracker(folder, step=step, steps_per_epoch=steps_per_epoch)
     probes = [row["eval/knn_top1"] for row in read_records(folder) if "eval/knn_top1" in row]
-    board = TensorBoardTracker("tensorboard", folder, purge_step=step + 1 if step else None)
+    board = TensorBoardTracker("tensorboard", folder, purge_step=step + 1 if step else 0)
     bar = ProgressTracker(steps=steps, step=step, last_probe=probes[-1] if probes else None)
     accelerator.log_with = [record, board, bar]
     accelerator.init_trackers("tensorboard")
@@ -165,7 +166,11 @@ def record_probe(accelerator: Accelerator, step: int, measured: dict[str, float]
 
 def explain_non_finite(error: NonFiniteError, folder: Path) -> NonFiniteError:
     """The error with what a user needs next: all samples in a file, and the last checkpoint."""
-    steps = [int(path.name[5:]) for path in (folder / "checkpoints").glob("step_*[0-9]")]
+    steps = [
+        int(path.name[5:])
+        for path in (folder / "checkpoints").glob("step_*")
+        if re.fullmatch(r"step_\d+", path.name)
+    ]
     last = f"{folder / 'checkpoints' / f'step_{max(steps)}'}" if steps else "none"
     listed = ""
     if error.samples:

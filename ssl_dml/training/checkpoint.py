@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,8 @@ class Checkpoints:
             return place
         part = self.folder / f"step_{step}.part"
         if rank() == 0:
-            shutil.rmtree(part, ignore_errors=True)
+            for left in self.folder.glob("step_*.part"):  # of kills and full disks
+                shutil.rmtree(left)
             part.mkdir(parents=True)
         share(None)  # the folder is there before anybody writes into it
         _write(part / f"generators_{rank()}.pt", generator_state())
@@ -127,7 +129,7 @@ class Checkpoints:
             say: Told where the run goes on, and when that is not bit for bit.
 
         Raises:
-            ValueError: If the checkpoint is damaged, or the data are others.
+            ValueError: If the checkpoint is damaged, or a fact is another.
         """
         place = self.newest()
         if place is None:
@@ -137,8 +139,8 @@ class Checkpoints:
         for name, value in facts.items():
             if saved.get(name) != value:
                 raise ValueError(
-                    f"{place} was made with other data ({name} {saved.get(name)}, now {value}); "
-                    "start a new run with another --output_dir"
+                    f"{place} was made with {name} {saved.get(name)} and this run has {value}; "
+                    "go on with what it was made with, or start anew in another --output_dir"
                 )
         self.load(place, parts)
         if saved["processes"] == world_size():
@@ -153,7 +155,7 @@ class Checkpoints:
         return saved["step"]
 
     def _all(self) -> list[Path]:
-        return [path for path in self.folder.glob("step_*") if path.suffix != ".part"]
+        return [p for p in self.folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name)]
 
 
 def read_facts(place: Path) -> dict[str, Any]:
@@ -174,8 +176,7 @@ def read_facts(place: Path) -> dict[str, Any]:
 
 
 def _step_of(path: Path) -> int:
-    digits = path.name.removeprefix("step_")
-    return int(digits) if digits.isdecimal() else -1
+    return int(path.name.removeprefix("step_"))
 
 
 def read(path: Path) -> Any:  # noqa: ANN401

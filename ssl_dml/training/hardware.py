@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
+from ssl_dml.config import ConfigError
 from ssl_dml.training.loop import TrainConfig
 
 Precision = Literal["no", "bf16", "fp16"]
@@ -19,6 +20,8 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
     Every process is seeded alike, so that models are built alike.
     """
     _warn_of_a_single_process()
+    if config.precision == "fp16" and not torch.accelerator.is_available():
+        raise ConfigError("train.precision fp16 needs an accelerator; use bf16, no or auto")
     # Methods keep their buffers equal themselves; DDP would send a bank at every step.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     accelerator = Accelerator(

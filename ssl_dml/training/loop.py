@@ -17,6 +17,7 @@ from ssl_dml.training.optimizers import gradients
 from ssl_dml.types import NonFiniteError
 
 SHOWN = 8
+OVERFLOWS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class TrainConfig:
     Args:
         steps: Optimizer steps in the whole run; or give epochs.
         epochs: Passes over the data, rounded to whole steps; or give steps.
-        warmup_epochs: Passes over which the learning rate rises.
+        warmup_epochs: Passes over which the learning rate rises, at most half of the run.
         lr_scaling: How the optimizer's rate, meant for a batch of 256, follows the batch.
         accumulation: Batches whose gradients make one step. A contrastive loss still compares
             within each batch only.
@@ -112,7 +113,7 @@ def fit(
     step, seen, busy, began = start, 0, 0.0, time.perf_counter()
     model.train()
     for data, indices in inputs:
-        if step == steps:
+        if step >= steps:
             return
         with accelerator.accumulate(model):
             loss, logs = model(data, indices)
@@ -145,10 +146,10 @@ def _clip(model: nn.Module, limit: float | None, accelerator: Accelerator) -> Te
     """Norm of the whole gradient before clipping; 0 while gradients still accumulate."""
     if not accelerator.sync_gradients:
         return torch.zeros((), device=accelerator.device)
-    accelerator.unscale_gradients()  # of fp16; elsewhere this does nothing
     if limit is not None:
         norm = accelerator.clip_grad_norm_(model.parameters(), limit)
         return torch.as_tensor(norm, device=accelerator.device)
+    accelerator.unscale_gradients()  # of fp16, as clipping does; elsewhere this does nothing
     return get_total_norm(gradients(model.parameters()))
 
 
@@ -160,8 +161,9 @@ class _Watch:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.patient = accelerator.device.type != "cpu"
-        # A gradient scaler looks for its scale by overflowing: only the loss is judged then.
-        self.scaled = accelerator.scaler is not None
+        # A gradient scaler looks for its scale by overflowing now and then.
+        self.allowed = OVERFLOWS if accelerator.scaler is not None else 0
+        self.overflows = 0
         self.pending: list[tuple[int, Tensor, Tensor, Tensor, Tensor]] = []
 
     def note(self, step: int, loss: Tensor, norm: Tensor, indices: Tensor) -> None:
@@ -169,15 +171,17 @@ class _Watch:
         if self.patient:
             self.check()
         loss = loss.detach()
-        healthy = gather(loss.isfinite()[None]).all() & (norm.isfinite() | self.scaled)
-        self.pending.append((step, healthy, loss, norm, indices))
+        finite = torch.stack([gather(loss.isfinite()[None]).all(), norm.isfinite()])
+        self.pending.append((step, finite, loss, norm, indices))
         if not self.patient:
             self.check()
 
     def check(self) -> None:
         """Judge every step that was noted and not yet judged."""
-        for step, healthy, loss, norm, indices in self.pending:
-            if not healthy.item():
+        for step, finite, loss, norm, indices in self.pending:
+            loss_is, norm_is = finite.tolist()
+            self.overflows = 0 if norm_is else self.overflows + 1
+            if not loss_is or self.overflows > self.allowed:
                 rows = gather(indices).sort().values.tolist()
                 shown = ", ".join(map(str, rows[:SHOWN]))
                 more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""

@@ -42,7 +42,11 @@ def open_run(folder: Path, resolved: str) -> None:
         changes = _changes(yaml.safe_load(path.read_text()), yaml.safe_load(resolved))
         if changes:
             words = "; ".join(changes)
-            print(f"going on with other settings than the run began with: {words}", file=sys.stderr)
+            print(
+                f"going on with other settings than the run began with: {words} (what the "
+                "optimizer and its schedule have saved stays as it was)",
+                file=sys.stderr,
+            )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, re.sub(r"(?m)^resume: true$", "resume: false", resolved))
 
@@ -73,7 +77,11 @@ def config_for(args: list[str], default: Path) -> Path:
         return default
     folder = values.get("--output_dir") or yaml.safe_load(default.read_text())["output_dir"]
     own = Path(folder) / "config.yaml"
-    return own if own.exists() else default
+    if own.exists():
+        return own
+    if "--config" not in values:
+        print(f"nothing to resume in {folder}: a new run by {default}", file=sys.stderr)
+    return default
 
 
 def _changes(before: Any, after: Any, prefix: str = "") -> list[str]:  # noqa: ANN401

@@ -48,7 +48,7 @@ def test_runs_channels_last():
     ("name", "arguments"),
     [
         ("mobilenetv3_small_050", {}),
-        ("vit_tiny_patch16_224", {"options": {"img_size": 32, "patch_size": 8}}),
+        ("vit_tiny_patch16_224", {"options": {"patch_size": 8}}),
     ],
 )
 def test_other_families(name, arguments):

@@ -1,3 +1,5 @@
+import shutil
+
 import datasets
 import numpy as np
 import pytest
@@ -63,6 +65,21 @@ def test_fingerprint_changes_with_the_pictures(tmp_path):
     assert FolderSource(tmp_path).fingerprint == before
     picture(tmp_path / "2.png")
     assert FolderSource(tmp_path).fingerprint != before
+
+
+def test_a_copy_has_the_fingerprint_and_another_stamp(tmp_path):
+    picture(tmp_path / "one" / "1.png")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    one, two = (FolderSource(tmp_path / name) for name in ("one", "two"))
+    assert one.fingerprint == two.fingerprint
+    assert one.stamp != two.stamp
+
+
+def test_missing_labels_are_minus_one(tmp_path):
+    table(["x", None, "y"]).to_parquet(tmp_path / "x.parquet")
+    source = opened(tmp_path / "x.parquet")
+    assert source.labels == [0, -1, 1]
+    assert source.class_names == ["x", "y"]
 
 
 def table(labels):

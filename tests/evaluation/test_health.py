@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ssl_dml.evaluation import alignment, health
+from ssl_dml.evaluation.health import evenly_spaced
 
 
 def test_orthogonal_rows_have_full_rank():
@@ -35,7 +36,14 @@ def test_rankme_matches_its_definition():
 
 def test_many_rows_are_thinned():
     rows = torch.randn(10_000, 4)
-    assert health(rows) == health(rows[::4][:2048])
+    assert health(rows) == health(rows[evenly_spaced(10_000, 2048)])
+
+
+def test_rows_are_spread_to_both_ends():
+    found = evenly_spaced(4_000, 2_048)
+    assert (found[0], found[-1]) == (0, 3_999)
+    assert len(found.unique()) == 2_048
+    assert evenly_spaced(3, 10).tolist() == [0, 1, 2]
 
 
 def test_alignment_known_values():

@@ -113,6 +113,12 @@ def test_several_views_average_and_update_once():
     assert_close(npid.bank.rows(INDICES), expected)
 
 
+def test_views_of_two_sizes_are_refused():
+    views = [torch.randn(4, 1, 4, 4), torch.randn(4, 1, 2, 2)]
+    with pytest.raises(ValueError, match=r"set crops\.local_views to 0"):
+        method()(views, INDICES)
+
+
 def test_everything_it_remembers_is_in_its_state():
     npid, other = method(normaliser="average"), method(normaliser="average")
     batches = [pictures() for _ in range(4)]

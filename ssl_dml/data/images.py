@@ -49,6 +49,7 @@ class DataConfig:
         on_error: What a damaged picture does: stop before training, or be skipped and counted.
         image_column: Column of pictures in a table.
         label_column: Column of labels in a table; one that is not there means no labels.
+        labelled: Whether to look at labels at all; false where sub-folders are not classes.
         cache_dir: Where decoded pictures are kept that do not fit in memory.
         memory_fraction: Part of this machine's free memory that decoded pictures may fill.
         disk_fraction: Part of the free disk they may fill; beyond it workers decode each time.
@@ -66,6 +67,7 @@ class DataConfig:
     on_error: Literal["stop", "skip"] = "stop"
     image_column: str = "image"
     label_column: str = "label"
+    labelled: bool = True
     cache_dir: Path = Path("~/.cache/ssl_dml")
     memory_fraction: float = 0.25
     disk_fraction: float = 0.5
@@ -216,9 +218,12 @@ def describe(images: ImageSet, test: ImageSet | None, source: str) -> dict[str, 
 
 
 def _open(config: DataConfig, where: str, split: str) -> Source | None:
-    return open_source(
+    source = open_source(
         where, split, image_column=config.image_column, label_column=config.label_column
     )
+    if source is not None and not config.labelled:
+        source.labels, source.class_names = None, []
+    return source
 
 
 def _survey(source: Source, config: DataConfig) -> Format:

@@ -114,6 +114,13 @@ def test_the_loader_goes_on_where_it_was_told(tmp_path, config, disk):
     assert torch.equal(torch.get_rng_state(), state), "loading drew from training's generator"
 
 
+def test_folders_that_are_not_classes(tmp_path, config):
+    for name in ("32px/1.png", "64px/2.png"):
+        save(tmp_path / "in" / name, (8, 8))
+    assert load_images(config()).labels is not None
+    assert load_images(config(labelled=False)).labels is None
+
+
 def test_test_labels_are_matched_by_name(tmp_path, config):
     for name in ("train/a/1.png", "train/b/2.png", "test/b/3.png", "test/c/4.png"):
         save(tmp_path / "in" / name, (8, 8))

@@ -40,6 +40,8 @@ def main(store: str) -> None:
     assert not distributed.any_rank(False, torch.device("cpu"))
     assert distributed.share(f"from {rank}") == "from 0"
     assert distributed.gather_object({"rank": rank}) == [{"rank": r} for r in range(world)]
+    dist.barrier()
+    dist.destroy_process_group()  # gloo's threads must not outlive the interpreter
 
 
 if __name__ == "__main__":

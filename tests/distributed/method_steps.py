@@ -66,6 +66,9 @@ def main(name: str, folder: Path) -> None:
         losses.append(total)
     found = {"losses": losses, "gradients": gradients, "state": method.state_dict()}
     torch.save(found, folder / f"{world}_{rank}.pt")
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()  # gloo's threads must not outlive the interpreter
 
 
 if __name__ == "__main__":

@@ -200,13 +200,17 @@ def summary(folder: Path) -> str:
         (f"trained, {rows[-1]['epoch']:.0f} epochs", rows[-1].get("eval/knn_top1")),
     ]
     lines += [f"{name:24}  {value:8.1%}" for name, value in table if value is not None]
+    script = "accelerate launch scripts"
+    linear = "evaluate.py --config configs/evaluate/linear.yaml"
+    following = f"linear probe:  {script}/{linear} --run {folder}"
     if len(lines) == 2:  # noqa: PLR2004 - nothing but the heading
         lines = ["", "no labels, so no accuracy; the health of the features is in metrics.jsonl"]
-    launch = "accelerate launch scripts/evaluate.py"
+        longer = f"--resume true --train.steps {2 * rows[-1]['step']}"
+        following = f"train longer:  {script}/pretrain.py --output_dir {folder} {longer}"
     lines += [
         "",
         f"run folder: {folder}",
-        f"linear probe:  {launch} --config configs/evaluate/linear.yaml --run {folder}",
+        following,
         f"curves:        tensorboard --logdir {folder / 'tensorboard'}",
     ]
     return "\n".join(lines)

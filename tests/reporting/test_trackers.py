@@ -53,8 +53,10 @@ def test_the_summary_compares_with_both_references(tmp_path):
 
 
 def test_the_summary_without_labels_says_so(tmp_path):
-    rows(tmp_path, {"step": 0, "epoch": 0, "eval/rankme": 3})
+    rows(tmp_path, {"step": 7, "epoch": 0, "eval/rankme": 3})
     assert "no labels" in summary(tmp_path)
+    assert "--resume true --train.steps 14" in summary(tmp_path)
+    assert "evaluate.py" not in summary(tmp_path)
 
 
 @pytest.mark.parametrize(("spread", "rank"), [(0.01, 30.0), (0.9, 1.2)])

@@ -2,13 +2,11 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, final
 
-import numpy as np
 import psutil
 import torch
 from jaxtyping import Int
@@ -16,17 +14,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.decode import Format, channels_of, open_pixels
+from ssl_dml.data.decode import Format
 from ssl_dml.data.samplers import EpochBatches
 from ssl_dml.data.sources import Source, open_source
 from ssl_dml.data.store import OnDemand, Store, build_store, has_store
+from ssl_dml.data.survey import normalisation, survey
 from ssl_dml.distributed import rank, share, world_size
 from ssl_dml.types import ImageSpec, Indices, Pixels
-
-MIXED_SIZE = 64
-LARGEST_KEPT, LARGE_SIZE = 256, 224
-SURVEYED = 2_000
-CONSTANT = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +116,14 @@ def load_images(config: DataConfig) -> ImageSet:
     source = _open(config, config.source, "train")
     if source is None:
         raise ConfigError(f"data.source {config.source!r} has no split named train")
-    form = _survey(source, config)
+    form = survey(
+        source,
+        channels=config.channels,
+        image_size=config.image_size,
+        value_range=config.value_range,
+    )
     store = _store(source, form, config)
-    mean, std = _normalisation(store, form.channels)
+    mean, std = normalisation(store, form.channels)
     spec = ImageSpec(
         channels=form.channels,
         size=form.size,
@@ -226,40 +225,6 @@ def _open(config: DataConfig, where: str, split: str) -> Source | None:
     return source
 
 
-def _survey(source: Source, config: DataConfig) -> Format:
-    """Channels, size and range from up to 2,000 pictures spread over the source."""
-    channels, sizes = {config.channels or 1}, set()
-    low, high = np.inf, -np.inf
-    for index in np.unique(np.linspace(0, len(source) - 1, SURVEYED).astype(int)):
-        try:
-            pixels = open_pixels(source.read(int(index)))
-        except (OSError, ValueError, SyntaxError):
-            continue  # decoding meets it again and names it
-        channels.add(channels_of(pixels))
-        if isinstance(pixels, np.ndarray):
-            sizes.add(pixels.shape[1::-1])
-            if pixels.dtype != np.uint8:
-                low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
-        else:
-            sizes.add(pixels.size)
-    size, why = _choose_size(sizes)
-    if config.image_size is None and why:
-        _say(f"{why}: decoding to {size}x{size}; --data.image_size sets another")
-    size = config.image_size or size
-    if np.isfinite(low) and config.value_range is None:
-        _say(f"values from {low:g} to {high:g} become 0 to 255; --data.value_range sets others")
-    low, high = config.value_range or ((low, high) if low < high < np.inf else (0.0, 65535.0))
-    return Format(channels=config.channels or max(channels), size=size, low=low, high=high)
-
-
-def _choose_size(sizes: set[tuple[int, int]]) -> tuple[int, str]:
-    """The side to decode to, and why if it is not that of the pictures."""
-    if len(sizes) != 1:
-        return MIXED_SIZE, "pictures differ in size"
-    side = min(next(iter(sizes)))
-    return (side, "") if side <= LARGEST_KEPT else (LARGE_SIZE, "pictures are large")
-
-
 def _store(source: Source, form: Format, config: DataConfig) -> Store:
     size = len(source) * form.channels * form.size**2
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -283,23 +248,3 @@ def _store(source: Source, form: Format, config: DataConfig) -> Store:
         skip_damaged=config.on_error == "skip",
         builder=os.environ.get("LOCAL_RANK", "0") == "0",
     )
-
-
-def _normalisation(store: Store, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over up to 2,000 pictures."""
-    indices = np.unique(np.linspace(0, len(store.pixels) - 1, SURVEYED).astype(int))
-    total, squares, count = np.zeros(channels), np.zeros(channels), 0
-    for part in np.array_split(indices, len(indices) // 256 + 1):
-        values = store.pixels[part].astype(np.float64) / 255
-        total += values.sum((0, 2, 3))
-        squares += (values**2).sum((0, 2, 3))
-        count += values[:, 0].size
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    std[std < CONSTANT] = 1.0  # dividing a constant channel by its spread would blow up noise
-    return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _say(line: str) -> None:
-    if rank() == 0:
-        print(line, file=sys.stderr, flush=True)

@@ -103,6 +103,8 @@ def _explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one r
         target: Any = import_object(found[2])
         known = inspect.signature(target).parameters
         return f"{found[1]} is not an argument of {found[2]}{_nearest(found[1], known)}"
+    if found := re.search(r"^Option '([\w.]+)' is not accepted", message):
+        return f"{found[1]} is not a key{_nearest(found[1], keys)}"
     if found := re.search(r'Parser key "([\w.]+)": (.*)', message):
         key, rest = found.groups()
         value = re.findall(r"(?:Got value|Given value): (.*?)$", rest)

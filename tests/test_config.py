@@ -159,6 +159,7 @@ def test_a_key_of_the_command_line_unsets_its_alternative(file):
         ),
         ([], {"augment": {"class_path": "ssl_dml.augment.Grey"}}, "Grey"),
         ([], {"augment": None}, "augment"),
+        ([], {"other": {"key": 1}}, "other.key is not a key; --help lists the keys"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_key_and_value(file, args, changes, words):

@@ -15,13 +15,13 @@ def steps(seconds):
 
 def test_the_ratio_is_that_of_the_times():
     found = compare_speed(
-        steps(0.004),
-        lambda: time.sleep(0.002),
+        steps(0.01),
+        lambda: time.sleep(0.005),
         samples=8,
         device=torch.device("cpu"),
         rounds=3,
         steps=5,
     )
-    assert found["ratio"] == pytest.approx(0.5, abs=0.1)
-    assert found["bare"] == pytest.approx(8 / 0.002, rel=0.3)
-    assert found["real"] == pytest.approx(8 / 0.004, rel=0.3)
+    assert found["ratio"] == pytest.approx(0.5, abs=0.15)
+    assert found["bare"] == pytest.approx(8 / 0.005, rel=0.5)
+    assert found["real"] == pytest.approx(8 / 0.01, rel=0.5)

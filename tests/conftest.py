@@ -1,6 +1,8 @@
 """What several tests share."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -24,3 +26,23 @@ def gray():
 @pytest.fixture
 def colour():
     return ImageSpec(channels=3, size=16, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))
+
+
+@pytest.fixture
+def run_workers():
+    """Run a script once for every rank of a world, and fail with what any of them wrote."""
+
+    def run(script, world, *arguments):
+        workers = [
+            subprocess.Popen(
+                [sys.executable, str(script), *map(str, arguments)],
+                env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(world)
+        ]
+        errors = [worker.communicate(timeout=120)[1] for worker in workers]
+        assert not any(worker.returncode for worker in workers), "\n".join(errors)
+
+    return run

@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,18 +9,8 @@ WORKER = Path(__file__).parent / "distributed" / "collectives.py"
 
 
 @pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_collectives_of_several_processes(world, tmp_path):
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(tmp_path / "store")],
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    errors = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert not any(worker.returncode for worker in workers), "\n".join(errors)
+def test_collectives_of_several_processes(world, tmp_path, run_workers):
+    run_workers(WORKER, world, tmp_path / "store")
 
 
 def test_alone_each_is_the_identity():

@@ -1,8 +1,5 @@
 """W processes equal one on the whole batch: loss, every gradient, and the state after 3 steps."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,30 +17,18 @@ NAMES = [
 ]
 
 
-def run_steps(name, world, folder):
-    """What every process of a world wrote."""
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), name, str(folder)],
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    errors = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert not any(worker.returncode for worker in workers), "\n".join(errors)
-    return [torch.load(folder / f"{world}_{rank}.pt") for rank in range(world)]
-
-
 @pytest.mark.parametrize(
     ("name", "world"),
     [(name, 2) for name in NAMES]
     + [pytest.param(name, 4, marks=pytest.mark.slow) for name in NAMES],
 )
-def test_processes_equal_one(name, world, tmp_path):
-    (alone,) = run_steps(name, 1, tmp_path)
-    for found in run_steps(name, world, tmp_path):
+def test_processes_equal_one(name, world, tmp_path, run_workers):
+    def steps(processes):
+        run_workers(WORKER, processes, name, tmp_path)
+        return [torch.load(tmp_path / f"{processes}_{rank}.pt") for rank in range(processes)]
+
+    (alone,) = steps(1)
+    for found in steps(world):
         assert_close(found["losses"], alone["losses"], rtol=1e-9, atol=1e-10)
         assert_close(found["gradients"], alone["gradients"], rtol=1e-7, atol=1e-10)
         assert_close(found["state"], alone["state"], rtol=1e-7, atol=1e-10, equal_nan=True)

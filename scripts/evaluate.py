@@ -85,7 +85,7 @@ def main() -> int:
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigError(f"{settings} is no configuration of a run: {error!r}") from error
     data = fill(DataConfig, section)
-    data = replace(data, image_size=backbone.images.size, channels=backbone.images.channels)
+    data = replace(data, image_size=backbone.inputs.size, channels=backbone.inputs.channels)
     train = load_images(data)
     split = probe_split(train, load_test_images(data, train))
     if isinstance(split, str):

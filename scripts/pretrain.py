@@ -24,7 +24,7 @@ from ssl_dml.evaluation import (
     probe,
     probe_split,
 )
-from ssl_dml.methods import Method
+from ssl_dml.methods import Method, Task
 from ssl_dml.reporting import (
     explain_non_finite,
     finish,
@@ -59,7 +59,7 @@ class PretrainConfig:
         data: Which pictures.
         augment: Makes views of them.
         backbone: The encoder.
-        method: The training objective around it, given the number of pictures.
+        method: The training objective around it, given what it is told of the run.
         optimizer: Given the parameters; its learning rate is the peak.
         train: How long and how fast.
         evaluation: How the backbone is probed.
@@ -71,7 +71,7 @@ class PretrainConfig:
     data: DataConfig
     augment: Callable[[ImageSpec], Augmentation]
     backbone: Callable[[ImageSpec], Backbone]
-    method: Callable[[Backbone, int], Method]
+    method: Callable[[Backbone, Task], Method]
     optimizer: Callable[[list[dict[str, Any]]], Optimizer]
     train: TrainConfig
     evaluation: ProbeConfig = field(default_factory=ProbeConfig)
@@ -107,7 +107,13 @@ def build(config: PretrainConfig, train: ImageSet) -> tuple[Method, Optimizer, L
     per_epoch = check_batch(config.data, len(train))
     steps = config.train.total_steps(per_epoch)
     warmup = min(config.train.warmup_steps(per_epoch), steps // 2)
-    method = config.method(config.backbone(train.spec), len(train))
+    task = Task(
+        num_instances=len(train),
+        batch_size=config.data.batch_size,
+        num_batches=steps * config.train.accumulation,
+        labels=train.labels,
+    )
+    method = config.method(config.backbone(train.spec), task)
     synchronise_batch_norm(method)
     optimizer = config.optimizer(parameter_groups(method))
     batch = config.data.batch_size * config.train.accumulation

@@ -9,7 +9,8 @@ from torch import Tensor
 
 Images = Float[Tensor, "batch channels height width"]
 Pixels = UInt8[Tensor, "batch channels height width"]
-Views = Sequence[Float[Tensor, "batch channels _height _width"]]
+Samples = Float[Tensor, "batch channels *extent"]
+Views = Sequence[Float[Tensor, "batch channels ..."]]
 Embeddings = Float[Tensor, "batch dim"]
 Indices = Int[Tensor, " batch"]
 
@@ -43,13 +44,39 @@ class ImageSpec:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.mean) != self.channels or len(self.std) != self.channels:
-            raise ValueError(
-                f"mean and std need one value for each of {self.channels} channels, "
-                f"got {len(self.mean)} and {len(self.std)}"
-            )
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be positive in every channel, got {self.std}")
+        _check_normalisation(self.channels, self.mean, self.std)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceSpec:
+    """What the sequences of a data set look like: recordings, or series of one or more channels.
+
+    Args:
+        channels: Number of channels.
+        length: Values in a sequence, over time.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel, above 0.
+        rate: Values a second; None where time has no unit.
+    """
+
+    channels: int
+    length: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    rate: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_normalisation(self.channels, self.mean, self.std)
+
+
+def _check_normalisation(channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    if len(mean) != channels or len(std) != channels:
+        raise ValueError(
+            f"mean and std need one value for each of {channels} channels, "
+            f"got {len(mean)} and {len(std)}"
+        )
+    if min(std) <= 0:
+        raise ValueError(f"std must be positive in every channel, got {std}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,13 +81,13 @@ def test_a_null_in_the_text_is_kept(tmp_path):
     method = {"class_path": "ssl_dml.methods.NPID", "init_args": {"negatives": None}}
 
     from ssl_dml.backbones import Backbone
-    from ssl_dml.methods import Method
+    from ssl_dml.methods import Method, Task
 
     @dataclass(frozen=True, kw_only=True)
     class OneMethod:
         """One component."""
 
-        method: Callable[[Backbone, int], Method]
+        method: Callable[[Backbone, Task], Method]
 
     path = tmp_path / "m.yaml"
     path.write_text(yaml.safe_dump({"method": method}))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ssl_dml.config import parse
+from ssl_dml.methods import Task
 from ssl_dml.types import ImageSpec
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +23,8 @@ def test_pretraining(path):
     config, resolved = parse(PretrainConfig, [], default=path)
     channels, size = (1, 28) if config.data.source in ("fashion_mini", "hangul") else (3, 32)
     spec = ImageSpec(channels=channels, size=size, mean=(0.5,) * channels, std=(0.2,) * channels)
-    method = config.method(config.backbone(spec), 64)
+    task = Task(num_instances=64, batch_size=4, num_batches=10, labels=torch.arange(64) % 5)
+    method = config.method(config.backbone(spec), task)
     views = config.augment(spec)(torch.zeros(4, channels, size, size, dtype=torch.uint8))
     assert method(views, torch.arange(4)).loss.isfinite()
     assert path.read_text().startswith("# "), "its first comment states the result and the cost"

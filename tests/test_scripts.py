@@ -151,7 +151,7 @@ def test_a_run_leaves_what_it_promises(finished):
 
 def test_its_backbone_loads_with_one_call(finished):
     backbone = load(finished[0] / "backbone")
-    assert backbone.images.size == 12
+    assert backbone.inputs.size == 12
     assert backbone(torch.randn(2, 1, 12, 12)).shape == (2, backbone.feature_dim)
 
 

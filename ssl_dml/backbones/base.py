@@ -5,22 +5,20 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, Samples, SequenceSpec
 
 
 class Backbone(nn.Module, ABC):
-    """Turns samples into features; built by ``(images: ImageSpec, *, ...)``.
+    """Turns samples into features; built by ``(inputs: ImageSpec | SequenceSpec, *, ...)``.
 
     Attributes:
         feature_dim: Dimension of a feature.
-        images: The pictures it was built for, with their normalisation.
+        inputs: The samples it was built for, with their normalisation.
     """
 
     feature_dim: int
-    images: ImageSpec
+    inputs: ImageSpec | SequenceSpec
 
     @abstractmethod
-    def forward(
-        self, samples: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch dim"]:
+    def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:
         """Features of normalised samples."""

@@ -62,7 +62,7 @@ class TimmBackbone(Backbone):
                 "for a transformer give options: {patch_size: ..., img_size: ...}"
             )
         self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.images = images
+        self.inputs = images
         # Some families widen their features once more after pooling.
         dim: Any = getattr(network, "head_hidden_size", None) or network.num_features
         self.feature_dim = int(dim)

@@ -38,7 +38,7 @@ def save(
     facts = {
         "class_path": class_path,
         "init_args": init_args,
-        "images": asdict(backbone.images),
+        "images": asdict(backbone.inputs),
         "feature_dim": backbone.feature_dim,
         "trained": trained,
         "ssl_dml": ssl_dml.__version__,

@@ -81,7 +81,7 @@ def probe_split(
 
 def encoder(backbone: Backbone, device: torch.device) -> Encoder:
     """From bytes to features: the backbone behind its own normalisation, in float32."""
-    normalize = Normalize(backbone.images).to(device)
+    normalize = Normalize(backbone.inputs).to(device)
     return lambda pixels: backbone(normalize(pixels))
 
 

@@ -1,15 +1,34 @@
 """The contract of self-supervised methods."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.types import Indices, StepOutput, Views
 
 
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a method is told of the run it is built for.
+
+    Args:
+        num_instances: Samples in the data set; indices are below it.
+        batch_size: Samples in a batch over all processes.
+        num_batches: Batches in the whole run, for what moves along a schedule.
+        labels: Class of each sample, -1 where it is not known; None without labels.
+    """
+
+    num_instances: int
+    batch_size: int
+    num_batches: int
+    labels: Int[Tensor, " instances"] | None = None
+
+
 class Method(nn.Module, ABC):
-    """A backbone with a training objective; built by ``(backbone, num_instances, *, ...)``.
+    """A backbone with a training objective; built by ``(backbone, task: Task, *, ...)``.
 
     Attributes:
         backbone: The encoder that is kept when training is over.

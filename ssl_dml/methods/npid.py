@@ -13,7 +13,7 @@ from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import full_softmax, log_normaliser, nce, unit_rows
 from ssl_dml.memory import MemoryBank, draw_indices
-from ssl_dml.methods.base import Method
+from ssl_dml.methods.base import Method, Task
 from ssl_dml.types import Embeddings, Indices, StepOutput, Views
 
 
@@ -28,7 +28,7 @@ class NPID(Method):
 
     Args:
         backbone: The encoder.
-        num_instances: Rows of the bank: the size of the data set.
+        task: Its instances are the rows of the bank.
         temperature: Softmax temperature, above 0; 0.07 in the paper.
         negatives: Instances drawn for each sample, with replacement from all; None compares with
             every instance instead (the full softmax). Their rows are copied for the step:
@@ -50,7 +50,7 @@ class NPID(Method):
     def __init__(
         self,
         backbone: Backbone,
-        num_instances: int,
+        task: Task,
         *,
         temperature: float = 0.07,
         negatives: int | None = 4096,
@@ -68,7 +68,7 @@ class NPID(Method):
             raise ValueError(f"normaliser must be positive, got {normaliser}")
         self.backbone = backbone
         self.projector = mlp(backbone.feature_dim, backbone.feature_dim, output_dim, layers=1)
-        self.bank = MemoryBank(num_instances, output_dim, momentum=bank_momentum)
+        self.bank = MemoryBank(task.num_instances, output_dim, momentum=bank_momentum)
         self.temperature, self.negatives, self.proximal = temperature, negatives, proximal
         self.follow = normaliser == "average"
         given = math.nan if isinstance(normaliser, str) else math.log(normaliser)

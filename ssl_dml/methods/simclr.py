@@ -10,7 +10,7 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather_with_gradient, rank, world_size
 from ssl_dml.losses import info_nce_among
-from ssl_dml.methods.base import Method
+from ssl_dml.methods.base import Method, Task
 from ssl_dml.types import Indices, StepOutput, Views
 
 
@@ -23,7 +23,7 @@ class SimCLR(Method):
 
     Args:
         backbone: The encoder.
-        num_instances: Not used; every method is built with it.
+        task: Not used; every method is built with it.
         temperature: Softmax temperature, above 0.
         hidden_dim: Width of the projector; None for that of the features.
         output_dim: Dimension of an embedding.
@@ -36,7 +36,7 @@ class SimCLR(Method):
     def __init__(
         self,
         backbone: Backbone,
-        num_instances: int,  # noqa: ARG002 - the contract of methods
+        task: Task,  # noqa: ARG002 - the contract of methods
         *,
         temperature: float = 0.1,
         hidden_dim: int | None = None,

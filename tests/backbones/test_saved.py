@@ -24,7 +24,7 @@ def test_round_trip(saved):
     loaded = load(folder)
     images = torch.randn(3, 2, 16, 16)
     assert torch.equal(loaded(images), backbone(images))
-    assert loaded.images == backbone.images
+    assert loaded.inputs == backbone.inputs
     assert not loaded.training
 
 

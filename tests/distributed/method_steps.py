@@ -14,21 +14,27 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
-from ssl_dml.methods import NPID, SimCLR
+from ssl_dml.methods import NPID, SimCLR, Task
 from ssl_dml.types import ImageSpec
 
 INSTANCES, BATCH, STEPS = 40, 8, 3
+TASK = Task(
+    num_instances=INSTANCES,
+    batch_size=BATCH,
+    num_batches=STEPS,
+    labels=torch.arange(INSTANCES) % 5,
+)
 # A method that is added is listed here once.
 METHODS = {
-    "simclr": lambda backbone: SimCLR(backbone, INSTANCES, output_dim=8),
-    "simclr_four_views": lambda backbone: SimCLR(backbone, INSTANCES, output_dim=8),
-    "npid": lambda backbone: NPID(backbone, INSTANCES, negatives=16, output_dim=8),
+    "simclr": lambda backbone: SimCLR(backbone, TASK, output_dim=8),
+    "simclr_four_views": lambda backbone: SimCLR(backbone, TASK, output_dim=8),
+    "npid": lambda backbone: NPID(backbone, TASK, negatives=16, output_dim=8),
     "npid_average_proximal": lambda backbone: NPID(
-        backbone, INSTANCES, negatives=16, normaliser="average", proximal=3.0, output_dim=8
+        backbone, TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8
     ),
-    "npid_full_softmax": lambda backbone: NPID(backbone, INSTANCES, negatives=None, output_dim=8),
+    "npid_full_softmax": lambda backbone: NPID(backbone, TASK, negatives=None, output_dim=8),
     "npid_given_normaliser": lambda backbone: NPID(
-        backbone, INSTANCES, negatives=16, normaliser=1000.0, output_dim=8
+        backbone, TASK, negatives=16, normaliser=1000.0, output_dim=8
     ),
 }
 

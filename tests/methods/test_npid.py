@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from ssl_dml.backbones import Backbone
 from ssl_dml.memory import draw_indices
-from ssl_dml.methods import NPID
+from ssl_dml.methods import NPID, Task
 
 
 class Flat(Backbone):
@@ -22,8 +22,11 @@ class Flat(Backbone):
         return self.layer(samples)
 
 
+TASK = Task(num_instances=30, batch_size=4, num_batches=10)
+
+
 def method(**options):
-    return NPID(Flat(), 30, **{"negatives": 8, "output_dim": 6, **options}).double()
+    return NPID(Flat(), TASK, **{"negatives": 8, "output_dim": 6, **options}).double()
 
 
 def pictures(views=1):

@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from ssl_dml.backbones import Backbone
 from ssl_dml.losses import nt_xent
-from ssl_dml.methods import SimCLR
+from ssl_dml.methods import SimCLR, Task
 
 
 class Flat(Backbone):
@@ -19,8 +19,11 @@ class Flat(Backbone):
         return self.layer(samples).flatten(1)
 
 
+TASK = Task(num_instances=10, batch_size=6, num_batches=10)
+
+
 def test_two_views_are_nt_xent():
-    method = SimCLR(Flat(), 10, temperature=0.3, output_dim=5)
+    method = SimCLR(Flat(), TASK, temperature=0.3, output_dim=5)
     views = list(torch.randn(2, 6, 1, 8, 8))
     loss, _ = method(views, torch.arange(6))
     both = method.projector(method.backbone(torch.cat(views)))
@@ -28,7 +31,7 @@ def test_two_views_are_nt_xent():
 
 
 def test_local_views_of_another_size_are_encoded_apart():
-    method = SimCLR(Flat(), 10, output_dim=5).eval()
+    method = SimCLR(Flat(), TASK, output_dim=5).eval()
     views = [torch.randn(6, 1, 8, 8), torch.randn(6, 1, 8, 8), torch.randn(6, 1, 4, 4)]
     rows = method.encode(views)
     assert rows.shape == (3, 6, 5)
@@ -38,9 +41,9 @@ def test_local_views_of_another_size_are_encoded_apart():
 
 def test_one_view_is_refused():
     with pytest.raises(ValueError, match=r"set crops\.views to 2 or more"):
-        SimCLR(Flat(), 10)([torch.randn(4, 1, 8, 8)], torch.arange(4))
+        SimCLR(Flat(), TASK)([torch.randn(4, 1, 8, 8)], torch.arange(4))
 
 
 def test_temperature_is_checked_when_it_is_built():
     with pytest.raises(ValueError, match=r"temperature must be positive, got 0\.0"):
-        SimCLR(Flat(), 10, temperature=0.0)
+        SimCLR(Flat(), TASK, temperature=0.0)

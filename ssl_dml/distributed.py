@@ -1,11 +1,13 @@
 """Every collective of the toolkit. On one process each is the identity."""
 
-from typing import Any
+from typing import Any, final
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
+
+from ssl_dml.types import ALONE, Peers
 
 
 def is_distributed() -> bool:
@@ -80,6 +82,43 @@ def sum_with_gradient(values: Tensor) -> Tensor:
     if not is_distributed():
         return values
     return _SumWithGradient.apply(values)  # pyright: ignore[reportReturnType]
+
+
+@final
+class _Processes(Peers):
+    """The processes of this run, in a ring."""
+
+    def __init__(self) -> None:
+        self.rank, self.count = rank(), world_size()
+
+    def rotate(self, *blocks: Tensor) -> tuple[Tensor, ...]:
+        """Every send and receive of a rotation is started before any is waited for."""
+        received = tuple(torch.empty_like(block.contiguous()) for block in blocks)
+        following, before = (self.rank + 1) % self.count, (self.rank - 1) % self.count
+        exchanges = [
+            exchange
+            for block, space in zip(blocks, received, strict=True)
+            for exchange in (
+                dist.P2POp(dist.isend, block.detach().contiguous(), following),
+                dist.P2POp(dist.irecv, space, before),
+            )
+        ]
+        for request in dist.batch_isend_irecv(exchanges):
+            request.wait()
+        return received
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """All-gather."""
+        return gather(rows)
+
+    def total(self, values: Tensor) -> Tensor:
+        """All-reduce."""
+        return sum_with_gradient(values)
+
+
+def peers() -> Peers:
+    """The processes of this run as losses see them."""
+    return _Processes() if is_distributed() else ALONE
 
 
 def mean(values: Tensor) -> Tensor:

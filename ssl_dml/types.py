@@ -1,8 +1,9 @@
 """Words that every part of the toolkit shares."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
@@ -25,6 +26,55 @@ class StepOutput(NamedTuple):
 
     loss: Float[Tensor, ""]
     logs: Mapping[str, Float[Tensor, ""]]
+
+
+class Peers(ABC):
+    """The processes that share a batch, as a loss sees them; each has equally many rows.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        count: Number of processes.
+    """
+
+    rank: int
+    count: int
+
+    @abstractmethod
+    def rotate(self, *blocks: Tensor) -> tuple[Tensor, ...]:
+        """Hand tensors to the next process and take those of the one before, without gradient.
+
+        After ``count`` rotations every process has seen all and holds its own again.
+        """
+
+    @abstractmethod
+    def gather(self, rows: Tensor) -> Tensor:
+        """Rows of all processes in order of rank, without gradient."""
+
+    @abstractmethod
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over processes, through which gradient flows."""
+
+
+@final
+class Alone(Peers):
+    """One process: every exchange is with itself."""
+
+    rank, count = 0, 1
+
+    def rotate(self, *blocks: Tensor) -> tuple[Tensor, ...]:
+        """The tensors as they are."""
+        return blocks
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows without gradient."""
+        return rows.detach()
+
+    def total(self, values: Tensor) -> Tensor:
+        """The values as they are."""
+        return values
+
+
+ALONE = Alone()
 
 
 @dataclass(frozen=True, kw_only=True)

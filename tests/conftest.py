@@ -28,7 +28,7 @@ def colour():
     return ImageSpec(channels=3, size=16, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_workers():
     """Run a script once for every rank of a world, and fail with what any of them wrote."""
 
@@ -42,7 +42,7 @@ def run_workers():
             )
             for rank in range(world)
         ]
-        errors = [worker.communicate(timeout=120)[1] for worker in workers]
+        errors = [worker.communicate(timeout=300)[1] for worker in workers]
         assert not any(worker.returncode for worker in workers), "\n".join(errors)
 
     return run

@@ -1,28 +1,43 @@
 """Small networks between a backbone and a loss."""
 
+from typing import Literal
+
 from torch import nn
 
 
-def mlp(in_dim: int, hidden_dim: int, out_dim: int, *, layers: int = 2) -> nn.Sequential:
+def mlp(
+    in_dim: int,
+    hidden_dim: int,
+    out_dim: int,
+    *,
+    layers: int = 2,
+    norm: Literal["hidden", "all", "none"] = "hidden",
+) -> nn.Sequential:
     """Linear layers with batch norm and ReLU between them; one layer is a plain linear map.
 
     Two layers are SimCLR's projector (Chen et al., 2020, arXiv:2002.05709, sec. 2.1), one is
-    that of non-parametric instance discrimination (Wu et al., 2018, arXiv:1805.01978).
+    that of non-parametric instance discrimination (Wu et al., 2018, arXiv:1805.01978), two
+    without norm that of MoCo v2 (Chen et al., 2020, arXiv:2003.04297).
 
     Args:
         in_dim: Dimension of a feature.
         hidden_dim: Dimension between layers.
         out_dim: Dimension of an embedding.
         layers: Number of linear layers.
+        norm: Batch norm after the hidden layers, after the last too (without scale and shift,
+            as in Chen et al., 2021, arXiv:2104.02057), or nowhere.
     """
     if layers < 1:
         raise ValueError(f"layers must be at least 1, got {layers}")
     steps: list[nn.Module] = []
     for _ in range(layers - 1):
-        steps += [
-            nn.Linear(in_dim, hidden_dim, bias=False),
-            nn.BatchNorm1d(hidden_dim),
-            nn.ReLU(inplace=True),
-        ]
+        steps.append(nn.Linear(in_dim, hidden_dim, bias=norm == "none"))
+        if norm != "none":
+            steps.append(nn.BatchNorm1d(hidden_dim))
+        steps.append(nn.ReLU(inplace=True))
         in_dim = hidden_dim
-    return nn.Sequential(*steps, nn.Linear(in_dim, out_dim))
+    if norm == "all":
+        steps += [nn.Linear(in_dim, out_dim, bias=False), nn.BatchNorm1d(out_dim, affine=False)]
+    else:
+        steps.append(nn.Linear(in_dim, out_dim))
+    return nn.Sequential(*steps)

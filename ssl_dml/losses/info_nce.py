@@ -1,75 +1,110 @@
 """Which of many keys belongs to a query, as a classification."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.losses.precision import full_precision
+from ssl_dml.losses.precision import full_precision, unit_rows
+from ssl_dml.losses.tiles import log_sum_exp
+from ssl_dml.types import ALONE, Peers
 
 
 @full_precision
-def info_nce_among(
-    queries: Float[Tensor, "batch dim"],
-    keys: Float[Tensor, "keys dim"],
+def info_nce(
+    query: Float[Tensor, "batch dim"],
+    positive: Float[Tensor, "batch dim"],
+    negatives: Float[Tensor, "keys dim"],
     *,
-    itself: Int[Tensor, " batch"],
-    positives: Int[Tensor, "batch positives"],
-    temperature: float = 0.1,
+    temperature: float = 0.07,
+    tile_size: int | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Cross-entropy of each query's positives against all keys but the query itself.
+    r"""Cross-entropy of each query's positive against negatives that all queries share.
 
-    .. math:: \frac1B \sum_i \Big( \log \sum_{j \ne \mathrm{itself}_i} e^{q_i \cdot k_j / \tau}
-        - \frac1P \sum_{p} q_i \cdot k_p / \tau \Big)
+    .. math:: -\frac1B \sum_i \log \frac{e^{q_i \cdot k_i / \tau}}
+        {e^{q_i \cdot k_i / \tau} + \sum_j e^{q_i \cdot n_j / \tau}}
 
-    Rows are L2-normalised here. This is the form that several processes need: each has its own
-    queries and all keys.
+    Rows are L2-normalised here.
 
     Args:
-        queries: Rows that are classified.
-        keys: Candidates, among them the queries.
-        itself: Where each query stands among the keys; that key is left out.
-        positives: Where its positives stand.
+        query: Rows that are classified.
+        positive: ``positive[i]`` is the key of ``query[i]``.
+        negatives: Keys of others, such as a queue; may have no rows.
         temperature: Softmax temperature, dimensionless, above 0.
+        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
 
     Returns:
-        Mean over queries, in nats; ``log(keys - 1)`` when all keys are equally similar.
+        Mean over queries, in nats; ``log(1 + keys)`` when all keys are equally similar, and 0
+        without negatives.
 
     Raises:
         ValueError: If ``temperature`` is not positive.
 
     References:
-        van den Oord et al., 2018, arXiv:1807.03748, eq. 4; over several positives
-        Khosla et al., 2020, arXiv:2004.11362, eq. 2.
+        van den Oord et al., 2018, arXiv:1807.03748, eq. 4; He et al., 2020, arXiv:1911.05722,
+        eq. 1.
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
-    queries, keys = F.normalize(queries, dim=1), F.normalize(keys, dim=1)
-    logits = queries @ keys.T / temperature
-    own = logits.gather(1, positives).mean(dim=1)
-    others = logits.scatter(1, itself[:, None], -torch.inf)
-    return (others.logsumexp(dim=1) - own).mean()
+    check_temperature(temperature)
+    query, positive, negatives = (unit_rows(rows) for rows in (query, positive, negatives))
+    own = (query * positive).sum(dim=1) / temperature
+    others = log_sum_exp(query, negatives, scale=1 / temperature, tile_size=tile_size)
+    return (torch.logaddexp(own, others) - own).mean()
 
 
 @full_precision
+def in_batch_info_nce(
+    query: Float[Tensor, "batch dim"],
+    keys: Float[Tensor, "batch dim"],
+    *,
+    temperature: float = 0.1,
+    tile_size: int | None = None,
+    peers: Peers = ALONE,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each query's own key among the keys of the whole batch.
+
+    Rows are L2-normalised here.
+
+    Args:
+        query: Rows that are classified.
+        keys: ``keys[i]`` belongs to ``query[i]``; all others, on every process, do not.
+        temperature: Softmax temperature, dimensionless, above 0.
+        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
+        peers: The processes that share the batch.
+
+    Returns:
+        Mean over this process's queries, in nats; the logarithm of the batch when all keys are
+        equally similar.
+
+    Raises:
+        ValueError: If ``temperature`` is not positive.
+
+    References:
+        Chen et al., 2021, arXiv:2104.02057, algorithm 1; Dwibedi et al., 2021,
+        arXiv:2104.14548, eq. 3.
+    """
+    check_temperature(temperature)
+    query, keys = unit_rows(query), unit_rows(keys)
+    own = (query * keys).sum(dim=1) / temperature
+    scale = 1 / temperature
+    return (log_sum_exp(query, keys, scale=scale, tile_size=tile_size, peers=peers) - own).mean()
+
+
 def nt_xent(
     first: Float[Tensor, "batch dim"],
     second: Float[Tensor, "batch dim"],
     *,
     temperature: float = 0.1,
+    tile_size: int | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Normalised temperature-scaled cross-entropy over the 2N views of N samples.
-
-    Each view's positive is the other view of its sample; the 2N - 2 views of other samples are
-    its negatives.
+    """SimCLR's loss: every view against the ``2 batch - 1`` others, its partner the positive.
 
     Args:
         first: One view of each sample.
-        second: ``second[i]`` is another view of the sample of ``first[i]``.
+        second: Another view, in the same order.
         temperature: Softmax temperature, dimensionless, above 0.
+        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
 
     Returns:
-        Mean over the 2N views, in nats; ``log(2N - 1)`` when all are equally similar, and 0 for
+        Mean over all views, in nats; ``log(2 batch - 1)`` when all are equally similar, and 0 for
         a batch of one sample, which has no negatives.
 
     Raises:
@@ -78,7 +113,69 @@ def nt_xent(
     References:
         Chen et al., 2020, arXiv:2002.05709, eq. 1.
     """
-    views = torch.cat([first, second])
-    rows = torch.arange(len(views), device=views.device)
-    positives = rows.roll(len(first))[:, None]
-    return info_nce_among(views, views, itself=rows, positives=positives, temperature=temperature)
+    views = torch.stack([first, second])
+    return multi_view_nt_xent(views, temperature=temperature, tile_size=tile_size)
+
+
+@full_precision
+def multi_view_nt_xent(
+    views: Float[Tensor, "views batch dim"],
+    *,
+    temperature: float = 0.1,
+    tile_size: int | None = None,
+    peers: Peers = ALONE,
+) -> Float[Tensor, ""]:
+    """NT-Xent of two or more views: the logarithms of a view's positives are averaged.
+
+    Args:
+        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalised here.
+        temperature: Softmax temperature, dimensionless, above 0.
+        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
+        peers: The processes that share the batch.
+
+    Returns:
+        Mean over this process's views, in nats.
+
+    Raises:
+        ValueError: If ``temperature`` is not positive, or there is one view only.
+
+    References:
+        Chen et al., 2020, arXiv:2002.05709, eq. 1; over several positives Khosla et al., 2020,
+        arXiv:2004.11362, eq. 2.
+    """
+    check_temperature(temperature)
+    views = unit_views(views)
+    rows = views.flatten(0, 1)
+    itself = torch.arange(len(rows), device=rows.device)[:, None] + peers.rank * len(rows)
+    everything = log_sum_exp(
+        rows, rows, scale=1 / temperature, excluded=itself, tile_size=tile_size, peers=peers
+    )
+    return (everything - positive_cosines(views).flatten() / temperature).mean()
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse what a softmax cannot divide by."""
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+
+
+def unit_views(views: Float[Tensor, "views batch dim"]) -> Float[Tensor, "views batch dim"]:
+    """Views with rows of length 1, if there are at least two to compare."""
+    if len(views) < 2:  # noqa: PLR2004
+        raise ValueError(f"views are compared with each other: there must be 2, got {len(views)}")
+    return unit_rows(views.flatten(0, 1)).view_as(views)
+
+
+def positive_cosines(views: Float[Tensor, "views batch dim"]) -> Float[Tensor, "views batch"]:
+    """Mean similarity of each view with the other views of its sample."""
+    others = views.sum(dim=0) - views
+    return (others * views).sum(dim=2) / (len(views) - 1)
+
+
+def places_of_samples(
+    views: Float[Tensor, "views batch dim"], peers: Peers
+) -> Int[Tensor, "rows views"]:
+    """For each row of the flattened views, where all views of its sample stand among all rows."""
+    count, batch = views.shape[:2]
+    rows = torch.arange(count * batch, device=views.device).view(count, batch)
+    return (rows.T + peers.rank * count * batch).repeat(count, 1)

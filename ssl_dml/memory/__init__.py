@@ -2,5 +2,6 @@
 
 from ssl_dml.memory.bank import MemoryBank
 from ssl_dml.memory.draws import draw_indices
+from ssl_dml.memory.queue import Queue
 
-__all__ = ["MemoryBank", "draw_indices"]
+__all__ = ["MemoryBank", "Queue", "draw_indices"]

@@ -1,7 +1,24 @@
 """Self-supervised methods, one file each."""
 
 from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.dcl import DCL
+from ssl_dml.methods.hcl import HCL
+from ssl_dml.methods.moco import MoCo
+from ssl_dml.methods.moco_v3 import MoCoV3
+from ssl_dml.methods.nnclr import NNCLR
 from ssl_dml.methods.npid import NPID
 from ssl_dml.methods.simclr import SimCLR
+from ssl_dml.methods.supcon import SupCon
 
-__all__ = ["NPID", "Method", "SimCLR", "Task"]
+__all__ = [
+    "DCL",
+    "HCL",
+    "NNCLR",
+    "NPID",
+    "Method",
+    "MoCo",
+    "MoCoV3",
+    "SimCLR",
+    "SupCon",
+    "Task",
+]

@@ -2,15 +2,12 @@
 
 from typing import final
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import gather_with_gradient, rank, world_size
-from ssl_dml.losses import info_nce_among
+from ssl_dml.distributed import peers
+from ssl_dml.losses import TILE, multi_view_nt_xent
 from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.views import check_task, check_views, embed_views
 from ssl_dml.types import Indices, StepOutput, Views
 
 
@@ -23,7 +20,7 @@ class SimCLR(Method):
 
     Args:
         backbone: The encoder.
-        task: Not used; every method is built with it.
+        task: Its batch must have two samples or more.
         temperature: Softmax temperature, above 0.
         hidden_dim: Width of the projector; None for that of the features.
         output_dim: Dimension of an embedding.
@@ -36,7 +33,7 @@ class SimCLR(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,  # noqa: ARG002 - the contract of methods
+        task: Task,
         *,
         temperature: float = 0.1,
         hidden_dim: int | None = None,
@@ -44,40 +41,17 @@ class SimCLR(Method):
         layers: int = 2,
     ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+        check_task(task, temperature=temperature)
         width = backbone.feature_dim
         self.backbone = backbone
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
         self.temperature = temperature
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:
+    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
         """Loss of this process's views against all views."""
-        if len(views) < 2:  # noqa: PLR2004
-            raise ValueError("SimCLR compares views: set crops.views to 2 or more")
-        own = self.encode(views)
-        keys = gather_with_gradient(own.transpose(0, 1)).transpose(0, 1).flatten(0, 1)
-        count, batch = len(views), len(indices)
-        total = batch * world_size()
-        rows = torch.arange(batch, device=indices.device) + rank() * batch
-        places = rows + total * torch.arange(count, device=indices.device)[:, None]
-        positives = torch.stack(
-            [places[[u for u in range(count) if u != v]].T for v in range(count)]
-        )
-        loss = info_nce_among(
-            own.flatten(0, 1),
-            keys,
-            itself=places.flatten(),
-            positives=positives.flatten(0, 1),
-            temperature=self.temperature,
+        check_views(views)
+        embeddings = embed_views(self.backbone, self.projector, views)
+        loss = multi_view_nt_xent(
+            embeddings, temperature=self.temperature, tile_size=TILE, peers=peers()
         )
         return StepOutput(loss, {})
-
-    def encode(self, views: Views) -> Float[Tensor, "views batch dim"]:
-        """Embeddings of every view; those of one size go through the networks together."""
-        parts: list[Tensor] = []
-        for side in dict.fromkeys(view.shape[-1] for view in views):
-            same = [view for view in views if view.shape[-1] == side]
-            features = self.backbone(torch.cat(same))
-            parts.append(self.projector(features).view(len(same), len(same[0]), -1))
-        return torch.cat(parts)

@@ -1,12 +1,14 @@
-"""Worker of test_methods: a few steps of a method on this process's part of fixed batches.
+"""Worker of test_methods: a few steps of each method on this process's part of fixed batches.
 
-Usage: method_steps.py NAME FOLDER, with RANK and WORLD_SIZE in the environment. Writes the losses,
-the gradients after DDP's mean, and the state after the last step.
+Usage: method_steps.py FOLDER, with RANK and WORLD_SIZE in the environment. Writes for each method
+the losses, the gradients after DDP's mean, and the state after the last step.
 """
 
 import os
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
-from ssl_dml.methods import NPID, SimCLR, Task
+from ssl_dml.methods import DCL, HCL, NNCLR, NPID, MoCo, MoCoV3, SimCLR, SupCon, Task
 from ssl_dml.types import ImageSpec
 
 INSTANCES, BATCH, STEPS = 40, 8, 3
@@ -24,38 +26,85 @@ TASK = Task(
     num_batches=STEPS,
     labels=torch.arange(INSTANCES) % 5,
 )
-# A method that is added is listed here once.
+PARTS = 4
+# A method that is added is listed here once: how it is built, and with how many views.
 METHODS = {
-    "simclr": lambda backbone: SimCLR(backbone, TASK, output_dim=8),
-    "simclr_four_views": lambda backbone: SimCLR(backbone, TASK, output_dim=8),
-    "npid": lambda backbone: NPID(backbone, TASK, negatives=16, output_dim=8),
-    "npid_average_proximal": lambda backbone: NPID(
-        backbone, TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8
+    "simclr": (2, lambda backbone: SimCLR(backbone, TASK, output_dim=8)),
+    "simclr_four_views": (4, lambda backbone: SimCLR(backbone, TASK, output_dim=8)),
+    "dcl": (2, lambda backbone: DCL(backbone, TASK, output_dim=8)),
+    "dclw": (2, lambda backbone: DCL(backbone, TASK, weight_sigma=0.5, output_dim=8)),
+    "hcl": (2, lambda backbone: HCL(backbone, TASK, output_dim=8)),
+    "debiased": (2, lambda backbone: HCL(backbone, TASK, beta=0.0, output_dim=8)),
+    "supcon": (2, lambda backbone: SupCon(backbone, TASK, output_dim=8)),
+    "supcon_one_view": (1, lambda backbone: SupCon(backbone, TASK, output_dim=8)),
+    "moco": (2, lambda backbone: MoCo(backbone, TASK, queue_size=20, output_dim=8, parts=PARTS)),
+    "moco_split_symmetric": (
+        2,
+        lambda backbone: MoCo(
+            backbone,
+            TASK,
+            queue_size=20,
+            momentum=0.9,
+            layers=2,
+            output_dim=8,
+            symmetric=True,
+            batch_norm="split",
+            parts=PARTS,
+        ),
     ),
-    "npid_full_softmax": lambda backbone: NPID(backbone, TASK, negatives=None, output_dim=8),
-    "npid_given_normaliser": lambda backbone: NPID(
-        backbone, TASK, negatives=16, normaliser=1000.0, output_dim=8
+    "moco_synchronised": (
+        2,
+        lambda backbone: MoCo(
+            backbone, TASK, queue_size=20, output_dim=8, batch_norm="synchronised"
+        ),
+    ),
+    "moco_v3": (2, lambda backbone: MoCoV3(backbone, TASK, hidden_dim=16, output_dim=8)),
+    "nnclr": (
+        2,
+        lambda backbone: NNCLR(backbone, TASK, queue_size=20, predictor_dim=16, output_dim=8),
+    ),
+    "npid": (2, lambda backbone: NPID(backbone, TASK, negatives=16, output_dim=8)),
+    "npid_average_proximal": (
+        2,
+        lambda backbone: NPID(
+            backbone, TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8
+        ),
+    ),
+    "npid_full_softmax": (2, lambda backbone: NPID(backbone, TASK, negatives=None, output_dim=8)),
+    "npid_given_normaliser": (
+        2,
+        lambda backbone: NPID(backbone, TASK, negatives=16, normaliser=1000.0, output_dim=8),
     ),
 }
 
 
-def main(name: str, folder: Path) -> None:
-    """Run the steps and write what they did."""
+def main(folder: Path) -> None:
+    """Run the steps of every method and write what they did."""
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     torch.set_num_threads(1)
     if world > 1:
         dist.init_process_group(
             "gloo", init_method=f"file://{folder}/store_{world}", rank=rank, world_size=world
         )
+    for name in METHODS:
+        torch.save(steps(name, rank, world), folder / f"{name}_{world}_{rank}.pt")
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()  # gloo's threads must not outlive the interpreter
+
+
+def steps(name: str, rank: int, world: int) -> dict[str, Any]:
+    """Losses, gradients and last state of a method."""
     torch.manual_seed(0)
     spec = ImageSpec(channels=1, size=8, mean=(0.0,), std=(1.0,))
     backbone = TimmBackbone(spec, name="resnet18", width=0.125, options={"layers": [1, 1, 1, 1]})
-    method = METHODS[name](backbone).double()
+    views, build = METHODS[name]
+    method = build(backbone).double()
     synchronise_batch_norm(method)
     model = DistributedDataParallel(method, broadcast_buffers=False) if world > 1 else method
-    optimizer = torch.optim.SGD(method.parameters(), lr=0.05, momentum=0.9)
+    trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.SGD(trained.values(), lr=0.05, momentum=0.9)
     data = torch.Generator().manual_seed(1)
-    views = 4 if name == "simclr_four_views" else 2
     losses, gradients = [], []
     for _ in range(STEPS):
         indices = torch.randperm(INSTANCES, generator=data)[:BATCH]
@@ -64,18 +113,15 @@ def main(name: str, folder: Path) -> None:
         loss, _ = model([view[part] for view in pictures], indices[part])
         optimizer.zero_grad()
         loss.backward()
-        gradients.append({n: p.grad.clone() for n, p in method.named_parameters()})
+        gradients.append({n: p.grad.clone() for n, p in trained.items()})
         optimizer.step()
         total = loss.detach() / world
         if world > 1:
             dist.all_reduce(total)
         losses.append(total)
-    found = {"losses": losses, "gradients": gradients, "state": method.state_dict()}
-    torch.save(found, folder / f"{world}_{rank}.pt")
-    if world > 1:
-        dist.barrier()
-        dist.destroy_process_group()  # gloo's threads must not outlive the interpreter
+    return {"losses": losses, "gradients": gradients, "state": method.state_dict()}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    warnings.filterwarnings("ignore", message=".broadcast_buffers. is deprecated")
+    main(Path(sys.argv[1]))

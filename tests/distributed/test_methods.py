@@ -1,5 +1,6 @@
 """W processes equal one on the whole batch: loss, every gradient, and the state after 3 steps."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,29 +8,48 @@ import torch
 from torch.testing import assert_close
 
 WORKER = Path(__file__).parent / "method_steps.py"
-NAMES = [
-    "simclr",
-    "simclr_four_views",
-    "npid",
-    "npid_average_proximal",
-    "npid_full_softmax",
-    "npid_given_normaliser",
-]
+NAMES = re.findall(r'^    "(\w+)": \(', WORKER.read_text(), flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("name", "world"),
-    [(name, 2) for name in NAMES]
-    + [pytest.param(name, 4, marks=pytest.mark.slow) for name in NAMES],
-)
-def test_processes_equal_one(name, world, tmp_path, run_workers):
-    def steps(processes):
-        run_workers(WORKER, processes, name, tmp_path)
-        return [torch.load(tmp_path / f"{processes}_{rank}.pt") for rank in range(processes)]
+@pytest.fixture(scope="module")
+def steps_of(run_workers, tmp_path_factory):
+    """What each process of a world found, all methods being run together the first time."""
+    folder, done = tmp_path_factory.mktemp("steps"), set()
 
-    (alone,) = steps(1)
-    for found in steps(world):
+    def load(name, world):
+        if world not in done:
+            run_workers(WORKER, world, folder)
+            done.add(world)
+        return [torch.load(folder / f"{name}_{world}_{rank}.pt") for rank in range(world)]
+
+    return load
+
+
+@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", NAMES)
+def test_processes_equal_one(name, world, steps_of):
+    (alone,) = steps_of(name, 1)
+    for found in steps_of(name, world):
         assert_close(found["losses"], alone["losses"], rtol=1e-9, atol=1e-10)
         assert_close(found["gradients"], alone["gradients"], rtol=1e-7, atol=1e-10)
         assert_close(found["state"], alone["state"], rtol=1e-7, atol=1e-10, equal_nan=True)
+        print(f"{name:24} 1 vs {world}: {_difference(found, alone)}")
     assert len({loss.item() for loss in alone["losses"]}) == len(alone["losses"])
+
+
+def _difference(found, alone):
+    """The largest differences, in words."""
+
+    def largest(first, second):
+        pairs = zip(first, second, strict=True)
+        return max(((a.double() - b.double()).abs().nan_to_num().max().item() for a, b in pairs))
+
+    gradients = [
+        largest(a.values(), b.values())
+        for a, b in zip(found["gradients"], alone["gradients"], strict=True)
+    ]
+    state = largest(found["state"].values(), alone["state"].values())
+    return (
+        f"largest difference in loss {largest(found['losses'], alone['losses']):.1e}, "
+        f"any gradient {max(gradients):.1e}, state {state:.1e}"
+    )

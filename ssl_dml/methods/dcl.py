@@ -1,0 +1,59 @@
+"""DCL and DCLW: SimCLR with the positive out of the denominator."""
+
+from typing import final
+
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.projectors import mlp
+from ssl_dml.distributed import peers
+from ssl_dml.losses import TILE, dcl
+from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.views import check_task, check_views, embed_views
+from ssl_dml.types import Indices, StepOutput, Views
+
+
+@final
+class DCL(Method):
+    """Decoupled contrastive learning over all views of the batch of all processes.
+
+    Args:
+        backbone: The encoder.
+        task: Its batch must have two samples or more.
+        temperature: Softmax temperature, above 0.
+        weight_sigma: Width of the weights of DCLW, 0.5 in the paper; null is DCL.
+        hidden_dim: Width of the projector; None for that of the features.
+        output_dim: Dimension of an embedding.
+        layers: Linear layers of the projector.
+
+    References:
+        Yeh et al., 2022, arXiv:2110.06848.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        *,
+        temperature: float = 0.1,
+        weight_sigma: float | None = None,
+        hidden_dim: int | None = None,
+        output_dim: int = 128,
+        layers: int = 2,
+    ) -> None:
+        super().__init__()
+        check_task(task, temperature=temperature)
+        width = backbone.feature_dim
+        self.backbone = backbone
+        self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
+        self.temperature, self.weight_sigma = temperature, weight_sigma
+
+    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+        """Loss of this process's views against those of all other samples."""
+        check_views(views)
+        loss = dcl(
+            embed_views(self.backbone, self.projector, views),
+            temperature=self.temperature,
+            weight_sigma=self.weight_sigma,
+            tile_size=TILE,
+            peers=peers(),
+        )
+        return StepOutput(loss, {})

@@ -1,0 +1,62 @@
+"""HCL: SimCLR with hard negatives weighted up and false negatives taken off."""
+
+from typing import final
+
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.projectors import mlp
+from ssl_dml.distributed import peers
+from ssl_dml.losses import TILE, hcl
+from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.views import check_task, check_views, embed_views
+from ssl_dml.types import Indices, StepOutput, Views
+
+
+@final
+class HCL(Method):
+    """Contrast with hard and debiased negatives over the batch of all processes.
+
+    Args:
+        backbone: The encoder.
+        task: Its batch must have two samples or more.
+        temperature: Softmax temperature, above 0; 0.5 in the paper.
+        beta: Concentration on hard negatives, at least 0; 0 is the debiased loss.
+        tau_plus: Probability that a negative is of the same class, in [0, 1).
+        hidden_dim: Width of the projector; None for that of the features.
+        output_dim: Dimension of an embedding.
+        layers: Linear layers of the projector.
+
+    References:
+        Robinson et al., 2021, arXiv:2010.04592; Chuang et al., 2020, arXiv:2007.00224.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        *,
+        temperature: float = 0.5,
+        beta: float = 1.0,
+        tau_plus: float = 0.1,
+        hidden_dim: int | None = None,
+        output_dim: int = 128,
+        layers: int = 2,
+    ) -> None:
+        super().__init__()
+        check_task(task, temperature=temperature)
+        width = backbone.feature_dim
+        self.backbone = backbone
+        self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
+        self.temperature, self.beta, self.tau_plus = temperature, beta, tau_plus
+
+    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+        """Loss of this process's views against those of all other samples."""
+        check_views(views)
+        loss = hcl(
+            embed_views(self.backbone, self.projector, views),
+            temperature=self.temperature,
+            beta=self.beta,
+            tau_plus=self.tau_plus,
+            tile_size=TILE,
+            peers=peers(),
+        )
+        return StepOutput(loss, {})

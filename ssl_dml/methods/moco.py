@@ -1,0 +1,118 @@
+"""MoCo: a queue of keys from an encoder that follows slowly."""
+
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.norms import split_batch_norm
+from ssl_dml.backbones.projectors import mlp
+from ssl_dml.distributed import gather, rank
+from ssl_dml.losses import TILE, info_nce, unit_rows
+from ssl_dml.memory import Queue, draw_indices
+from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.momentum import check_momentum, follow, follower
+from ssl_dml.methods.views import check_task, check_views
+from ssl_dml.types import Embeddings, Indices, Samples, StepOutput, Views
+
+
+@final
+class MoCo(Method):
+    """Momentum contrast, versions 1 and 2.
+
+    A step follows the encoder, encodes the keys, contrasts with the queue as it was, and then
+    enqueues the keys of all processes. The defaults are those of version 1; version 2 has
+    ``layers: 2, temperature: 0.2``, stronger augmentation and a cosine schedule.
+
+    Args:
+        backbone: The encoder of queries.
+        task: Its batch is cut into the parts of the batch norm.
+        queue_size: Keys held, at least a batch; well below the number of samples, or the older
+            keys of a sample are among its own negatives.
+        momentum: Share of the old weights that the encoder of keys keeps at a step.
+        temperature: Softmax temperature, above 0.
+        layers: Linear layers of the projector, without norms; 1 in version 1, 2 in version 2.
+        output_dim: Dimension of an embedding.
+        symmetric: Also contrast the second view with keys of the first, and enqueue both; the
+            loss is the mean of the two.
+        batch_norm: Statistics over parts of the batch, with keys in another order than queries
+            so that they cannot tell a pair (``shuffled``, the paper); the same without that
+            order (``split``); or over the whole batch (``synchronised``).
+        parts: Parts of the batch of all processes, the paper's 8 GPUs; a multiple of the number
+            of processes.
+
+    References:
+        He et al., 2020, arXiv:1911.05722; Chen et al., 2020, arXiv:2003.04297.
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        *,
+        queue_size: int = 65536,
+        momentum: float = 0.999,
+        temperature: float = 0.07,
+        layers: int = 1,
+        output_dim: int = 128,
+        symmetric: bool = False,
+        batch_norm: Literal["shuffled", "split", "synchronised"] = "shuffled",
+        parts: int = 8,
+    ) -> None:
+        super().__init__()
+        check_task(task, temperature=temperature)
+        check_momentum(momentum)
+        if batch_norm != "synchronised" and (
+            task.batch_size % parts or task.batch_size < 2 * parts
+        ):
+            raise ValueError(
+                f"parts must divide data.batch_size, {task.batch_size}, and leave 2 or more "
+                f"samples in each; got {parts}"
+            )
+        width = backbone.feature_dim
+        self.backbone = backbone
+        self.projector = mlp(width, width, output_dim, layers=layers, norm="none")
+        if batch_norm != "synchronised":
+            split_batch_norm(self, parts)
+        self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
+        self.queue = Queue(queue_size, output_dim, batch_size=task.batch_size)
+        self.momentum, self.temperature, self.symmetric = momentum, temperature, symmetric
+        self.shuffled = batch_norm == "shuffled"
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+    def forward(self, views: Views, indices: Indices) -> StepOutput:
+        """Loss of this process's queries against the queue, which then receives all keys."""
+        check_views(views, most=2)
+        follow(self.key_backbone, self.backbone, self.momentum)
+        follow(self.key_projector, self.projector, self.momentum)
+        pairs = [(views[0], views[1])]
+        if self.symmetric:
+            pairs.append((views[1], views[0]))
+        negatives = self.queue.keys.clone()  # what is enqueued below must not reach backward
+        own = slice(rank() * len(indices), (rank() + 1) * len(indices))
+        losses: list[Tensor] = []
+        enqueued: list[Tensor] = []
+        for shown, other in pairs:
+            query, keys = self.projector(self.backbone(shown)), self.keys(other)
+            losses.append(
+                info_nce(query, keys[own], negatives, temperature=self.temperature, tile_size=TILE)
+            )
+            enqueued.append(keys)
+        self.queue.enqueue(torch.cat(enqueued))
+        self.step += 1
+        return StepOutput(torch.stack(losses).mean(), {})
+
+    @torch.no_grad()
+    def keys(self, view: Samples) -> Embeddings:
+        """Keys of a view of the samples of all processes, in order of rank."""
+        if not self.shuffled:
+            return gather(unit_rows(self.key_projector(self.key_backbone(view))))
+        everyone = gather(view)
+        draws = draw_indices(self.step[None], self.step, count=len(everyone), high=2**62)
+        order = draws[0].argsort()
+        part = everyone[order[rank() * len(view) : (rank() + 1) * len(view)]]
+        mixed = gather(unit_rows(self.key_projector(self.key_backbone(part))))
+        return torch.empty_like(mixed).index_copy_(0, order, mixed)

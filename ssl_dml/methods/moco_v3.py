@@ -1,0 +1,94 @@
+"""MoCo v3: no queue, a predictor, both directions, for ResNets and vision transformers."""
+
+import math
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.projectors import mlp
+from ssl_dml.distributed import peers
+from ssl_dml.losses import TILE, in_batch_info_nce
+from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.momentum import check_momentum, follow, follower
+from ssl_dml.methods.views import check_task, check_views
+from ssl_dml.types import Indices, StepOutput, Views
+
+
+@final
+class MoCoV3(Method):
+    """Contrast of predicted queries with keys of a momentum encoder within the batch.
+
+    The loss is ``2 temperature`` times the sum over both directions, as in the paper and its code.
+    The patch embedding of a transformer keeps its random weights, which the paper found to keep
+    training stable; convolutional networks have none.
+
+    Args:
+        backbone: The encoder.
+        task: Its number of batches is the length of the momentum's schedule.
+        momentum: Share of the old weights that the momentum encoder keeps, at the first batch;
+            it rises to 1 by a cosine.
+        temperature: Softmax temperature, above 0; 0.2 for transformers and 1.0 for ResNets.
+        hidden_dim: Width of projector and predictor.
+        output_dim: Dimension of an embedding.
+        layers: Linear layers of the projector; 3 for transformers and 2 for ResNets.
+        train_patch_embedding: Whether the patch embedding learns as well.
+
+    References:
+        Chen et al., 2021, arXiv:2104.02057.
+    """
+
+    batch: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        *,
+        momentum: float = 0.99,
+        temperature: float = 0.2,
+        hidden_dim: int = 4096,
+        output_dim: int = 256,
+        layers: int = 3,
+        train_patch_embedding: bool = False,
+    ) -> None:
+        super().__init__()
+        check_task(task, temperature=temperature)
+        check_momentum(momentum)
+        self.backbone = backbone
+        if not train_patch_embedding:
+            for name, parameter in backbone.named_parameters():
+                if "patch_embed." in name:
+                    parameter.requires_grad_(False)
+        width = backbone.feature_dim
+        self.projector = mlp(width, hidden_dim, output_dim, layers=layers, norm="all")
+        self.predictor = mlp(output_dim, hidden_dim, output_dim, layers=2, norm="all")
+        self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
+        self.momentum, self.temperature = momentum, temperature
+        self.num_batches = task.num_batches
+        self.register_buffer("batch", torch.zeros((), dtype=torch.long))
+
+    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+        """Loss of this process's queries against the keys of the whole batch."""
+        check_views(views, most=2)
+        momentum = self.momentum_at(self.batch)
+        follow(self.key_backbone, self.backbone, momentum)
+        follow(self.key_projector, self.projector, momentum)
+        queries = [self.predictor(self.projector(self.backbone(view))) for view in views]
+        with torch.no_grad():
+            keys = [self.key_projector(self.key_backbone(view)) for view in views]
+        losses = [
+            in_batch_info_nce(
+                query, key, temperature=self.temperature, tile_size=TILE, peers=peers()
+            )
+            for query, key in zip(queries, reversed(keys), strict=True)
+        ]
+        self.batch += 1
+        return StepOutput(2 * self.temperature * torch.stack(losses).sum(), {"momentum": momentum})
+
+    def momentum_at(self, batch: Int[Tensor, ""]) -> Float[Tensor, ""]:
+        """``momentum`` at batch 0, 1 at the end of the run."""
+        passed = (batch / self.num_batches).clamp(max=1)
+        return 1 - (1 - self.momentum) * (1 + (math.pi * passed).cos()) / 2

@@ -42,8 +42,8 @@ def dcl(
         peers: The processes that share the batch.
 
     Returns:
-        Mean over this process's views, in nats. It may be negative:
-        ``log(negatives) - 2 / temperature`` at its least.
+        Mean over this process's views, in nats; ``log(negatives)`` when all are equally similar.
+        It may be negative, down to ``log(negatives) - 2 / temperature``.
 
     Raises:
         ValueError: If a temperature is not positive, there is one view, or one sample only.
@@ -69,7 +69,8 @@ def dcl(
     positive = positive_cosines(views).flatten()
     weights = torch.ones_like(positive)
     if weight_sigma is not None:
-        # Cosines are at most 1, so the shift keeps every exponential finite.
-        share = ((positive - 1) / weight_sigma).exp()
+        # A shift leaves the ratio as it is and keeps it from 0 / 0.
+        largest = peers.gather(positive.max()[None]).max()
+        share = ((positive - largest) / weight_sigma).exp()
         weights = 2 - share / (peers.total(share.mean()) / peers.count)
     return (negatives - weights * positive / temperature).mean()

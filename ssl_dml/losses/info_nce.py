@@ -88,6 +88,7 @@ def in_batch_info_nce(
     return (log_sum_exp(query, keys, scale=scale, tile_size=tile_size, peers=peers) - own).mean()
 
 
+@full_precision
 def nt_xent(
     first: Float[Tensor, "batch dim"],
     second: Float[Tensor, "batch dim"],

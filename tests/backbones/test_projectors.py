@@ -19,3 +19,11 @@ def test_layers(layers, kinds):
 def test_refuses_no_layers():
     with pytest.raises(ValueError, match="layers must be at least 1, got 0"):
         mlp(6, 8, 4, layers=0)
+
+
+def test_norms_can_be_everywhere_or_nowhere():
+    everywhere, nowhere = (mlp(6, 8, 4, norm=norm) for norm in ("all", "none"))
+    assert [type(step) for step in nowhere] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert [step.affine for step in everywhere if isinstance(step, nn.BatchNorm1d)] == [True, False]
+    rows = everywhere(torch.randn(9, 6))
+    assert rows.std(dim=0, unbiased=False).sub(1).abs().max() < 1e-2

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ssl_dml.losses import info_nce_among, nt_xent
+from ssl_dml.losses import in_batch_info_nce, info_nce, multi_view_nt_xent, nt_xent
 
 # Rows 0, 2, 4 are the first view of three samples and rows 1, 3, 5 the second.
 ROWS = [[0.9, 0.1, 0.2], [0.8, -0.2, 0.3], [-0.1, 0.7, 0.4], [0.2, 0.9, -0.3], [0.1, -0.4, 0.8],
@@ -59,13 +59,84 @@ def test_equal_views_cost_log_of_the_number_of_keys():
 
 
 def test_several_positives_are_averaged_outside_the_logarithm():
-    rows = torch.randn(3, 4, dtype=torch.float64)
-    itself = torch.tensor([0])
-    both = info_nce_among(rows[:1], rows, itself=itself, positives=torch.tensor([[1, 2]]))
-    each = [
-        info_nce_among(rows[:1], rows, itself=itself, positives=torch.tensor([[p]])) for p in (1, 2)
-    ]
-    assert_close(both, (each[0] + each[1]) / 2)
+    """Of three views each has two positives; the loss in Python floats."""
+    views = torch.randn(3, 4, 5, dtype=torch.float64)
+    rows = [row for view in views.tolist() for row in view]
+
+    def cosine(a, b):
+        return sum(x * y for x, y in zip(a, b, strict=True)) / math.hypot(*a) / math.hypot(*b)
+
+    total = 0.0
+    for i, row in enumerate(rows):
+        scores = [cosine(row, other) / 0.2 for other in rows]
+        log_sum = math.log(sum(math.exp(s) for j, s in enumerate(scores) if j != i))
+        partners = [j for j in range(12) if j % 4 == i % 4 and j != i]
+        total += log_sum - sum(scores[j] for j in partners) / 2
+    assert_close(multi_view_nt_xent(views, temperature=0.2).item(), total / 12)
+
+
+def moco_reference(query, positive, negatives, temperature):
+    """Eq. 1 of arXiv:1911.05722 term by term, in Python floats."""
+
+    def similarity(a, b):
+        dot = sum(x * y for x, y in zip(a, b, strict=True))
+        return math.exp(dot / math.hypot(*a) / math.hypot(*b) / temperature)
+
+    total = 0.0
+    for q, k in zip(query, positive, strict=True):
+        own = similarity(q, k)
+        total -= math.log(own / (own + sum(similarity(q, n) for n in negatives)))
+    return total / len(query)
+
+
+@pytest.mark.parametrize("tile_size", [None, 2])
+@pytest.mark.parametrize("keys", [0, 1, 7])
+def test_info_nce_matches_definition(keys, tile_size):
+    query, positive = torch.randn(2, 4, 3, dtype=torch.float64)
+    negatives = torch.randn(keys, 3, dtype=torch.float64)
+    actual = info_nce(query, positive, negatives, temperature=0.3, tile_size=tile_size)
+    expected = moco_reference(query.tolist(), positive.tolist(), negatives.tolist(), 0.3)
+    assert_close(actual.item(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_info_nce_known_values():
+    rows = torch.tensor(ROWS, dtype=torch.float64)
+    queue = torch.tensor(
+        [[0.3, -0.5, 0.2], [0.6, 0.6, -0.1], [-0.4, 0.1, 0.9], [0.2, -0.9, -0.3]],
+        dtype=torch.float64,
+    )
+    loss = info_nce(rows[::2], rows[1::2], queue, temperature=0.07)
+    assert_close(loss.item(), 1.039891890999978)
+    same = torch.ones(2, 3)
+    assert_close(info_nce(same, same, torch.ones(9, 3)), torch.tensor(math.log(10)))
+
+
+def test_in_batch_info_nce_known_values():
+    rows = torch.tensor(ROWS, dtype=torch.float64)
+    first, second = rows[::2], rows[1::2]
+    one_way = in_batch_info_nce(first, second, temperature=0.1)
+    assert_close(one_way.item(), 0.5582079965290028)
+    both = (one_way + in_batch_info_nce(second, first, temperature=0.1)) / 2
+    assert_close(both.item(), 0.5464645072764058)
+
+
+def test_gradients_of_info_nce():
+    tensors = [torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(lambda *x: info_nce(*x, temperature=0.5, tile_size=2), tensors)
+    assert torch.autograd.gradcheck(lambda *x: in_batch_info_nce(*x, temperature=0.5), tensors[:2])
+
+
+def test_info_nce_is_finite_where_a_plain_exponential_overflows():
+    query = torch.eye(3, requires_grad=True)
+    loss = info_nce(query, -query.detach(), query.detach(), temperature=1e-3)
+    loss.backward()
+    assert loss.isfinite()
+    assert query.grad.isfinite().all()
+
+
+def test_one_view_has_nothing_to_be_compared_with():
+    with pytest.raises(ValueError, match="there must be 2, got 1"):
+        multi_view_nt_xent(torch.ones(1, 2, 2))
 
 
 def test_gradient():

@@ -32,7 +32,7 @@ def parse(
     schema: type[Schema],
     args: Sequence[str] | None = None,
     *,
-    default: Path,
+    default: Path | None = None,
     either: tuple[str, str] | None = None,
 ) -> tuple[Schema, str]:
     """Fill a dataclass from ``--config FILE`` and ``--section.field value``.
@@ -42,7 +42,7 @@ def parse(
     Args:
         schema: Frozen dataclass whose fields are the keys.
         args: Command line without the program; None for that of this process.
-        default: File that serves when no ``--config`` is given.
+        default: File that serves when no ``--config`` is given; None for the schema's own values.
         either: Two keys of which the command line's unsets the other of the file.
 
     Returns:
@@ -53,7 +53,7 @@ def parse(
     """
     args = list(sys.argv[1:] if args is None else args)
     given = {arg.partition("=")[0].removeprefix("--") for arg in args}
-    if "config" not in given:
+    if "config" not in given and default is not None:
         args = ["--config", str(default), *args]
     if either is not None and len(given & {*either}) == 1:
         args.append(f"--{next(key for key in either if key not in given)}=null")

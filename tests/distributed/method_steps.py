@@ -1,9 +1,11 @@
 """Worker of test_methods: a few steps of each method on this process's part of fixed batches.
 
 Usage: method_steps.py FOLDER, with RANK and WORLD_SIZE in the environment. Writes for each method
-the losses, the gradients after DDP's mean, and the state after the last step.
+the losses, the gradients after DDP's mean, and the state after the last step; and the same of a run
+that goes on from the state after the first.
 """
 
+import copy
 import os
 import sys
 import warnings
@@ -19,7 +21,7 @@ from ssl_dml.backbones.norms import synchronise_batch_norm
 from ssl_dml.methods import DCL, HCL, NNCLR, NPID, MoCo, MoCoV3, SimCLR, SupCon, Task
 from ssl_dml.types import ImageSpec
 
-INSTANCES, BATCH, STEPS = 40, 8, 3
+INSTANCES, BATCH, STEPS, STOP = 40, 8, 3, 1
 TASK = Task(
     num_instances=INSTANCES,
     batch_size=BATCH,
@@ -87,15 +89,17 @@ def main(folder: Path) -> None:
             "gloo", init_method=f"file://{folder}/store_{world}", rank=rank, world_size=world
         )
     for name in METHODS:
-        torch.save(steps(name, rank, world), folder / f"{name}_{world}_{rank}.pt")
+        found = steps(name, rank, world)
+        found["resumed"] = steps(name, rank, world, saved=found["saved"])
+        torch.save(found, folder / f"{name}_{world}_{rank}.pt")
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()  # gloo's threads must not outlive the interpreter
 
 
-def steps(name: str, rank: int, world: int) -> dict[str, Any]:
-    """Losses, gradients and last state of a method."""
-    torch.manual_seed(0)
+def steps(name: str, rank: int, world: int, saved: Any = None) -> dict[str, Any]:
+    """Losses, gradients and last state of a method; from the beginning, or from what was saved."""
+    torch.manual_seed(0 if saved is None else 99)
     spec = ImageSpec(channels=1, size=8, mean=(0.0,), std=(1.0,))
     backbone = TimmBackbone(spec, name="resnet18", width=0.125, options={"layers": [1, 1, 1, 1]})
     views, build = METHODS[name]
@@ -105,10 +109,15 @@ def steps(name: str, rank: int, world: int) -> dict[str, Any]:
     trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
     optimizer = torch.optim.SGD(trained.values(), lr=0.05, momentum=0.9)
     data = torch.Generator().manual_seed(1)
-    losses, gradients = [], []
-    for _ in range(STEPS):
+    losses, gradients, states = [], [], []
+    if saved is not None:
+        method.load_state_dict(saved[0])
+        optimizer.load_state_dict(saved[1])
+    for step in range(STEPS):
         indices = torch.randperm(INSTANCES, generator=data)[:BATCH]
         pictures = torch.randn(views, BATCH, 1, 8, 8, generator=data, dtype=torch.float64)
+        if saved is not None and step < STOP:
+            continue
         part = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
         loss, _ = model([view[part] for view in pictures], indices[part])
         optimizer.zero_grad()
@@ -119,7 +128,9 @@ def steps(name: str, rank: int, world: int) -> dict[str, Any]:
         if world > 1:
             dist.all_reduce(total)
         losses.append(total)
-    return {"losses": losses, "gradients": gradients, "state": method.state_dict()}
+        states.append(copy.deepcopy((method.state_dict(), optimizer.state_dict())))
+    made = {"losses": losses, "gradients": gradients, "state": states[-1][0]}
+    return made if saved is not None else {**made, "saved": states[STOP - 1]}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""W processes equal one on the whole batch: loss, every gradient, and the state after 3 steps."""
+"""W processes equal one on the whole batch, and a resumed run one that was never stopped."""
 
 import re
 from pathlib import Path
@@ -29,12 +29,23 @@ def steps_of(run_workers, tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_processes_equal_one(name, world, steps_of):
     (alone,) = steps_of(name, 1)
-    for found in steps_of(name, world):
+    processes = steps_of(name, world)
+    for found in processes:
         assert_close(found["losses"], alone["losses"], rtol=1e-9, atol=1e-10)
         assert_close(found["gradients"], alone["gradients"], rtol=1e-7, atol=1e-10)
         assert_close(found["state"], alone["state"], rtol=1e-7, atol=1e-10, equal_nan=True)
-        print(f"{name:24} 1 vs {world}: {_difference(found, alone)}")
+    print(f"{name:24} 1 vs {world}: {_difference(processes[0], alone)}")
     assert len({loss.item() for loss in alone["losses"]}) == len(alone["losses"])
+
+
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_resumed_equals_never_stopped(name, world, steps_of):
+    for found in steps_of(name, world):
+        resumed = found["resumed"]
+        exact = {"rtol": 0, "atol": 0, "equal_nan": True}
+        assert_close(resumed["losses"], found["losses"][1:], **exact)
+        assert_close(resumed["state"], found["state"], **exact)
 
 
 def _difference(found, alone):

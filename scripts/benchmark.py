@@ -1,12 +1,16 @@
-"""Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``."""
+"""Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``.
+
+``scripts/benchmark.py speech --folder FOLDER`` makes the labelled sound that CPC is measured on.
+"""
 
 import sys
 import tempfile
 from pathlib import Path
 
+from jsonargparse import auto_cli
 from pretrain import DEFAULT, PretrainConfig, build, open_data
 
-from ssl_dml.benchmarks import compare_speed
+from ssl_dml.benchmarks import compare_speed, speak
 from ssl_dml.config import ConfigError, parse, run
 from ssl_dml.data import make_loader
 from ssl_dml.distributed import world_size
@@ -62,7 +66,13 @@ def pretrain_speed(args: list[str]) -> int:
     return 0
 
 
-BENCHMARKS = {"pretrain": pretrain_speed}
+def speech(args: list[str]) -> int:
+    """Print how many words espeak-ng has spoken to a folder."""
+    print(f"{auto_cli(speak, args=args):,} sound files")
+    return 0
+
+
+BENCHMARKS = {"pretrain": pretrain_speed, "speech": speech}
 
 
 def main() -> int:

@@ -81,9 +81,18 @@ class DataConfig:
                 raise ConfigError(f"data.{name} must be from 0 to 1, got {getattr(self, name)}")
         if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
             raise ConfigError(f"data.value_range must rise, got {self.value_range}")
+        if self.sequences is not None:
+            self._check_sequences(self.sequences)
+
+    def _check_sequences(self, sequences: SequenceConfig) -> None:
         for name in ("image_size", "value_range"):
-            if self.sequences is not None and getattr(self, name) is not None:
+            if getattr(self, name) is not None:
                 raise ConfigError(f"data.{name} is for pictures; leave it out with data.sequences")
+        # Not in SequenceConfig, since the parser would take its error for one of types.
+        for name in ("rate", "length"):
+            value = getattr(sequences, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"data.sequences.{name} must be at least 1, got {value}")
 
 
 @final

@@ -30,12 +30,6 @@ class SequenceConfig:
     length: int | None = None
     column: str = "sequence"
 
-    def __post_init__(self) -> None:
-        for name in ("rate", "length"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"data.sequences.{name} must be at least 1, got {value}")
-
 
 def open_sequences(
     where: str,

@@ -14,6 +14,8 @@ FLOOR = 1e-6
 def log_mel_statistics(samples: Stored, rate: int) -> Float[Tensor, "batch dim"]:
     """Mean and standard deviation over time of the log-mel bands of each channel.
 
+    The means are less their own mean over bands, so that louder sound has the same features.
+
     Args:
         samples: Sound as a store keeps it.
         rate: Values a second.
@@ -22,7 +24,9 @@ def log_mel_statistics(samples: Stored, rate: int) -> Float[Tensor, "batch dim"]
         For each channel 40 means, then 40 standard deviations.
     """
     bands = log_mel(samples, rate)
-    return torch.stack([bands.mean(dim=3), bands.std(dim=3, correction=0)], dim=2).flatten(1)
+    means = bands.mean(dim=3)
+    means = means - means.mean(dim=2, keepdim=True)
+    return torch.stack([means, bands.std(dim=3, correction=0)], dim=2).flatten(1)
 
 
 def log_mel(samples: Stored, rate: int) -> Float[Tensor, "batch channels bands frames"]:

@@ -1,6 +1,6 @@
 """Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``.
 
-``scripts/benchmark.py speech --folder FOLDER`` makes the labelled sound that CPC is measured on.
+``scripts/benchmark.py speech FOLDER`` makes the labelled sound that CPC is measured on.
 """
 
 import sys

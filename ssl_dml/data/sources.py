@@ -257,9 +257,11 @@ def _parquet_files(path: Path, split: str) -> list[Path] | None:
     if not files:
         return None
     if any(f.suffix != ".parquet" for f in files):
+        hint = "name the folder that holds the samples"
+        if path.suffix == ".npz":
+            hint = "of sequences it may be an .npz file: set data.sequences"
         raise ConfigError(
-            f"data.source {str(path)!r} is neither a folder nor a parquet file; "
-            "name the folder that holds the samples"
+            f"data.source {str(path)!r} is neither a folder nor a parquet file; {hint}"
         )
     return files if split == "train" else []
 

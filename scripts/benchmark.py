@@ -1,23 +1,23 @@
-"""Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``."""
+"""Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``.
+
+``benchmark.py NAME --help`` says what a table takes: ``tiles`` compares the loss in tiles with the
+whole matrix; ``speech FOLDER`` makes the labelled sound that CPC is measured on.
+"""
 
 import sys
 import tempfile
-from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
-import torch
+from jsonargparse import auto_cli
 from pretrain import DEFAULT, PretrainConfig, build, open_data
 
-from ssl_dml.benchmarks import compare_speed
-from ssl_dml.benchmarks.tiles import measure
+from ssl_dml.benchmarks import compare_speed, speak, tile_table
 from ssl_dml.config import ConfigError, parse, run
 from ssl_dml.data import make_loader
 from ssl_dml.distributed import world_size
 from ssl_dml.reporting import start_trackers
 from ssl_dml.training import fit
-from ssl_dml.training.hardware import make_accelerator, use_threads
+from ssl_dml.training.hardware import make_accelerator
 from ssl_dml.training.inputs import view_batches
 
 
@@ -67,54 +67,20 @@ def pretrain_speed(args: list[str]) -> int:
     return 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class TilesConfig:
-    """NT-Xent in tiles beside the whole matrix.
-
-    Args:
-        rows: Batches to measure, in views.
-        largest_dense: Rows above which the whole matrix is left out: it takes 16 bytes and more
-            for each pair of rows.
-        peer: The other loss: lightly's (pip install lightly), or plain torch.
-    """
-
-    rows: list[int] = field(default_factory=lambda: [1024, 4096, 16384, 65536, 131072])
-    largest_dense: int = 16384
-    peer: Literal["lightly", "dense"] = "lightly"
-
-
-def tiles(args: list[str]) -> int:
-    """Print time, memory and largest difference of both."""
-    config, _ = parse(TilesConfig, args)
-    if config.peer == "lightly" and find_spec("lightly") is None:
-        raise ConfigError("lightly is not installed: pip install lightly, or give --peer dense")
-    use_threads(None, torch.device("cpu"))
-    print(f"{'rows':>8} {'tiles':>18} {config.peer:>18} {'faster':>8} {'largest difference':>20}")
-    with tempfile.TemporaryDirectory() as folder:
-        for rows in config.rows:
-            cost, found = measure("tiles", rows, Path(folder))
-            line = f"{rows:8} {cost['seconds']:8.2f} s {cost['megabytes']:5.0f} MB"
-            if rows <= config.largest_dense:
-                other, expected = measure(config.peer, rows, Path(folder))
-                apart = max(
-                    (a - b).abs().max().item() for a, b in zip(found, expected, strict=True)
-                )
-                ratio = other["seconds"] / cost["seconds"]
-                line += f" {other['seconds']:8.2f} s {other['megabytes']:5.0f} MB"
-                line += f" {ratio:7.1f}x {apart:20.1e}"
-            print(line, flush=True)
-    return 0
-
-
-BENCHMARKS = {"pretrain": pretrain_speed, "tiles": tiles}
+# Each takes its own arguments from the command line.
+TABLES = {"tiles": tile_table, "speech": speak}
 
 
 def main() -> int:
     """Run the measurement that the first word names."""
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name not in BENCHMARKS:
-        raise ConfigError(f"there is no benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name](sys.argv[2:])
+    name, args = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+    if name == "pretrain":
+        return pretrain_speed(args)
+    if name not in TABLES:
+        known = ", ".join(["pretrain", *TABLES])
+        raise ConfigError(f"there is no benchmark {name!r}; choose one of {known}")
+    auto_cli(TABLES[name], args=args)
+    return 0
 
 
 if __name__ == "__main__":

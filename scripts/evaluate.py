@@ -1,6 +1,6 @@
 """Probe a finished run: ``accelerate launch scripts/evaluate.py --config FILE --run FOLDER``."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,8 @@ from accelerate import Accelerator
 
 from ssl_dml.backbones import load
 from ssl_dml.config import ConfigError, fill, parse, run
-from ssl_dml.data import DataConfig, load_images, load_test_images
+from ssl_dml.data import DataConfig, load_test, load_train
+from ssl_dml.data.dataset import like
 from ssl_dml.evaluation import encoder, knn, linear_probe, probe_split, tables
 from ssl_dml.training.hardware import use_threads
 from ssl_dml.training.run_folder import write_json
@@ -84,15 +85,14 @@ def main() -> int:
         section = yaml.safe_load(settings.read_text())["data"]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigError(f"{settings} is no configuration of a run: {error!r}") from error
-    data = fill(DataConfig, section)
-    data = replace(data, image_size=backbone.inputs.size, channels=backbone.inputs.channels)
-    train = load_images(data)
-    split = probe_split(train, load_test_images(data, train))
+    data = like(fill(DataConfig, section), backbone.inputs)
+    train = load_train(data)
+    split = probe_split(train, load_test(data, train))
     if isinstance(split, str):
         raise ConfigError(f"data.source {data.source!r}: {split}")
     if config.evaluator == "knn" and max(config.knn.ks) > len(split.gallery_rows):
         raise ConfigError(
-            f"knn.ks must be at most the number of gallery pictures, {len(split.gallery_rows)}; "
+            f"knn.ks must be at most the number of gallery rows, {len(split.gallery_rows)}; "
             f"got {max(config.knn.ks)}"
         )
     gallery, query = tables(encoder(backbone, accelerator.device), split, device=accelerator.device)

@@ -15,14 +15,14 @@ from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone, save
 from ssl_dml.backbones.norms import synchronise_batch_norm
 from ssl_dml.config import ConfigError, component, parse, run
-from ssl_dml.data import DataConfig, ImageSet, load_images, load_test_images, make_loader
-from ssl_dml.data.images import check_batch, describe
+from ssl_dml.data import DataConfig, SampleSet, load_test, load_train, make_loader
+from ssl_dml.data.dataset import check_batch, describe
 from ssl_dml.evaluation import (
     ProbeConfig,
     ProbeSplit,
-    pixel_reference,
     probe,
     probe_split,
+    reference,
 )
 from ssl_dml.methods import Method, Task
 from ssl_dml.reporting import (
@@ -45,7 +45,7 @@ from ssl_dml.training.hardware import make_accelerator
 from ssl_dml.training.inputs import view_batches
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.run_folder import config_for, open_run, refuse_existing, write_json
-from ssl_dml.types import ImageSpec, NonFiniteError
+from ssl_dml.types import ImageSpec, NonFiniteError, SequenceSpec
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "pretrain" / "default.yaml"
 
@@ -56,7 +56,7 @@ class PretrainConfig:
 
     Args:
         output_dir: The run folder; it must be new unless the run is resumed.
-        data: Which pictures.
+        data: Which pictures or sequences.
         augment: Makes views of them.
         backbone: The encoder.
         method: The training objective around it, given what it is told of the run.
@@ -69,8 +69,8 @@ class PretrainConfig:
 
     output_dir: Path
     data: DataConfig
-    augment: Callable[[ImageSpec], Augmentation]
-    backbone: Callable[[ImageSpec], Backbone]
+    augment: Callable[[ImageSpec | SequenceSpec], Augmentation]
+    backbone: Callable[[ImageSpec | SequenceSpec], Backbone]
     method: Callable[[Backbone, Task], Method]
     optimizer: Callable[[list[dict[str, Any]]], Optimizer]
     train: TrainConfig
@@ -85,15 +85,17 @@ class PretrainConfig:
 
 def open_data(
     config: PretrainConfig, say: Callable[[str], Any]
-) -> tuple[ImageSet, ProbeSplit | None, dict[str, Any]]:
-    """The pictures to train on, what the probe asks if there are labels, and facts; said aloud."""
-    train = load_images(config.data)
-    test = load_test_images(config.data, train)
+) -> tuple[SampleSet, ProbeSplit | None, dict[str, Any]]:
+    """The samples to train on, what the probe asks if there are labels, and facts; said aloud."""
+    train = load_train(config.data)
+    test = load_test(config.data, train)
     split = probe_split(train, test, max_gallery=config.evaluation.max_gallery)
-    size, about = train.spec.size, describe(train, test, config.data.source)
-    say(f"{len(train):,} pictures of {size}x{size}, {train.spec.channels} channels")
+    about, nouns = describe(train, test, config.data.source), f"{train.form.noun}s"
+    extent = "x".join(f"{side}" for side in train.form.shape[1:])
+    extent += " values" if isinstance(train.spec, SequenceSpec) else ""
+    say(f"{len(train):,} {nouns} of {extent}, {train.spec.channels} channels")
     if damaged := len(about["damaged"]) + len(about["test_damaged"]):
-        say(f"{damaged} damaged pictures are left out; data.json names them")
+        say(f"{damaged} damaged {nouns} are left out; data.json names them")
     if isinstance(split, str):
         say(split)
         return train, None, about
@@ -102,7 +104,7 @@ def open_data(
     return train, split, about
 
 
-def build(config: PretrainConfig, train: ImageSet) -> tuple[Method, Optimizer, LRScheduler, int]:
+def build(config: PretrainConfig, train: SampleSet) -> tuple[Method, Optimizer, LRScheduler, int]:
     """Method, optimizer and schedule of a run, and how many steps it has."""
     per_epoch = check_batch(config.data, len(train))
     steps = config.train.total_steps(per_epoch)
@@ -139,7 +141,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     checkpoints = Checkpoints(folder / "checkpoints", keep=settings.keep)
     facts = {
         "data": train.fingerprint,
-        "pictures": len(train),
+        f"{train.form.noun}s": len(train),
         "data.batch_size": config.data.batch_size,
         "train.accumulation": settings.accumulation,
         "seed": config.seed,
@@ -165,9 +167,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     inputs = view_batches(loader, augment, device)
     if start == 0:
         accelerator.log({"data/damaged": len(about["damaged"])}, step=0)
-        record_probe(
-            accelerator, 0, {**measure(), **pixel_reference(split, config=config.evaluation)}
-        )
+        record_probe(accelerator, 0, {**measure(), **reference(split, config=config.evaluation)})
         inputs = show_first(inputs, train, accelerator)
     every = max(1, round(config.evaluation.every_epochs * per_epoch))
     updates = fit(

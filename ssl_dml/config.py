@@ -22,6 +22,11 @@ from ssl_dml.types import NonFiniteError
 
 Schema = TypeVar("Schema")
 PACKAGE = Path(__file__).parent
+# What the parser says of a mistake within a section that may be null; the rest is of the null.
+OPTIONAL_SECTION = (
+    r"""Parser key "([\w.]+)": .*given class_path '([\w.]+)': """
+    r"""(Option|Parser key) ['"](\w+)['"](.*) - Expected a <class 'NoneType'> Given value type"""
+)
 
 
 class ConfigError(ValueError):
@@ -93,7 +98,7 @@ def component(text: str, key: str) -> tuple[str, dict[str, Any]]:
 
 def _explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one return a case
     """One line from the parser's many: the key, the value, what was expected."""
-    message = re.sub(r"\s+", " ", message).strip()
+    message = _of_optional_section(re.sub(r"\s+", " ", message).strip())
     if found := re.search(r"unrecognized arguments: --([\w.]+)", message):
         return f"--{found[1]} is not a key{_nearest(found[1], keys)}"
     if found := re.search(r"Group '([\w.]+)' does not accept option '(\w+)'", message):
@@ -102,7 +107,8 @@ def _explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one r
     if found := re.search(r"Option '([\w.]+)' is not accepted.*class_path='([\w.]+)'", message):
         target: Any = import_object(found[2])
         known = inspect.signature(target).parameters
-        return f"{found[1]} is not an argument of {found[2]}{_nearest(found[1], known)}"
+        hint = _nearest(found[1].rpartition(".")[2], known)
+        return f"{found[1]} is not an argument of {found[2]}{hint}"
     if found := re.search(r"^Option '([\w.]+)' is not accepted", message):
         return f"{found[1]} is not a key{_nearest(found[1], keys)}"
     if found := re.search(r'Parser key "([\w.]+)": (.*)', message):
@@ -118,6 +124,17 @@ def _explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one r
     if "required" in message:
         return f"{message}: give them in a file with --config or on the command line"
     return message
+
+
+def _of_optional_section(message: str) -> str:
+    """What is wrong within a section that may be null, as the parser says it of any other."""
+    found = re.search(OPTIONAL_SECTION, message)
+    if not found:
+        return message
+    section, target, problem, name, rest = found.groups()
+    if problem == "Option":
+        return f"Option '{section}.{name}' is not accepted: class_path='{target}'"
+    return f'Parser key "{section}.{name}"{rest}'
 
 
 def _type_name(text: str) -> str:

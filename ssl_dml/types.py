@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
-from jaxtyping import Float, Int, UInt8
+import torch
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 Images = Float[Tensor, "batch channels height width"]
 Pixels = UInt8[Tensor, "batch channels height width"]
 Samples = Float[Tensor, "batch channels *extent"]
+Stored = Shaped[Tensor, "batch channels *extent"]
 Views = Sequence[Float[Tensor, "batch channels ..."]]
 Embeddings = Float[Tensor, "batch dim"]
 Indices = Int[Tensor, " batch"]
+FULL_SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}
 
 
 class StepOutput(NamedTuple):
@@ -104,8 +107,8 @@ class SequenceSpec:
     Args:
         channels: Number of channels.
         length: Values in a sequence, over time.
-        mean: Mean of each channel.
-        std: Standard deviation of each channel, above 0.
+        mean: Mean of each channel; of sound on the scale where 1 is the loudest.
+        std: Standard deviation of each channel on the same scale, above 0.
         rate: Values a second; None where time has no unit.
     """
 
@@ -127,6 +130,13 @@ def _check_normalisation(channels: int, mean: tuple[float, ...], std: tuple[floa
         )
     if min(std) <= 0:
         raise ValueError(f"std must be positive in every channel, got {std}")
+
+
+def as_floats(samples: Stored) -> Samples:
+    """Bytes over 255, 16-bit integers over 32,768; floats as they are."""
+    if samples.is_floating_point():
+        return samples
+    return samples.float() / FULL_SCALE[samples.dtype]
 
 
 @dataclass(frozen=True, kw_only=True)

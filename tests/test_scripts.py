@@ -246,7 +246,7 @@ def kill_workers(folder):
         (["--train.stps", "3"], "--train.stps is not a key; did you mean train.steps"),
         (["--output_dir", "{finished}"], "exists already; name another with --output_dir"),
         (["--data.source", "{empty}"], "holds no picture"),
-        (["--data.batch_size", "256"], "from 1 to the number of pictures, 100; got 256"),
+        (["--data.batch_size", "256"], "from 1 to the number of samples, 100; got 256"),
         (
             ["--evaluation.k", "91"],
             "evaluation.k must be at most the number of gallery pictures",

@@ -1,34 +1,34 @@
-"""From bytes to what a network expects."""
+"""From what a store keeps to what a network expects."""
 
 from typing import final
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from ssl_dml.types import Images, ImageSpec
+from ssl_dml.types import ImageSpec, Samples, SequenceSpec, Stored, as_floats
 
 
 @final
 class Normalize(nn.Module):
     """Subtract the mean and divide by the standard deviation of each channel.
 
-    Bytes are first scaled so that 255 is 1; floats are taken to be on that scale already.
+    Integers are first scaled so that 255 is 1 of bytes, and 32,768 of 16-bit ones; floats are
+    taken to be on the scale of the constants already.
 
     Args:
-        images: Where the constants come from.
+        inputs: Where the constants come from.
     """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, images: ImageSpec) -> None:
+    def __init__(self, inputs: ImageSpec | SequenceSpec) -> None:
         super().__init__()
-        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (images.mean, images.std))
+        extent = (1, 1) if isinstance(inputs, ImageSpec) else (1,)
+        mean, std = (torch.tensor(v).view(1, -1, *extent) for v in (inputs.mean, inputs.std))
         self.register_buffer("scale", 1 / std, persistent=False)
         self.register_buffer("offset", -mean / std, persistent=False)
 
-    def forward(self, images: Shaped[Tensor, "batch channels height width"]) -> Images:
+    def forward(self, samples: Stored) -> Samples:
         """Normalised floats; zero where a channel has its mean."""
-        values = images if images.is_floating_point() else images.float() / 255
-        return torch.addcmul(self.offset, values, self.scale)
+        return torch.addcmul(self.offset, as_floats(samples), self.scale)

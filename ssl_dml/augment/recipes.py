@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from ssl_dml.augment.colour import ChannelJitter, ColourJitter, GrayJitter
 from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
-from ssl_dml.types import ImageSpec, Pixels
+from ssl_dml.types import ImageSpec, Pixels, SequenceSpec, Stored
 
 COLOUR = 3
 
 
 class Augmentation(nn.Module, ABC):
-    """Makes views; built by ``(images: ImageSpec, *, ...)``."""
+    """Makes views; built by ``(inputs: ImageSpec | SequenceSpec, *, ...)``."""
 
     @abstractmethod
-    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
-        """Normalised views of every picture, on the device of ``pixels``."""
+    def forward(self, samples: Stored, /) -> list[Float[Tensor, "batch channels ..."]]:
+        """Normalised views of every sample as a store keeps it, on its device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,18 @@ class Crops:
                 f"got {self.resolution} and {self.local_resolution}"
             )
 
-    def side(self, size: int) -> int:
-        """Pixels of a large view's side, of pictures with a given one."""
-        return max(1, round(size * self.resolution))
+    def side(self, images: ImageSpec | SequenceSpec) -> int:
+        """Pixels of a large view's side.
+
+        Raises:
+            ValueError: If these are sequences.
+        """
+        if not isinstance(images, ImageSpec):
+            raise ValueError(
+                "augment: this recipe is for pictures; for sequences use "
+                "ssl_dml.augment.SequenceViews"
+            )
+        return max(1, round(images.size * self.resolution))
 
 
 @final
@@ -75,7 +84,7 @@ class _MultiCrop(nn.Module):
 
     def __init__(self, images: ImageSpec, crops: Crops, appearance: list[nn.Module]) -> None:
         super().__init__()
-        sides = [(crops.views, crops.side(images.size), crops.scale)]
+        sides = [(crops.views, crops.side(images), crops.scale)]
         if crops.local_views:
             local = max(1, round(images.size * crops.local_resolution))
             sides.append((crops.local_views, local, crops.local_scale))
@@ -128,7 +137,7 @@ class Gray(Augmentation):
         light = GrayJitter(
             brightness=brightness, contrast=contrast, gamma=gamma, probability=jitter
         )
-        steps = [light, *_blur(blur, crops.side(images.size)), *_erase(erase)]
+        steps = [light, *_blur(blur, crops.side(images)), *_erase(erase)]
         self.pipeline = _MultiCrop(images, crops, steps)
 
     def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
@@ -184,7 +193,7 @@ class Colour(Augmentation):
             probability=jitter,
             grayscale=grayscale,
         )
-        steps: list[nn.Module] = [colour, *_blur(blur, crops.side(images.size))]
+        steps: list[nn.Module] = [colour, *_blur(blur, crops.side(images))]
         if solarize > 0:
             steps.append(RandomSolarize(thresholds=0.0, additions=0.0, p=solarize))
         self.pipeline = _MultiCrop(images, crops, steps)
@@ -223,7 +232,7 @@ class ManyChannel(Augmentation):
         steps = [
             GrayJitter(brightness=brightness, contrast=contrast),
             ChannelJitter(gain=gain, drop=drop),
-            *_blur(blur, crops.side(images.size)),
+            *_blur(blur, crops.side(images)),
         ]
         self.pipeline = _MultiCrop(images, crops, steps)
 

@@ -28,7 +28,8 @@ class TimmBackbone(Backbone):
         options: Further arguments of the timm model, such as ``layers`` or ``patch_size``.
 
     Raises:
-        ValueError: If timm has no such network, or its family has no such stem or width.
+        ValueError: If timm has no such network, its family has no such stem or width, or the
+            samples are sequences.
     """
 
     def __init__(
@@ -41,6 +42,11 @@ class TimmBackbone(Backbone):
         options: dict[str, int | float | bool | str | list[int]] | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(images, ImageSpec):
+            raise ValueError(
+                "backbone: TimmBackbone is for pictures; for sequences use "
+                "ssl_dml.backbones.SequenceBackbone"
+            )
         if not timm.is_model(name):
             close = timm.list_models(f"*{name.rstrip('0123456789')}*")[:4]
             hint = f"; it has {', '.join(close)}" if close else ""

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 import ssl_dml
 from ssl_dml.backbones.base import Backbone
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 WEIGHTS, FACTS = "model.safetensors", "backbone.json"
+SPECS = {"images": ImageSpec, "sequences": SequenceSpec}
 
 
 def save(
@@ -32,13 +33,14 @@ def save(
         backbone: The network.
         folder: Where to write.
         class_path: Dotted path of its class.
-        init_args: Keyword arguments that build it, beside the pictures.
+        init_args: Keyword arguments that build it, beside the samples.
         trained: What it was trained with, for people to read.
     """
+    kind = next(name for name, spec in SPECS.items() if isinstance(backbone.inputs, spec))
     facts = {
         "class_path": class_path,
         "init_args": init_args,
-        "images": asdict(backbone.inputs),
+        kind: asdict(backbone.inputs),
         "feature_dim": backbone.feature_dim,
         "trained": trained,
         "ssl_dml": ssl_dml.__version__,
@@ -73,13 +75,10 @@ def load(folder: str | Path) -> Backbone:
     try:
         facts = json.loads((folder / FACTS).read_text())
         class_path, init_args = facts["class_path"], facts["init_args"]
-        images = facts["images"]
-        spec = ImageSpec(
-            channels=images["channels"],
-            size=images["size"],
-            mean=tuple(images["mean"]),
-            std=tuple(images["std"]),
-        )
+        kind = next((name for name in SPECS if name in facts), "images")
+        inputs = facts[kind]
+        normalisation = {name: tuple(inputs[name]) for name in ("mean", "std")}
+        spec = SPECS[kind](**{**inputs, **normalisation})
         state = load_file(folder / WEIGHTS)
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{folder / FACTS} is damaged: {error!r}") from error

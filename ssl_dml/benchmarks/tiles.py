@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,40 @@ from ssl_dml.losses import TILE, nt_xent
 
 DIM, TEMPERATURE = 128, 0.1
 Kind = Literal["tiles", "dense", "lightly"]
+
+
+def tile_table(
+    rows: Sequence[int] = (1024, 4096, 16384, 65536, 131072),
+    *,
+    peer: Literal["lightly", "dense"] = "lightly",
+    largest: int = 16384,
+) -> None:
+    """Print time, memory and largest difference of NT-Xent in tiles and over the whole matrix.
+
+    Args:
+        rows: Batches to measure, in views of 128 dimensions, two a sample.
+        peer: Whose whole matrix: lightly's (pip install lightly), or plain torch.
+        largest: Rows above which the whole matrix is left out; it takes 16 bytes and more for
+            each pair of rows.
+
+    Raises:
+        ValueError: If lightly is not installed.
+    """
+    if peer == "lightly" and find_spec("lightly") is None:
+        raise ValueError("lightly is not installed: pip install lightly, or give --peer dense")
+    print(f"{'rows':>8} {'tiles':>18} {peer:>18} {'faster':>8} {'largest difference':>20}")
+    with tempfile.TemporaryDirectory() as folder:
+        for count in rows:
+            cost, found = measure("tiles", count, Path(folder))
+            line = f"{count:8} {cost['seconds']:8.2f} s {cost['megabytes']:5.0f} MB"
+            if count <= largest:
+                other, expected = measure(peer, count, Path(folder))
+                pairs = zip(found, expected, strict=True)
+                apart = max((ours - theirs).abs().max().item() for ours, theirs in pairs)
+                faster = other["seconds"] / cost["seconds"]
+                line += f" {other['seconds']:8.2f} s {other['megabytes']:5.0f} MB"
+                line += f" {faster:7.1f}x {apart:20.1e}"
+            print(line, flush=True)
 
 
 def loss_of(kind: Kind) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,5 +1,5 @@
 """Where samples come from: sources, the decoded store, samplers."""
 
-from ssl_dml.data.images import DataConfig, ImageSet, load_images, load_test_images, make_loader
+from ssl_dml.data.dataset import DataConfig, SampleSet, load_test, load_train, make_loader
 
-__all__ = ["DataConfig", "ImageSet", "load_images", "load_test_images", "make_loader"]
+__all__ = ["DataConfig", "SampleSet", "load_test", "load_train", "make_loader"]

@@ -1,6 +1,7 @@
 """One picture of any kind becomes a square uint8 array of known channels and size."""
 
 from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -8,14 +9,17 @@ import torch.nn.functional as F
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
+from ssl_dml.data.form import Form
 from ssl_dml.data.sources import Picture
+from ssl_dml.types import ImageSpec
 
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 COLOUR = 3
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
-class Format:
+class Format(Form):
     """What every picture of a data set is decoded to.
 
     Args:
@@ -25,10 +29,25 @@ class Format:
         high: Value that becomes 255 in those.
     """
 
+    noun: ClassVar[str] = "picture"
     channels: int
     size: int
     low: float = 0.0
     high: float = 65535.0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:  # noqa: D102 - documented in Form
+        return self.channels, self.size, self.size
+
+    @property
+    def dtype(self) -> np.dtype:  # noqa: D102
+        return np.dtype(np.uint8)
+
+    def decode(self, sample: Picture) -> UInt8[np.ndarray, "channels size size"]:  # noqa: D102
+        return decode(sample, self)
+
+    def spec(self, *, mean: tuple[float, ...], std: tuple[float, ...]) -> ImageSpec:  # noqa: D102
+        return ImageSpec(channels=self.channels, size=self.size, mean=mean, std=std)
 
 
 def open_pixels(picture: Picture) -> Image.Image | Shaped[np.ndarray, "height width channels"]:

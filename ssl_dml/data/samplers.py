@@ -43,7 +43,7 @@ class EpochBatches(Sampler[Tensor]):
     ) -> None:
         if not 0 < batch_size <= num_samples:
             raise ConfigError(
-                f"data.batch_size must be from 1 to the number of pictures, {num_samples}; "
+                f"data.batch_size must be from 1 to the number of samples, {num_samples}; "
                 f"got {batch_size}"
             )
         if batch_size % world_size:

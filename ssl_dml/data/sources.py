@@ -1,10 +1,10 @@
-"""Sources of undecoded pictures: folders, tables that ``datasets`` reads, embedded samples."""
+"""Sources of undecoded pictures, and what finds the files and tables of any source."""
 
 import hashlib
 import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any, final
 
@@ -34,17 +34,18 @@ SUFFIXES = frozenset(
         ".webp",
     ]
 )
+SOUND_SUFFIXES = frozenset([".flac", ".wav"])
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 Picture = Image.Image | np.ndarray
 
 
 class Source(ABC):
-    """Pictures in a fixed order, undecoded, with their labels where there are any.
+    """Samples in a fixed order, undecoded, with their labels where there are any.
 
     Attributes:
         fingerprint: Changes with the names, sizes and order of the files; the same for a copy.
         stamp: Changes also with where they are and when they were last written.
-        labels: Class of each picture, an index into ``class_names``, -1 where it is not known;
+        labels: Class of each sample, an index into ``class_names``, -1 where it is not known;
             None without labels.
         class_names: Names of the classes; empty without labels.
     """
@@ -56,41 +57,36 @@ class Source(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of samples."""
 
     @abstractmethod
     def read(self, index: int) -> Picture:
-        """One picture, opened; an array has its channels last."""
+        """One sample; of pictures an array has its channels last, of sequences first."""
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What to call the picture when telling the user about it."""
+        """What to call the sample when telling the user about it."""
 
 
 @final
 class FolderSource(Source):
     """All pictures below a folder, sorted by path.
 
-    When every picture lies in one of at least two sub-folders, the sub-folder is its class.
-
     Args:
         root: The folder.
     """
 
     def __init__(self, root: Path) -> None:
-        self.paths = sorted(_pictures(root))
+        self.paths = files_below(root, SUFFIXES)
         if not self.paths:
+            sound = files_below(root, SOUND_SUFFIXES)
+            hint = "; it holds sound: set data.sequences, as in --data.sequences.rate 16000"
             raise ConfigError(
                 f"data.source {str(root)!r} holds no picture; looked below it for "
-                f"{' '.join(sorted(SUFFIXES))}"
+                f"{' '.join(sorted(SUFFIXES))}{hint if sound else ''}"
             )
-        inside = [path.relative_to(root).parts for path in self.paths]
-        names = sorted({parts[0] for parts in inside})
-        labelled = all(len(parts) > 1 for parts in inside) and len(names) > 1
-        self.class_names = names if labelled else []
-        ids = {name: i for i, name in enumerate(names)}
-        self.labels = [ids[parts[0]] for parts in inside] if labelled else None
-        self.fingerprint, self.stamp = _fingerprint(root, self.paths)
+        self.labels, self.class_names = folder_labels(root, self.paths)
+        self.fingerprint, self.stamp = fingerprint(root, self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -141,7 +137,7 @@ class TableSource(Source):
         array = isinstance(feature, (datasets.Array2D, datasets.Array3D))
         # Arrow's own column is some seventy times faster a cell than the table's.
         self._images = table[image_column] if array else table.data.column(image_column)
-        self.labels, self.class_names = _column_labels(table, label_column)
+        self.labels, self.class_names = column_labels(table, label_column)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -171,44 +167,80 @@ def open_source(where: str, split: str, *, image_column: str, label_column: str)
     Raises:
         ConfigError: If there is nothing of that name, or no picture in it.
     """
-    path = SAMPLES / where if where in SAMPLE_NAMES else Path(where).expanduser()
-    if path.is_dir() and not (_is_saved(path) or any(path.glob("*.parquet"))):
-        return _open_folder(path, split)
-    opened = _open_table(where, path, split)
+    path = locate(where)
+    if is_folder_of_files(path):
+        inside = split_folder(path, split)
+        return None if inside is None else FolderSource(inside)
+    opened = open_table(where, path, split)
     if opened is None:
         return None
     table, identity = opened
     return TableSource(table, identity, where, image_column=image_column, label_column=label_column)
 
 
-def _open_folder(path: Path, split: str) -> Source | None:
+def locate(where: str) -> Path:
+    """Where an embedded sample, a file or a folder is, if it is one of these."""
+    return SAMPLES / where if where in SAMPLE_NAMES else Path(where).expanduser()
+
+
+def is_folder_of_files(path: Path) -> bool:
+    """Whether samples are files below it, rather than rows of a table in it."""
+    return path.is_dir() and not (_is_saved(path) or any(path.glob("*.parquet")))
+
+
+def split_folder(path: Path, split: str) -> Path | None:
+    """Folder of a split: a sub-folder of its name beside one called train, or all for training."""
     names = ("train",) if split == "train" else TEST_FOLDERS
     inside = next((path / name for name in names if (path / name).is_dir()), None)
     if inside is not None and (path / "train").is_dir():
-        return FolderSource(inside)
-    return FolderSource(path) if split == "train" else None
+        return inside
+    return path if split == "train" else None
+
+
+def files_below(root: Path, suffixes: Container[str]) -> list[Path]:
+    """Files with one of these suffixes, sorted by path; hidden ones do not count."""
+    found: list[Path] = []
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        found += [
+            Path(folder) / name
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
+        ]
+    return sorted(found)
+
+
+def folder_labels(root: Path, paths: list[Path]) -> tuple[list[int] | None, list[str]]:
+    """Labels and names of classes, when every file lies in one of at least two sub-folders."""
+    inside = [path.relative_to(root).parts for path in paths]
+    names = sorted({parts[0] for parts in inside})
+    if len(names) == 1 or any(len(parts) == 1 for parts in inside):
+        return None, []
+    ids = {name: i for i, name in enumerate(names)}
+    return [ids[parts[0]] for parts in inside], names
 
 
 def _is_saved(path: Path) -> bool:
     return any((path / name).exists() for name in ("dataset_info.json", "dataset_dict.json"))
 
 
-def _open_table(
+def open_table(
     where: str, path: Path, split: str
 ) -> tuple[datasets.Dataset, tuple[str, str]] | None:
+    """A table and the fingerprint and stamp of its files; None if it has no such split."""
     if path.is_dir() and _is_saved(path):
         saved = datasets.load_from_disk(str(path))
         table = saved.get(split) if isinstance(saved, datasets.DatasetDict) else saved
         if table is None or (table is saved and split != "train"):
             return None
-        return table, _fingerprint(path, (p for p in path.rglob("*") if p.is_file()), split)
+        return table, fingerprint(path, (p for p in path.rglob("*") if p.is_file()), split)
     files = _parquet_files(path, split)
     if files is None:
         return _open_hub(where, split)
     if not files:
         return None
     table = datasets.Dataset.from_parquet([str(f) for f in files], keep_in_memory=False)
-    return table, _fingerprint(path, files, split)  # pyright: ignore[reportReturnType]
+    return table, fingerprint(path, files, split)  # pyright: ignore[reportReturnType]
 
 
 def _parquet_files(path: Path, split: str) -> list[Path] | None:
@@ -225,9 +257,11 @@ def _parquet_files(path: Path, split: str) -> list[Path] | None:
     if not files:
         return None
     if any(f.suffix != ".parquet" for f in files):
+        hint = "name the folder that holds the samples"
+        if path.suffix == ".npz":
+            hint = "of sequences it may be an .npz file: set data.sequences"
         raise ConfigError(
-            f"data.source {str(path)!r} is neither a folder nor a parquet file; "
-            "name the folder that holds the pictures"
+            f"data.source {str(path)!r} is neither a folder nor a parquet file; {hint}"
         )
     return files if split == "train" else []
 
@@ -253,27 +287,25 @@ def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, tuple[str, str]
     return table, (identity, identity)
 
 
-def _column_labels(table: datasets.Dataset, column: str) -> tuple[list[int] | None, list[str]]:
+def column_labels(table: datasets.Dataset, column: str) -> tuple[list[int] | None, list[str]]:
+    """Labels and names of classes in a column of a table; none if it is not there."""
     if column not in table.column_names:
         return None, []
     feature = table.features[column]
     values = list(table[column])
     if isinstance(feature, datasets.ClassLabel):
         return [-1 if value is None else value for value in values], list(feature.names)
+    return labels_of(values)
+
+
+def labels_of(values: list[Any]) -> tuple[list[int], list[str]]:
+    """Labels and names of classes from one value a sample, -1 for None."""
     names = sorted({value for value in values if value is not None})
     ids = {None: -1, **{name: i for i, name in enumerate(names)}}
     return [ids[value] for value in values], [str(name) for name in names]
 
 
-def _pictures(root: Path) -> Iterable[Path]:
-    for folder, inner, names in os.walk(root):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(folder) / name
-
-
-def _fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> tuple[str, str]:
+def fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> tuple[str, str]:
     """Digests of relative paths and sizes; and of these with place and times of change."""
     base = root if root.is_dir() else root.parent
     copy, here = hashlib.sha256(extra.encode()), hashlib.sha256(f"{extra}{base.resolve()}".encode())

@@ -1,8 +1,9 @@
-"""Decoded pictures that batches are cut from: in memory, in a file, or decoded on demand."""
+"""Decoded samples that batches are cut from: in memory, in a file, or decoded on demand."""
 
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -13,45 +14,46 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.decode import Format, decode
+from ssl_dml.data.form import Form
 from ssl_dml.data.sources import Source
 from ssl_dml.progress import progress
 
 CHUNK = 512
 VERSION = 1
-OURS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # not the picture's fault
-Array = UInt8[np.ndarray, "batch channels size size"]
+FILE = "pixels.bin"  # of sequences too: stores of this name exist already
+OURS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # not the sample's fault
+Array = Shaped[np.ndarray, "batch channels *extent"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Decoded pictures of a source.
+    """Decoded samples of a source.
 
     Args:
-        pixels: Cut a batch with an array of indices.
-        kept: Position in the source of each picture that could be decoded.
+        samples: Cut a batch with an array of indices.
+        kept: Position in the source of each sample that could be decoded.
         damaged: Name and reason of each that could not.
     """
 
-    pixels: "np.ndarray | OnDemand"
+    samples: "np.ndarray | OnDemand"
     kept: list[int]
     damaged: list[str]
 
 
 @final
 class OnDemand:
-    """Pictures decoded each time they are asked for, in loader workers.
+    """Samples decoded each time they are asked for, in loader workers.
 
     Args:
         source: Where they are read from.
         form: What they are decoded to.
-        kept: Positions in the source of the pictures that can be decoded.
+        kept: Positions in the source of the samples that can be decoded.
     """
 
-    def __init__(self, source: Source, form: Format, kept: list[int]) -> None:
+    def __init__(self, source: Source, form: Form, kept: list[int]) -> None:
         self.source, self.form, self.kept = source, form, np.asarray(kept)
 
     def __len__(self) -> int:
@@ -63,7 +65,7 @@ class OnDemand:
 
 def build_store(
     source: Source,
-    form: Format,
+    form: Form,
     *,
     in_memory: bool,
     on_disk: bool,
@@ -71,61 +73,66 @@ def build_store(
     skip_damaged: bool,
     builder: bool,
 ) -> Store:
-    """Decode every picture once, and keep the result where it was asked to live.
+    """Decode every sample once, and keep the result where it was asked to live.
 
     Args:
-        source: The undecoded pictures.
+        source: The undecoded samples.
         form: What they are decoded to.
-        in_memory: Keep the pixels in memory.
+        in_memory: Keep the samples in memory.
         on_disk: Keep them in a file below ``cache_dir``, written once and mapped. With neither,
-            the pictures are only checked and are decoded on demand later.
+            they are only checked and are decoded on demand later.
         cache_dir: Folder of stores.
         skip_damaged: Leave out what cannot be decoded instead of stopping.
         builder: Whether this process writes the file; the others of a machine wait for it.
 
     Raises:
-        ConfigError: If a picture is damaged and is not to be skipped, or none is whole.
+        ConfigError: If a sample is damaged and is not to be skipped, or none is whole.
         OSError: If the disk is full.
     """
     if in_memory:
-        pixels = np.empty((len(source), form.channels, form.size, form.size), np.uint8)
+        samples = np.empty((len(source), *form.shape), form.dtype)
         kept, damaged, filled = [], [], 0
         for rows, good, bad in _decoded(source, form):
-            pixels[filled : filled + len(rows)] = rows
+            samples[filled : filled + len(rows)] = rows
             filled += len(rows)
             kept += good
             damaged += bad
-        _judge(kept, damaged, skip_damaged)
-        return Store(pixels=pixels[:filled], kept=kept, damaged=damaged)
+        _judge(kept, damaged, skip_damaged, form.noun)
+        return Store(samples=samples[:filled], kept=kept, damaged=damaged)
     folder = cache_dir / _key(source, form, on_disk)
     if builder and not (folder / "store.json").exists():
-        _write(source, form, folder, with_pixels=on_disk, skip_damaged=skip_damaged)
+        _write(source, form, folder, with_samples=on_disk, skip_damaged=skip_damaged)
     facts = _wait_for(folder / "store.json")
-    _judge(facts["kept"], facts["damaged"], skip_damaged)
+    _judge(facts["kept"], facts["damaged"], skip_damaged, form.noun)
     if on_disk:
-        shape = (len(facts["kept"]), form.channels, form.size, form.size)
-        pixels = np.memmap(folder / "pixels.bin", np.uint8, "r", shape=shape)
+        shape = (len(facts["kept"]), *form.shape)
+        samples = np.memmap(folder / FILE, form.dtype, "r", shape=shape)
     else:
-        pixels = OnDemand(source, form, facts["kept"])
-    return Store(pixels=pixels, kept=facts["kept"], damaged=facts["damaged"])
+        samples = OnDemand(source, form, facts["kept"])
+    return Store(samples=samples, kept=facts["kept"], damaged=facts["damaged"])
 
 
-def has_store(source: Source, form: Format, cache_dir: Path) -> bool:
-    """Whether the decoded pictures are in a file already."""
+def has_store(source: Source, form: Form, cache_dir: Path) -> bool:
+    """Whether the decoded samples are in a file already."""
     return (cache_dir / _key(source, form, True) / "store.json").exists()
 
 
-def _read(source: Source, index: int, form: Format) -> UInt8[np.ndarray, "channels size size"]:
-    picture = source.read(index)
+def nbytes(form: Form) -> int:
+    """Size of a decoded sample."""
+    return math.prod(form.shape) * form.dtype.itemsize
+
+
+def _read(source: Source, index: int, form: Form) -> Shaped[np.ndarray, "channels *extent"]:
+    sample = source.read(index)
     try:
-        return decode(picture, form)
+        return form.decode(sample)
     finally:
-        if not isinstance(picture, np.ndarray):
-            picture.close()
+        if not isinstance(sample, np.ndarray):
+            sample.close()
 
 
-def _decoded(source: Source, form: Format) -> Iterator[tuple[np.ndarray, list[int], list[str]]]:
-    """Chunks of decoded pictures, the positions they came from, and what was damaged."""
+def _decoded(source: Source, form: Form) -> Iterator[tuple[np.ndarray, list[int], list[str]]]:
+    """Chunks of decoded samples, the positions they came from, and what was damaged."""
 
     def attempt(index: int) -> np.ndarray | str:
         try:
@@ -140,7 +147,7 @@ def _decoded(source: Source, form: Format) -> Iterator[tuple[np.ndarray, list[in
 
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        progress(len(source), "decoding", "pictures") as bar,
+        progress(len(source), "decoding", f"{form.noun}s") as bar,
     ):
         for start in range(0, len(source), CHUNK):
             indices = range(start, min(start + CHUNK, len(source)))
@@ -149,36 +156,36 @@ def _decoded(source: Source, form: Format) -> Iterator[tuple[np.ndarray, list[in
             good = [i for i, row in zip(indices, results, strict=True) if not isinstance(row, str)]
             bad = [row for row in results if isinstance(row, str)]
             bar.update(len(indices))
-            empty = np.empty((0, form.channels, form.size, form.size), np.uint8)
+            empty = np.empty((0, *form.shape), form.dtype)
             yield np.stack(rows) if rows else empty, good, bad
 
 
-def _judge(kept: list[int], damaged: list[str], skip_damaged: bool) -> None:
+def _judge(kept: list[int], damaged: list[str], skip_damaged: bool, noun: str) -> None:
     if damaged and not skip_damaged:
         more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
         raise ConfigError(
-            f"damaged picture {damaged[0]}{more}; remove it, or leave such out with "
+            f"damaged {noun} {damaged[0]}{more}; remove it, or leave such out with "
             "--data.on_error skip"
         )
     if not kept:
-        raise ConfigError(f"every picture is damaged; the first: {damaged[0]}")
+        raise ConfigError(f"every {noun} is damaged; the first: {damaged[0]}")
 
 
-def _key(source: Source, form: Format, with_pixels: bool) -> str:
-    facts = json.dumps([VERSION, source.fingerprint, source.stamp, asdict(form), with_pixels])
+def _key(source: Source, form: Form, with_samples: bool) -> str:
+    facts = json.dumps([VERSION, source.fingerprint, source.stamp, asdict(form), with_samples])
     return hashlib.sha256(facts.encode()).hexdigest()[:24]
 
 
 def _write(
-    source: Source, form: Format, folder: Path, *, with_pixels: bool, skip_damaged: bool
+    source: Source, form: Form, folder: Path, *, with_samples: bool, skip_damaged: bool
 ) -> None:
     """Write a store beside its place and rename it, so that a part of one is never used."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    size = len(source) * form.channels * form.size**2 if with_pixels else 0
+    size = len(source) * nbytes(form) if with_samples else 0
     if size > shutil.disk_usage(folder.parent).free:
         raise OSError(
             errno.ENOSPC,
-            f"the decoded pictures need {size / 1e9:.1f} GB; free some space, or name another "
+            f"the decoded {form.noun}s need {size / 1e9:.1f} GB; free some space, or name another "
             "folder with --data.cache_dir",
             str(folder.parent),
         )
@@ -189,13 +196,14 @@ def _write(
     damaged: list[str] = []
     try:
         # Written, not mapped: a full disk is then an error and not a signal that kills.
-        with (beside / "pixels.bin").open("wb") as file:
+        with (beside / FILE).open("wb") as file:
             for rows, good, bad in _decoded(source, form):
-                if with_pixels:
+                if with_samples:
                     file.write(rows.tobytes())
                 kept += good
                 damaged += bad
-        _judge(kept, damaged, skip_damaged)  # what stops a run is looked at afresh the next time
+        # What stops a run is looked at afresh the next time.
+        _judge(kept, damaged, skip_damaged, form.noun)
         (beside / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)

@@ -3,16 +3,19 @@
 import sys
 
 import numpy as np
+import torch
 
 from ssl_dml.data.decode import Format, channels_of, open_pixels
 from ssl_dml.data.sources import Source
 from ssl_dml.data.store import Store
 from ssl_dml.distributed import rank
+from ssl_dml.types import FULL_SCALE
 
 MIXED_SIZE = 64
 LARGEST_KEPT, LARGE_SIZE = 256, 224
 SURVEYED = 2_000
-CONSTANT = 1e-3
+CONSTANT = 1e-3  # of bytes; a quarter of a level
+TINY = 1e-6
 
 
 def survey(
@@ -46,26 +49,29 @@ def survey(
             sizes.add(pixels.size)
     size, why = _choose_size(sizes)
     if image_size is None and why:
-        _say(f"{why}: decoding to {size}x{size}; --data.image_size sets another")
+        say(f"{why}: decoding to {size}x{size}; --data.image_size sets another")
     size = image_size or size
     if np.isfinite(low) and value_range is None:
-        _say(f"values from {low:g} to {high:g} become 0 to 255; --data.value_range sets others")
+        say(f"values from {low:g} to {high:g} become 0 to 255; --data.value_range sets others")
     low, high = value_range or ((low, high) if low < high < np.inf else (0.0, 65535.0))
     return Format(channels=channels or max(found), size=size, low=low, high=high)
 
 
 def normalisation(store: Store, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over up to 2,000 pictures."""
-    indices = np.unique(np.linspace(0, len(store.pixels) - 1, SURVEYED).astype(int))
+    """Mean and standard deviation of each channel over up to 2,000 samples, full scale being 1."""
+    indices = np.unique(np.linspace(0, len(store.samples) - 1, SURVEYED).astype(int))
+    first = torch.from_numpy(store.samples[indices[:1]])
+    scale, axes = FULL_SCALE.get(first.dtype, 1.0), (0, *range(2, first.ndim))
     total, squares, count = np.zeros(channels), np.zeros(channels), 0
     for part in np.array_split(indices, len(indices) // 256 + 1):
-        values = store.pixels[part].astype(np.float64) / 255
-        total += values.sum((0, 2, 3))
-        squares += (values**2).sum((0, 2, 3))
+        values = store.samples[part].astype(np.float64) / scale
+        total += values.sum(axes)
+        squares += (values**2).sum(axes)
         count += values[:, 0].size
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    std[std < CONSTANT] = 1.0  # dividing a constant channel by its spread would blow up noise
+    smallest = CONSTANT * 255 / scale if scale > 1 else TINY * np.abs(mean)
+    std[std <= smallest] = 1.0  # dividing a constant channel by its spread would blow up noise
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
@@ -77,6 +83,7 @@ def _choose_size(sizes: set[tuple[int, int]]) -> tuple[int, str]:
     return (side, "") if side <= LARGEST_KEPT else (LARGE_SIZE, "pictures are large")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell the user, on the first process."""
     if rank() == 0:
         print(line, file=sys.stderr, flush=True)

@@ -1,10 +1,18 @@
 """Measurements on tables of embeddings."""
 
-from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder, pixel_features, probe_split, tables
+from ssl_dml.evaluation.embed import (
+    ProbeSplit,
+    embed,
+    encoder,
+    pixel_features,
+    probe_split,
+    raw_reference,
+    tables,
+)
 from ssl_dml.evaluation.health import alignment, health
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
-from ssl_dml.evaluation.probe import ProbeConfig, pixel_reference, probe
+from ssl_dml.evaluation.probe import ProbeConfig, probe, reference
 
 __all__ = [
     "ProbeConfig",
@@ -16,8 +24,9 @@ __all__ = [
     "knn",
     "linear_probe",
     "pixel_features",
-    "pixel_reference",
     "probe",
     "probe_split",
+    "raw_reference",
+    "reference",
     "tables",
 ]

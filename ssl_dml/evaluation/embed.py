@@ -10,19 +10,20 @@ from torch import Tensor
 
 from ssl_dml.augment import Normalize
 from ssl_dml.backbones import Backbone
-from ssl_dml.data import ImageSet
-from ssl_dml.data.images import batches
+from ssl_dml.data import SampleSet
+from ssl_dml.data.dataset import batches
 from ssl_dml.distributed import gather, rank, world_size
+from ssl_dml.evaluation.log_mel import log_mel_statistics
 from ssl_dml.progress import progress
-from ssl_dml.types import EmbeddingTable, Pixels
+from ssl_dml.types import EmbeddingTable, ImageSpec, Pixels, SequenceSpec, Stored, as_floats
 
 PIXEL_SIDE = 32
-Encoder = Callable[[Pixels], Float[Tensor, "batch dim"]]
+Encoder = Callable[[Stored], Float[Tensor, "batch dim"]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSplit:
-    """Which labelled pictures are searched, and which are asked about.
+    """Which labelled samples are searched, and which are asked about.
 
     Args:
         gallery: Data set that is searched.
@@ -32,63 +33,63 @@ class ProbeSplit:
         description: The same in words.
     """
 
-    gallery: ImageSet
+    gallery: SampleSet
     gallery_rows: Int[Tensor, " rows"]
-    query: ImageSet
+    query: SampleSet
     query_rows: Int[Tensor, " asked"]
     description: str
 
 
 def probe_split(
-    train: ImageSet, test: ImageSet | None, *, max_gallery: int | None = None
+    train: SampleSet, test: SampleSet | None, *, max_gallery: int | None = None
 ) -> ProbeSplit | str:
     """Choose gallery and query, or say why there is nothing to probe.
 
-    The test pictures ask about those of training when they have the same classes. Otherwise a
-    tenth of the training pictures, at most 10,000 and the same ones each time, ask about the
+    The test samples ask about those of training when they have the same classes. Otherwise a
+    tenth of the training samples, at most 10,000 and the same ones each time, ask about the
     rest; their labels serve the probe alone.
 
     Args:
-        train: Pictures to train on.
-        test: Pictures held out, if there are any.
-        max_gallery: More gallery pictures than this are thinned to it.
+        train: Samples to train on.
+        test: Samples held out, if there are any.
+        max_gallery: More gallery samples than this are thinned to it.
     """
-    labels = train.labels
+    labels, nouns = train.labels, f"{train.form.noun}s"
     if labels is None:
-        return "no probe: the pictures have no labels (sub-folders, or a label column, give them)"
+        return f"no probe: the {nouns} have no labels (sub-folders, or a label column, give them)"
     known = (labels >= 0).nonzero()[:, 0]
     if len(labels[known].unique()) == 1:
-        return "no probe: all pictures are of one class"
+        return f"no probe: all {nouns} are of one class"
     generator = torch.Generator().manual_seed(0)
     order = known[torch.randperm(len(known), generator=generator)]
     asked = None if test is None else test.labels
     if test is not None and asked is not None and torch.isin(asked, labels).all():
         query, query_rows, gallery_rows = test, (asked >= 0).nonzero()[:, 0], order
-        words = f"{len(query_rows):,} test pictures"
+        words = f"{len(query_rows):,} test {nouns}"
     else:
         held = max(1, min(len(known) // 10, 10_000))
         query, query_rows, gallery_rows = train, order[:held].sort().values, order[held:]
-        words = f"{held:,} held-out training pictures"
+        words = f"{held:,} held-out training {nouns}"
     gallery_rows = gallery_rows[:max_gallery].sort().values
     return ProbeSplit(
         gallery=train,
         gallery_rows=gallery_rows,
         query=query,
         query_rows=query_rows,
-        description=f"{words} ask {len(gallery_rows):,} training pictures",
+        description=f"{words} ask {len(gallery_rows):,} training {nouns}",
     )
 
 
 def encoder(backbone: Backbone, device: torch.device) -> Encoder:
-    """From bytes to features: the backbone behind its own normalisation, in float32."""
+    """From stored samples to features: the backbone behind its own normalisation, in float32."""
     normalize = Normalize(backbone.inputs).to(device)
-    return lambda pixels: backbone(normalize(pixels))
+    return lambda samples: backbone(normalize(samples))
 
 
 @torch.no_grad()
 def embed(
     encode: Encoder,
-    images: ImageSet,
+    samples: SampleSet,
     rows: Int[Tensor, " rows"],
     *,
     device: torch.device,
@@ -99,21 +100,21 @@ def embed(
     Every process encodes its part and the first keeps all; on the others there are no rows.
 
     Args:
-        encode: From bytes on ``device`` to features.
-        images: The data set.
-        rows: Which of its pictures, in which order.
+        encode: From stored samples on ``device`` to features.
+        samples: The data set.
+        rows: Which of its samples, in which order.
         device: Where the encoder is.
-        batch_size: Pictures a process encodes at once.
+        batch_size: Samples a process encodes at once.
     """
     world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)
     parts = [torch.empty(0, 1)]
-    bar = progress(len(rows), "embedding", "pictures", delay=5.0)
+    bar = progress(len(rows), "embedding", f"{samples.form.noun}s", delay=5.0)
     chunks = rows.split(world * batch_size)
     shares = chunks
     if world > 1:
         shares = [F.pad(chunk, (0, world * batch_size - len(chunk)))[own] for chunk in chunks]
-    for chunk, (pixels, _) in zip(chunks, batches(images, shares), strict=True):
-        everyone = gather(encode(pixels.to(device)).float())
+    for chunk, (part, _) in zip(chunks, batches(samples, shares), strict=True):
+        everyone = gather(encode(part.to(device)).float())
         if rank() == 0:
             parts.append(everyone[: len(chunk)].cpu())
         bar.update(len(chunk))
@@ -126,18 +127,31 @@ def tables(
 ) -> tuple[EmbeddingTable, EmbeddingTable]:
     """Gallery and query of a split, embedded; empty on all processes but the first."""
     made: list[EmbeddingTable] = []
-    for images, rows in ((split.gallery, split.gallery_rows), (split.query, split.query_rows)):
-        features = embed(encode, images, rows, device=device)
-        assert images.labels is not None
+    for samples, rows in ((split.gallery, split.gallery_rows), (split.query, split.query_rows)):
+        features = embed(encode, samples, rows, device=device)
+        assert samples.labels is not None
         made.append(
-            EmbeddingTable(embeddings=features, labels=images.labels[rows][: len(features)])
+            EmbeddingTable(embeddings=features, labels=samples.labels[rows][: len(features)])
         )
     return made[0], made[1]
 
 
+def raw_reference(spec: ImageSpec | SequenceSpec) -> tuple[str, Encoder]:
+    """What nothing has learned and a representation has to beat: its name, and its features.
+
+    Pixels of pictures, log-mel statistics of sequences with a rate, values of others.
+    """
+    if isinstance(spec, ImageSpec):
+        return "raw_pixels", pixel_features
+    rate = spec.rate
+    if rate is None:
+        return "raw_values", lambda sequences: as_floats(sequences).flatten(1)
+    return "log_mel", lambda sequences: log_mel_statistics(sequences, rate)
+
+
 def pixel_features(pixels: Pixels) -> Float[Tensor, "batch dim"]:
-    """The picture itself as a feature, at most 32 pixels a side; the reference to beat."""
-    images = pixels.float() / 255
+    """The picture itself as a feature, at most 32 pixels a side."""
+    images = as_floats(pixels)
     if images.shape[-1] > PIXEL_SIDE:
         images = F.adaptive_avg_pool2d(images, PIXEL_SIDE)
     return images.flatten(1)

@@ -44,7 +44,7 @@ def knn(
     """
     if min(ks) < 1 or max(ks) > len(gallery.embeddings):
         raise ValueError(
-            f"k must be from 1 to the number of gallery pictures, {len(gallery.embeddings)}; "
+            f"k must be from 1 to the number of gallery rows, {len(gallery.embeddings)}; "
             f"got {max(ks) if min(ks) >= 1 else min(ks)}"
         )
     if min(temperatures) <= 0:

@@ -7,9 +7,9 @@ import torch
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone
 from ssl_dml.config import ConfigError
-from ssl_dml.data import ImageSet
+from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
-from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder, pixel_features, tables
+from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder, raw_reference, tables
 from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health
 from ssl_dml.evaluation.knn import knn
 
@@ -24,7 +24,7 @@ class ProbeConfig:
         every_epochs: Passes over the data between two probes.
         k: Neighbours that vote.
         temperature: Sharpness of the vote.
-        max_gallery: More gallery pictures than this are thinned to it.
+        max_gallery: More gallery samples than this are thinned to it.
     """
 
     every_epochs: int = 5
@@ -41,18 +41,18 @@ class ProbeConfig:
         """Refuse a probe that cannot be made, before anything is trained.
 
         Raises:
-            ConfigError: If fewer pictures are searched than are to vote.
+            ConfigError: If fewer samples are searched than are to vote.
         """
         if self.k > len(split.gallery_rows):
             raise ConfigError(
-                f"evaluation.k must be at most the number of gallery pictures, "
+                f"evaluation.k must be at most the number of gallery {split.gallery.form.noun}s, "
                 f"{len(split.gallery_rows)}; got {self.k}"
             )
 
 
 def probe(
     backbone: Backbone,
-    train: ImageSet,
+    train: SampleSet,
     split: ProbeSplit | None,
     augment: Augmentation,
     *,
@@ -82,27 +82,31 @@ def probe(
     return measured
 
 
-def pixel_reference(split: ProbeSplit | None, *, config: ProbeConfig) -> dict[str, float]:
-    """Weighted kNN of the raw pixels, which a representation has to beat; on the first process."""
+def reference(split: ProbeSplit | None, *, config: ProbeConfig) -> dict[str, float]:
+    """Weighted kNN of the samples themselves, see :func:`~ssl_dml.evaluation.embed.raw_reference`.
+
+    On the first process, like that of a backbone.
+    """
     if split is None:
         return {}
-    gallery, query = tables(pixel_features, split, device=torch.device("cpu"))
+    name, features = raw_reference(split.gallery.spec)
+    gallery, query = tables(features, split, device=torch.device("cpu"))
     if rank() != 0:
         return {}
     found = knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))
-    return {"raw_pixels_knn_top1": found["knn_top1"]}
+    return {f"{name}_knn_top1": found["knn_top1"]}
 
 
 @torch.no_grad()
 def _view_alignment(
-    backbone: Backbone, train: ImageSet, augment: Augmentation, device: torch.device
+    backbone: Backbone, train: SampleSet, augment: Augmentation, device: torch.device
 ) -> float:
-    """Alignment of two views of up to 512 pictures, the same views at every probe."""
+    """Alignment of two views of up to 512 samples, the same views at every probe."""
     rows = evenly_spaced(len(train), ALIGNED)
     apart = device.type != "cpu"
     devices = [torch.accelerator.current_device_index()] if apart else []
     with torch.random.fork_rng(devices=devices, device_type=device.type if apart else "cuda"):
         torch.manual_seed(0)
-        pixels = train[rows][0].to(device)
-        first, second = (backbone(augment(pixels)[0]).float() for _ in range(2))
+        samples = train[rows][0].to(device)
+        first, second = (backbone(augment(samples)[0]).float() for _ in range(2))
     return alignment(first, second)

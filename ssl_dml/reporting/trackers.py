@@ -13,7 +13,7 @@ from accelerate.tracking import GeneralTracker, TensorBoardTracker, on_main_proc
 from torch import Tensor
 from tqdm import tqdm
 
-from ssl_dml.data import ImageSet
+from ssl_dml.data import SampleSet
 from ssl_dml.reporting.pictures import views_picture
 from ssl_dml.types import NonFiniteError, Views
 
@@ -144,12 +144,12 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def show_first(
-    inputs: Iterable[tuple[Views, Tensor]], images: ImageSet, accelerator: Accelerator
+    inputs: Iterable[tuple[Views, Tensor]], samples: SampleSet, accelerator: Accelerator
 ) -> Iterator[tuple[Views, Tensor]]:
     """Pass inputs on; show 8 samples of the first and their views in TensorBoard."""
     for number, (views, indices) in enumerate(inputs):
         if number == 0 and accelerator.is_main_process:
-            picture = views_picture(images[indices.cpu()][0], views, images.spec)
+            picture = views_picture(samples[indices.cpu()][0], views, samples.spec)
             board: Any = accelerator.get_tracker("tensorboard", unwrap=True)
             board.add_image("views", picture, 0)
         yield views, indices
@@ -197,6 +197,8 @@ def summary(folder: Path) -> str:
     table = [
         ("random weights", rows[0].get("eval/knn_top1")),
         ("raw pixels", rows[0].get("eval/raw_pixels_knn_top1")),
+        ("log-mel statistics", rows[0].get("eval/log_mel_knn_top1")),
+        ("raw values", rows[0].get("eval/raw_values_knn_top1")),
         (f"trained, {rows[-1]['epoch']:.0f} epochs", rows[-1].get("eval/knn_top1")),
     ]
     lines += [f"{name:24}  {value:8.1%}" for name, value in table if value is not None]

@@ -48,7 +48,7 @@ def test_processes_together_visit_what_one_would_from_any_start(size, part, worl
 @pytest.mark.parametrize(
     ("size", "batch", "world", "words"),
     [
-        (3, 4, 1, "data.batch_size must be from 1 to the number of pictures, 3; got 4"),
+        (3, 4, 1, "data.batch_size must be from 1 to the number of samples, 3; got 4"),
         (9, 5, 2, "must be a multiple of their number, 2; got 5"),
     ],
 )

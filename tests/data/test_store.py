@@ -37,11 +37,11 @@ def build(folder, cache, *, memory=False, disk=False, skip=False, builder=True):
 @pytest.mark.parametrize("where", [{"memory": True}, {"disk": True}, {}])
 def test_every_home_gives_the_same_pixels(folder, tmp_path, where):
     store = build(folder, tmp_path / "cache", **where)
-    rows = store.pixels[np.array([5, 0, 5])]
+    rows = store.samples[np.array([5, 0, 5])]
     assert rows.shape == (3, 1, 4, 4)
     assert rows.dtype == np.uint8
     assert rows[:, 0, 0, 0].tolist() == [5, 0, 5]
-    assert len(store.pixels) == 7
+    assert len(store.samples) == 7
 
 
 def test_the_file_is_written_once_and_again_when_the_source_changes(folder, tmp_path):
@@ -50,10 +50,10 @@ def test_the_file_is_written_once_and_again_when_the_source_changes(folder, tmp_
     (written,) = cache.glob("*/pixels.bin")
     stamp = written.stat().st_mtime_ns
     again = build(folder, cache, disk=True, builder=False)  # would wait for ever if it were missing
-    assert isinstance(again.pixels, np.memmap)
+    assert isinstance(again.samples, np.memmap)
     assert written.stat().st_mtime_ns == stamp
     Image.new("L", (4, 4), 99).save(folder / "9.png")
-    assert len(build(folder, cache, disk=True).pixels) == 8
+    assert len(build(folder, cache, disk=True).samples) == 8
     assert len(list(cache.glob("*/pixels.bin"))) == 2
 
 
@@ -63,7 +63,7 @@ def test_a_part_of_a_store_is_never_used(folder, tmp_path):
     (place,) = cache.iterdir()
     part = place.rename(place.with_name(f"{place.name}.1.part"))
     (part / "pixels.bin").write_bytes(b"half")
-    assert build(folder, cache, disk=True).pixels[np.array([6])].max() == 6
+    assert build(folder, cache, disk=True).samples[np.array([6])].max() == 6
 
 
 @pytest.mark.parametrize("where", [{"memory": True}, {"disk": True}, {}])
@@ -74,7 +74,7 @@ def test_a_damaged_picture_stops_or_is_left_out(folder, tmp_path, where):
         build(folder, tmp_path / "cache", **where)
     store = build(folder, tmp_path / "cache", skip=True, **where)
     assert store.kept == [0, 1, 2, 4, 5, 6]
-    assert store.pixels[np.arange(6)][:, 0, 0, 0].tolist() == store.kept
+    assert store.samples[np.arange(6)][:, 0, 0, 0].tolist() == store.kept
     assert len(store.damaged) == 1
     assert "3.png" in store.damaged[0]
 

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from ssl_dml.backbones import TimmBackbone
-from ssl_dml.data import DataConfig, load_images, load_test_images
+from ssl_dml.data import DataConfig, load_test, load_train
 from ssl_dml.evaluation import embed, encoder, pixel_features, probe_split, tables
 
 CPU = torch.device("cpu")
@@ -17,8 +17,8 @@ def folder(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("L", (8, 8), value or number).save(path)
         config = DataConfig(source=str(tmp_path), cache_dir=tmp_path / ".cache")
-        train = load_images(config)
-        return train, load_test_images(config, train)
+        train = load_train(config)
+        return train, load_test(config, train)
 
     return make
 

@@ -5,8 +5,8 @@ from PIL import Image
 from ssl_dml.augment import Gray
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.config import ConfigError
-from ssl_dml.data import DataConfig, load_images
-from ssl_dml.evaluation import ProbeConfig, pixel_reference, probe, probe_split
+from ssl_dml.data import DataConfig, load_train
+from ssl_dml.evaluation import ProbeConfig, probe, probe_split, reference
 
 CPU = torch.device("cpu")
 
@@ -17,7 +17,7 @@ def made(tmp_path):
         (tmp_path / label).mkdir()
         for i in range(20):
             Image.new("L", (8, 8), value + i - 10).save(tmp_path / label / f"{i}.png")
-    train = load_images(DataConfig(source=str(tmp_path)))
+    train = load_train(DataConfig(source=str(tmp_path)))
     backbone = TimmBackbone(train.spec, name="resnet18", width=0.125)
     return train, backbone, Gray(train.spec)
 
@@ -42,12 +42,12 @@ def test_without_labels_health_remains(made):
     train, backbone, augment = made
     found = probe(backbone, train, None, augment, config=ProbeConfig(), device=CPU)
     assert set(found) == {"rankme", "uniformity", "spread", "alignment"}
-    assert pixel_reference(None, config=ProbeConfig()) == {}
+    assert reference(None, config=ProbeConfig()) == {}
 
 
 def test_raw_pixels_are_a_reference(made):
     train, _, _ = made
-    found = pixel_reference(probe_split(train, None), config=ProbeConfig(k=3))
+    found = reference(probe_split(train, None), config=ProbeConfig(k=3))
     assert 0 <= found["raw_pixels_knn_top1"] <= 1
 
 

@@ -5,7 +5,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data import DataConfig, load_images, load_test_images, make_loader
+from ssl_dml.data import DataConfig, load_test, load_train, make_loader
 
 RNG = np.random.default_rng(0)
 
@@ -24,7 +24,7 @@ def config(tmp_path):
 
 
 def test_the_embedded_sample_has_its_known_statistics():
-    images = load_images(DataConfig(source="fashion_mini"))
+    images = load_train(DataConfig(source="fashion_mini"))
     assert len(images) == 10_000
     assert (images.spec.channels, images.spec.size) == (1, 28)
     everything = images[torch.arange(len(images))][0].double() / 255
@@ -37,11 +37,11 @@ def test_mixed_kinds_and_sizes_become_one_shape(tmp_path, config, capsys):
     save(tmp_path / "in/gray.png", (10, 12))
     save(tmp_path / "in/colour.jpg", (30, 20, 3))
     save(tmp_path / "in/clear.png", (8, 8, 4))
-    images = load_images(config())
+    images = load_train(config())
     assert images[torch.arange(3)][0].shape == (3, 3, 64, 64)
     assert images.labels is None
     assert "--data.image_size" in capsys.readouterr().err
-    assert load_images(config(image_size=16, channels=1))[torch.arange(2)][0].shape == (
+    assert load_train(config(image_size=16, channels=1))[torch.arange(2)][0].shape == (
         2,
         1,
         16,
@@ -52,37 +52,37 @@ def test_mixed_kinds_and_sizes_become_one_shape(tmp_path, config, capsys):
 def test_channels_of_arrays_reach_the_spec(tmp_path, config):
     for i in range(3):
         save(tmp_path / f"in/{i}.npy", (9, 9, 6))
-    images = load_images(config())
+    images = load_train(config())
     assert (images.spec.channels, images.spec.size) == (6, 9)
 
 
 def test_the_range_of_sixteen_bits_is_measured_and_said(tmp_path, config, capsys):
     for i in range(4):
         save(tmp_path / f"in/{i}.png", (8, 8), np.uint16, high=4096)
-    pixels = load_images(config())[torch.arange(4)][0]
+    pixels = load_train(config())[torch.arange(4)][0]
     assert pixels.min() == 0
     assert pixels.max() == 255
     assert "--data.value_range" in capsys.readouterr().err
-    darker = load_images(config(value_range=(0.0, 65535.0)))[torch.arange(4)][0]
+    darker = load_train(config(value_range=(0.0, 65535.0)))[torch.arange(4)][0]
     assert darker.max() <= 16
 
 
 def test_normalisation_can_be_given(tmp_path, config):
     save(tmp_path / "in/a.png", (8, 8))
-    spec = load_images(config(mean=(0.1,), std=(0.9,))).spec
+    spec = load_train(config(mean=(0.1,), std=(0.9,))).spec
     assert (spec.mean, spec.std) == ((0.1,), (0.9,))
 
 
 def test_a_constant_channel_is_not_blown_up(tmp_path, config):
     Image.new("L", (8, 8), 7).save((tmp_path / "in").mkdir() or tmp_path / "in/a.png")
-    assert load_images(config()).spec.std == (1.0,)
+    assert load_train(config()).spec.std == (1.0,)
 
 
 def test_skipped_pictures_close_the_gap_and_labels_follow(tmp_path, config):
     for name in ("a/1.png", "a/2.png", "b/3.png"):
         save(tmp_path / "in" / name, (8, 8))
     (tmp_path / "in/a/2.png").write_bytes(b"no picture")
-    images = load_images(config(on_error="skip"))
+    images = load_train(config(on_error="skip"))
     assert images.labels.tolist() == [0, 1]
     assert len(images.damaged) == 1
 
@@ -93,7 +93,7 @@ def test_indices_are_stable(tmp_path, config, memory):
         Image.new("L", (4, 4), i).save(
             (tmp_path / "in").mkdir(exist_ok=True) or tmp_path / f"in/{i}.png"
         )
-    images = load_images(config(memory_fraction=memory))
+    images = load_train(config(memory_fraction=memory))
     assert images[torch.arange(6)][0][:, 0, 0, 0].tolist() == list(range(6))
 
 
@@ -104,7 +104,7 @@ def test_the_loader_goes_on_where_it_was_told(tmp_path, config, disk):
             (tmp_path / "in").mkdir(exist_ok=True) or tmp_path / f"in/{i}.png"
         )
     settings = config(memory_fraction=0.0, disk_fraction=disk, batch_size=2, workers=1)
-    images = load_images(settings)
+    images = load_train(settings)
     state = torch.get_rng_state()
     rows = iter(make_loader(images, settings, seed=0))
     whole = [next(rows) for _ in range(5)]
@@ -117,18 +117,18 @@ def test_the_loader_goes_on_where_it_was_told(tmp_path, config, disk):
 def test_folders_that_are_not_classes(tmp_path, config):
     for name in ("32px/1.png", "64px/2.png"):
         save(tmp_path / "in" / name, (8, 8))
-    assert load_images(config()).labels is not None
-    assert load_images(config(labelled=False)).labels is None
+    assert load_train(config()).labels is not None
+    assert load_train(config(labelled=False)).labels is None
 
 
 def test_test_labels_are_matched_by_name(tmp_path, config):
     for name in ("train/a/1.png", "train/b/2.png", "test/b/3.png", "test/c/4.png"):
         save(tmp_path / "in" / name, (8, 8))
-    train = load_images(config())
-    test = load_test_images(config(), train)
+    train = load_train(config())
+    test = load_test(config(), train)
     assert test.labels.tolist() == [1, 2]
     assert test.class_names == ["a", "b", "c"]
-    assert load_test_images(config(source=str(tmp_path / "in/train")), train) is None
+    assert load_test(config(source=str(tmp_path / "in/train")), train) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""Columns of tables and ``.npz`` files as recordings."""
+
+import zipfile
+from pathlib import Path
+from typing import Literal, final
+
+import datasets
+import numpy as np
+import pyarrow
+from jaxtyping import Shaped
+
+from ssl_dml.config import ConfigError
+from ssl_dml.data.recordings import Recordings
+from ssl_dml.data.sources import column_labels, fingerprint, labels_of
+from ssl_dml.progress import progress
+
+NUMBERS = "uif"
+ONE_CHANNEL, CHANNELS = 2, 3  # dimensions of an array of sequences
+
+
+@final
+class TableArrays(Recordings):
+    """A column of lists of numbers, ``[time]`` or ``[channels, time]``.
+
+    Args:
+        table: The table.
+        identity: Fingerprint and stamp of the files it came from.
+        name: What to call it in messages.
+        column: Column of the lists.
+        label_column: Column of integers or strings; a table without it has no labels.
+    """
+
+    dtype: Literal["int16", "float32"] = "float32"
+
+    def __init__(
+        self,
+        table: datasets.Dataset,
+        identity: tuple[str, str],
+        name: str,
+        *,
+        column: str,
+        label_column: str,
+    ) -> None:
+        if column not in table.column_names:
+            raise ConfigError(
+                f"data.sequences.column {column!r} is not a column of {name}; "
+                f"it has {', '.join(table.column_names)}"
+            )
+        if not len(table):
+            raise ConfigError(f"data.source {name!r} is empty")
+        if getattr(table, "_indices", None) is not None:
+            table = table.flatten_indices()
+        self.fingerprint, self.stamp = (f"{part}:{column}" for part in identity)
+        self._name, self._cells = name, table.data.column(column)
+        self.labels, self.class_names = column_labels(table, label_column)
+        shapes: list[tuple[int, int]] = []
+        with progress(len(table), "looking at", "sequences") as bar:
+            for cell in self._cells:
+                shapes.append(_shape(cell))
+                bar.update()
+        self.channels = max(1, *(channels for channels, _ in shapes))
+        self.lengths = [length for _, length in shapes]
+
+    def read(self, index: int, start: int, stop: int) -> Shaped[np.ndarray, "channels time"]:  # noqa: D102 - in Recordings
+        return _values(self._cells[index])[:, start:stop]
+
+    def name(self, index: int) -> str:  # noqa: D102
+        return f"{self._name}, row {index}"
+
+
+@final
+class NpzArrays(Recordings):
+    """The array ``x`` of an ``.npz`` file, ``[N, time]`` or ``[N, channels, time]``.
+
+    Args:
+        path: The file; an array ``y`` in it holds one label a sequence.
+
+    Raises:
+        ConfigError: If the file is missing or damaged, or its arrays have another form.
+    """
+
+    dtype: Literal["int16", "float32"] = "float32"
+
+    def __init__(self, path: Path) -> None:
+        arrays = _load(path)
+        if "x" not in arrays:
+            found = ", ".join(arrays) or "nothing"
+            raise ConfigError(
+                f"data.source {str(path)!r} lacks the array x of sequences; it has {found}"
+            )
+        x = arrays["x"]
+        if x.ndim not in (ONE_CHANNEL, CHANNELS) or x.dtype.kind not in NUMBERS or not x.size:
+            raise ConfigError(
+                f"data.source {str(path)!r}: x must hold numbers as [N, time] or "
+                f"[N, channels, time], got {x.dtype} of shape {list(x.shape)}"
+            )
+        self._path, self._x = path, x[:, None] if x.ndim == ONE_CHANNEL else x
+        self.fingerprint, self.stamp = fingerprint(path, [path])
+        self.labels, self.class_names = None, []
+        if "y" in arrays:
+            y = arrays["y"]
+            if y.shape != x.shape[:1]:
+                raise ConfigError(
+                    f"data.source {str(path)!r}: y must hold one label for each of {len(x)} "
+                    f"sequences, got shape {list(y.shape)}"
+                )
+            self.labels, self.class_names = labels_of(y.tolist())
+        self.channels = self._x.shape[1]
+        self.lengths = [self._x.shape[2]] * len(x)
+
+    def read(self, index: int, start: int, stop: int) -> Shaped[np.ndarray, "channels time"]:  # noqa: D102 - in Recordings
+        return self._x[index, :, start:stop]
+
+    def name(self, index: int) -> str:  # noqa: D102
+        return f"{self._path}, sequence {index}"
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"data.source {str(path)!r} cannot be read: {error}") from error
+
+
+def _values(cell: pyarrow.Scalar) -> Shaped[np.ndarray, "channels time"]:
+    """A cell as an array.
+
+    Raises:
+        ValueError: If it is no list of numbers, or its channels differ in length.
+    """
+    cell = cell.value if isinstance(cell, pyarrow.ExtensionScalar) else cell
+    values = getattr(cell, "values", None)
+    if values is None:
+        raise ValueError("is no list of numbers")
+    channels = 1
+    if isinstance(values, (pyarrow.ListArray, pyarrow.LargeListArray, pyarrow.FixedSizeListArray)):
+        lengths = set(values.value_lengths().to_pylist())
+        if len(lengths) > 1:
+            raise ValueError("has channels of different lengths")
+        channels, values = len(values), values.flatten()
+    array = values.to_numpy(zero_copy_only=False)
+    if array.dtype.kind not in NUMBERS:
+        raise ValueError("is no list of numbers")
+    return array.reshape(channels, -1) if array.size else array[None]
+
+
+def _shape(cell: pyarrow.Scalar) -> tuple[int, int]:
+    """Channels and length; zeros for what cannot be read, which reading will tell."""
+    try:
+        channels, length = _values(cell).shape
+    except ValueError:
+        return 0, 0
+    return channels, length

@@ -1,0 +1,293 @@
+"""A section of configuration becomes a data set that batches are cut from."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, final
+
+import psutil
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ssl_dml.config import ConfigError
+from ssl_dml.data.form import Form
+from ssl_dml.data.samplers import EpochBatches
+from ssl_dml.data.sequences import SequenceConfig, open_sequences
+from ssl_dml.data.sources import Source, open_source
+from ssl_dml.data.store import OnDemand, Store, build_store, has_store, nbytes
+from ssl_dml.data.survey import normalisation, survey
+from ssl_dml.distributed import rank, share, world_size
+from ssl_dml.types import ImageSpec, Indices, SequenceSpec, Stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which pictures or sequences, and how they are decoded and batched.
+
+    Args:
+        source: An embedded sample (fashion_mini, hangul), a folder of pictures, parquet files,
+            a folder saved by ``datasets``, or a data set on the hub; of sequences a folder of
+            sound (wav, flac), an ``.npz`` file with ``x`` and perhaps ``y``, or such tables.
+        sequences: How sequences are cut; None for pictures.
+        test_source: Samples the probe asks about; None for the test split of ``source``.
+        batch_size: Samples in a batch over all processes together.
+        image_size: Side in pixels that pictures are decoded to; None keeps that of the data up to
+            256, takes 224 above, and 64 where pictures differ in size.
+        channels: 1 or 3 to convert; None for the most that any of up to 2,000 pictures, spread
+            over the set, has. Of sound 1, which None means too, is the mean of a file's channels.
+        value_range: Values that become black and white in pictures of more than 8 bits; None
+            measures them.
+        mean: Mean of each channel, where 255 is 1, and of sound the loudest; None measures it.
+        std: Standard deviation of each channel; None measures it.
+        on_error: What a damaged sample does: stop before training, or be skipped and counted.
+        image_column: Column of pictures in a table.
+        label_column: Column of labels in a table; one that is not there means no labels.
+        labelled: Whether to look at labels at all; false where sub-folders are not classes.
+        cache_dir: Where decoded samples are kept that do not fit in memory.
+        memory_fraction: Part of this machine's free memory that decoded samples may fill.
+        disk_fraction: Part of the free disk they may fill; beyond it workers decode each time.
+        workers: Processes that decode when nothing is kept.
+    """
+
+    source: str
+    sequences: SequenceConfig | None = None
+    test_source: str | None = None
+    batch_size: int = 256
+    image_size: int | None = None
+    channels: int | None = None
+    value_range: tuple[float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    on_error: Literal["stop", "skip"] = "stop"
+    image_column: str = "image"
+    label_column: str = "label"
+    labelled: bool = True
+    cache_dir: Path = Path("~/.cache/ssl_dml")
+    memory_fraction: float = 0.25
+    disk_fraction: float = 0.5
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "image_size", "channels", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"data.{name} must be at least 1, got {value}")
+        for name in ("memory_fraction", "disk_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"data.{name} must be from 0 to 1, got {getattr(self, name)}")
+        if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
+            raise ConfigError(f"data.value_range must rise, got {self.value_range}")
+        if self.sequences is not None:
+            self._check_sequences(self.sequences)
+
+    def _check_sequences(self, sequences: SequenceConfig) -> None:
+        for name in ("image_size", "value_range"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"data.{name} is for pictures; leave it out with data.sequences")
+        # Not in SequenceConfig, since the parser would take its error for one of types.
+        for name in ("rate", "length"):
+            value = getattr(sequences, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"data.sequences.{name} must be at least 1, got {value}")
+
+
+@final
+class SampleSet(Dataset[tuple[Tensor, Tensor]]):
+    """Decoded samples with stable indices 0..N-1, cut in batches.
+
+    Attributes:
+        form: What every sample was decoded to.
+        spec: Channels, size or length, and normalisation.
+        labels: Class of each sample, -1 where it is not known; None without labels.
+        class_names: Names of the classes; empty without labels.
+        damaged: Name and reason of each sample that was left out.
+        fingerprint: Changes when the samples or their order do.
+    """
+
+    def __init__(
+        self, source: Source, store: Store, form: Form, spec: ImageSpec | SequenceSpec
+    ) -> None:
+        self.samples, self.damaged, self.form, self.spec = store.samples, store.damaged, form, spec
+        self.class_names, self.fingerprint = source.class_names, source.fingerprint
+        labels = source.labels
+        self.labels = None if labels is None else torch.tensor([labels[i] for i in store.kept])
+        if self.labels is not None and self.labels.max() < 0:
+            self.labels = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, indices: Int[Tensor, " batch"]) -> tuple[Stored, Indices]:
+        return torch.from_numpy(self.samples[indices.numpy()]), indices
+
+
+def load_train(config: DataConfig) -> SampleSet:
+    """The samples to train on.
+
+    Raises:
+        ConfigError: If the source is missing, empty or damaged, naming key and path.
+    """
+    opened = _open(config, config.source, "train")
+    if opened is None:
+        raise ConfigError(f"data.source {config.source!r} has no split named train")
+    source, form = opened
+    form = form or survey(
+        source,
+        channels=config.channels,
+        image_size=config.image_size,
+        value_range=config.value_range,
+    )
+    store = _store(source, form, config)
+    mean, std = normalisation(store, form.shape[0])
+    spec = form.spec(mean=config.mean or mean, std=config.std or std)
+    return SampleSet(source, store, form, spec)
+
+
+def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
+    """The samples the probe asks about, decoded as those of training; None if there are none.
+
+    Labels are those of the training set, matched by the name of the class.
+    """
+    config = like(config, train.spec)
+    if config.test_source is not None:
+        opened = _open(config, config.test_source, "test") or _open(
+            config, config.test_source, "train"
+        )
+    else:
+        opened = _open(config, config.source, "test")
+    if opened is None:
+        return None
+    source = opened[0]
+    if source.labels is not None:
+        names = [*train.class_names, *sorted({*source.class_names} - {*train.class_names})]
+        ids = {name: i for i, name in enumerate(names)}
+        theirs = [ids[name] for name in source.class_names]
+        source.labels = [theirs[label] if label >= 0 else -1 for label in source.labels]
+        source.class_names = names
+    return SampleSet(source, _store(source, train.form, config), train.form, train.spec)
+
+
+def like(config: DataConfig, spec: ImageSpec | SequenceSpec) -> DataConfig:
+    """The same data, decoded to what a network was built for.
+
+    Raises:
+        ConfigError: If that is pictures and the data are sequences, or the other way round.
+    """
+    if isinstance(spec, ImageSpec) and config.sequences is None:
+        return replace(config, channels=spec.channels, image_size=spec.size)
+    if isinstance(spec, SequenceSpec) and config.sequences is not None:
+        sequences = replace(config.sequences, length=spec.length, rate=spec.rate)
+        return replace(config, channels=spec.channels, sequences=sequences)
+    theirs, given = ("sequences", "null") if config.sequences is None else ("pictures", "set")
+    raise ConfigError(f"the backbone is for {theirs}, and data.sequences is {given}")
+
+
+def make_loader(
+    samples: SampleSet, config: DataConfig, *, seed: int, start: int = 0, pin_memory: bool = False
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Endless batches of (samples, indices) for this process.
+
+    Args:
+        samples: What to cut them from.
+        config: Batch size and workers.
+        seed: Number the order depends on.
+        start: Batches already visited.
+        pin_memory: Whether a copy to an accelerator follows.
+    """
+    order = EpochBatches(
+        len(samples),
+        config.batch_size,
+        seed=seed,
+        start=start,
+        rank=rank(),
+        world_size=world_size(),
+    )
+    return batches(samples, order, workers=config.workers, pin_memory=pin_memory)
+
+
+def batches(
+    samples: SampleSet, order: Iterable[Tensor], *, workers: int = 2, pin_memory: bool = False
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """(samples, indices) for each tensor of indices, decoded by workers if nothing is kept."""
+    return DataLoader(
+        samples,
+        sampler=order,
+        batch_size=None,
+        num_workers=workers if isinstance(samples.samples, OnDemand) else 0,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # so that starting workers draws nothing from training's
+    )
+
+
+def check_batch(config: DataConfig, num_samples: int) -> int:
+    """Batches in an epoch, if every process can have its part.
+
+    Raises:
+        ConfigError: If there are fewer samples than a batch, or it cannot be shared evenly.
+    """
+    return EpochBatches(
+        num_samples, config.batch_size, seed=0, rank=rank(), world_size=world_size()
+    ).per_epoch
+
+
+def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[str, Any]:
+    """Plain facts of a data set, for people and for what is saved."""
+    nouns = f"{samples.form.noun}s"
+    return {
+        "source": source,
+        nouns: len(samples),
+        **asdict(samples.spec),
+        "fingerprint": samples.fingerprint,
+        "damaged": samples.damaged,
+        f"test_{nouns}": 0 if test is None else len(test),
+        "test_damaged": [] if test is None else test.damaged,
+    }
+
+
+def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Form | None] | None:
+    """A source, and its form if that is known already, as it is of sequences."""
+    if config.sequences is None:
+        source = open_source(
+            where, split, image_column=config.image_column, label_column=config.label_column
+        )
+        opened = None if source is None else (source, None)
+    else:
+        opened = open_sequences(
+            where,
+            split,
+            config=config.sequences,
+            channels=config.channels,
+            label_column=config.label_column,
+        )
+    if opened is not None and not config.labelled:
+        opened[0].labels, opened[0].class_names = None, []
+    return opened
+
+
+def _store(source: Source, form: Form, config: DataConfig) -> Store:
+    size = len(source) * nbytes(form)
+    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cache = config.cache_dir.expanduser()
+    nearest = next(path for path in (cache, *cache.parents) if path.exists())
+    # Several processes of a machine share one mapped file instead of a copy each.
+    in_memory = (
+        size <= config.memory_fraction * psutil.virtual_memory().available and local_processes == 1
+    )
+    on_disk = not in_memory and (
+        has_store(source, form, cache)
+        or size <= config.disk_fraction * shutil.disk_usage(nearest).free
+    )
+    in_memory, on_disk = share((in_memory, on_disk))  # free space moves while others look
+    return build_store(
+        source,
+        form,
+        in_memory=in_memory,
+        on_disk=on_disk,
+        cache_dir=cache,
+        skip_damaged=config.on_error == "skip",
+        builder=os.environ.get("LOCAL_RANK", "0") == "0",
+    )

@@ -1,0 +1,121 @@
+"""Folders of sound files as recordings of one rate and number of channels."""
+
+import math
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+from scipy.signal import firwin, resample_poly
+
+from ssl_dml.config import ConfigError
+from ssl_dml.data.recordings import Recordings
+from ssl_dml.data.sources import SOUND_SUFFIXES, files_below, fingerprint, folder_labels
+from ssl_dml.data.survey import say
+from ssl_dml.progress import progress
+
+HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower rate
+
+
+@final
+class SoundFiles(Recordings):
+    """All sound files below a folder, sorted by path, resampled to one rate.
+
+    When every file lies in one of at least two sub-folders, the sub-folder is its class.
+
+    Args:
+        root: The folder.
+        rate: Values a second; a file of another rate is resampled, and their number is told.
+        channels: 1 for the mean of a file's channels; more take files of as many, and repeat
+            the channel of files of one.
+    """
+
+    dtype: Literal["int16", "float32"] = "int16"
+
+    def __init__(self, root: Path, *, rate: int, channels: int = 1) -> None:
+        self.paths = files_below(root, SOUND_SUFFIXES)
+        if not self.paths:
+            raise ConfigError(
+                f"data.source {str(root)!r} holds no sound; looked below it for "
+                f"{' '.join(sorted(SOUND_SUFFIXES))}"
+            )
+        self.rate, self.channels = rate, channels
+        self.labels, self.class_names = folder_labels(root, self.paths)
+        self.fingerprint, self.stamp = fingerprint(root, self.paths)
+        self.lengths: list[int] = []
+        others: Counter[int] = Counter()
+        with progress(len(self.paths), "looking at", "sound files") as bar:
+            for path in self.paths:
+                frames, own = _header(path)
+                self.lengths.append(math.ceil(frames * rate / own))
+                others[own] += own != rate
+                bar.update()
+        if number := others.total():
+            rates = ", ".join(str(own) for own in sorted(+others))
+            say(
+                f"{number:,} of {len(self.paths):,} sound files have another sample rate "
+                f"({rates} Hz) and are resampled to {rate} Hz"
+            )
+
+    def read(self, index: int, start: int, stop: int) -> Float[np.ndarray, "channels time"]:  # noqa: D102 - in Recordings
+        try:
+            with soundfile.SoundFile(self.paths[index]) as file:
+                values = read_at_rate(file, self.rate, start, stop)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(error.error_string) from error
+        if self.channels == 1:
+            return values.mean(axis=0, keepdims=True)
+        return values.repeat(self.channels, axis=0) if len(values) == 1 else values
+
+    def name(self, index: int) -> str:  # noqa: D102
+        return str(self.paths[index])
+
+
+def read_at_rate(
+    file: soundfile.SoundFile, rate: int, start: int, stop: int
+) -> Float[np.ndarray, "channels time"]:
+    """A piece of a recording at another rate, as if the whole had been resampled and then cut.
+
+    Args:
+        file: The recording.
+        rate: Values a second to resample it to.
+        start: First value of the piece, at that rate.
+        stop: The value after its last; a recording that ends before gives a shorter piece.
+
+    Raises:
+        ValueError: If the file is shorter than its header says.
+    """
+    common = math.gcd(rate, file.samplerate)
+    up, down = rate // common, file.samplerate // common
+    # A block lasts as long as `up` values of the new rate and `down` of the file's. The filter
+    # reaches beyond the piece, by so many blocks.
+    margin = 0 if up == down else math.ceil(HALF_WIDTH * max(up, down) / (up * down))
+    first, last = max(0, start // up - margin), -(-stop // up) + margin
+    count = min((last - first) * down, file.frames - first * down)
+    file.seek(first * down)
+    values = file.read(count, dtype="float32", always_2d=True).T
+    if values.shape[1] < count:
+        raise ValueError("ends before its header says")
+    if up != down and count:
+        values = resample_poly(values, up, down, axis=1, window=_low_pass(max(up, down)))
+    return values[:, start - first * up : stop - first * up]
+
+
+@cache
+def _low_pass(factor: int) -> np.ndarray:
+    """What ``resample_poly`` would design again for every piece."""
+    design: Any = firwin  # its types know neither such a window nor what comes back
+    taps = 2 * HALF_WIDTH * factor + 1
+    return design(taps, 1 / factor, window=("kaiser", 5.0)).astype(np.float32)
+
+
+def _header(path: Path) -> tuple[int, int]:
+    """Frames and rate; no frames if the file is damaged, which reading it will tell."""
+    try:
+        facts = soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return 0, 1
+    return facts.frames, facts.samplerate

@@ -1,7 +1,7 @@
 """Self-supervised methods, one file each."""
 
-from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.base import BankMethod, Method, Task
 from ssl_dml.methods.npid import NPID
 from ssl_dml.methods.simclr import SimCLR
 
-__all__ = ["NPID", "Method", "SimCLR", "Task"]
+__all__ = ["NPID", "BankMethod", "Method", "SimCLR", "Task"]

@@ -14,7 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
-from ssl_dml.methods import NPID, SimCLR, Task
+from ssl_dml.memory import BankStorage
+from ssl_dml.methods import NPID, BankMethod, SimCLR, Task
 from ssl_dml.types import ImageSpec
 
 INSTANCES, BATCH, STEPS = 40, 8, 3
@@ -31,6 +32,16 @@ METHODS = {
     "npid": lambda backbone: NPID(backbone, TASK, negatives=16, output_dim=8),
     "npid_average_proximal": lambda backbone: NPID(
         backbone, TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8
+    ),
+    "npid_drawn_for_the_batch": lambda backbone: NPID(
+        backbone, TASK, negatives=16, draw_for="batch", normaliser="average", output_dim=8
+    ),
+    "npid_sharded": lambda backbone: NPID(
+        backbone,
+        TASK,
+        negatives=16,
+        storage=BankStorage(dtype="bfloat16", device="cpu", sharded=True),
+        output_dim=8,
     ),
     "npid_full_softmax": lambda backbone: NPID(backbone, TASK, negatives=None, output_dim=8),
     "npid_given_normaliser": lambda backbone: NPID(
@@ -70,7 +81,10 @@ def main(name: str, folder: Path) -> None:
         if world > 1:
             dist.all_reduce(total)
         losses.append(total)
-    found = {"losses": losses, "gradients": gradients, "state": method.state_dict()}
+    state = method.state_dict()
+    if isinstance(method, BankMethod):
+        state["bank.embeddings"] = method.bank.rows(torch.arange(INSTANCES))  # of all processes
+    found = {"losses": losses, "gradients": gradients, "state": state}
     torch.save(found, folder / f"{world}_{rank}.pt")
     if world > 1:
         dist.barrier()

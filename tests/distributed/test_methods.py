@@ -12,6 +12,8 @@ NAMES = [
     "simclr_four_views",
     "npid",
     "npid_average_proximal",
+    "npid_drawn_for_the_batch",
+    "npid_sharded",
     "npid_full_softmax",
     "npid_given_normaliser",
 ]

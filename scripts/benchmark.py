@@ -1,15 +1,17 @@
-"""Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``."""
+"""Measure the toolkit: ``accelerate launch scripts/benchmark.py NAME``, one of BENCHMARKS below."""
 
 import sys
 import tempfile
 from pathlib import Path
 
+import torch
 from pretrain import DEFAULT, PretrainConfig, build, open_data
 
-from ssl_dml.benchmarks import compare_speed
+from ssl_dml.benchmarks import bank_costs, compare_speed
 from ssl_dml.config import ConfigError, parse, run
 from ssl_dml.data import make_loader
 from ssl_dml.distributed import world_size
+from ssl_dml.memory import BankStorage
 from ssl_dml.reporting import start_trackers
 from ssl_dml.training import fit
 from ssl_dml.training.hardware import make_accelerator
@@ -62,7 +64,26 @@ def pretrain_speed(args: list[str]) -> int:
     return 0
 
 
-BENCHMARKS = {"pretrain": pretrain_speed}
+def bank_cost(args: list[str]) -> int:
+    """Print what a step of NPID costs for banks of the sizes given, of 10^4 to 10^7 without."""
+    if not all(arg.isdecimal() and int(arg) >= 256 for arg in args):
+        raise ConfigError(f"bank takes numbers of rows, at least 256 each; got {' '.join(args)}")
+    sizes = [int(arg) for arg in args] or [10**4, 10**5, 10**6, 10**7]
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    print("negatives for  rows kept in        rows   ms a step  ratio to the first", flush=True)
+    for draw_for in ("batch", "sample"):
+        for dtype in ("float32", "bfloat16"):
+            storage = BankStorage(dtype=dtype)
+            times = bank_costs(sizes, draw_for=draw_for, storage=storage, device=device)
+            for size, took in zip(sizes, times, strict=True):
+                row = (
+                    f"{draw_for:13}  {dtype:12}  {size:10,}  {took:10.1f}  {took / times[0]:18.2f}"
+                )
+                print(row, flush=True)
+    return 0
+
+
+BENCHMARKS = {"pretrain": pretrain_speed, "bank": bank_cost}
 
 
 def main() -> int:

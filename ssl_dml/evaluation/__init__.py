@@ -1,5 +1,6 @@
 """Measurements on tables of embeddings."""
 
+from ssl_dml.evaluation.bank_probe import bank_probe
 from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder, pixel_features, probe_split, tables
 from ssl_dml.evaluation.health import alignment, health
 from ssl_dml.evaluation.knn import knn
@@ -10,6 +11,7 @@ __all__ = [
     "ProbeConfig",
     "ProbeSplit",
     "alignment",
+    "bank_probe",
     "embed",
     "encoder",
     "health",

@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.memory import MemoryBank
-from ssl_dml.types import Embeddings, Indices, Samples, StepOutput, Views
+from ssl_dml.types import Embeddings, Indices, StepOutput, Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,5 +57,5 @@ class BankMethod(Method):
     bank: MemoryBank
 
     @abstractmethod
-    def embed(self, samples: Samples) -> Embeddings:
-        """Unit embeddings of normalised samples, in the space of the bank."""
+    def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
+        """From the backbone's features to unit embeddings in the space of the bank."""

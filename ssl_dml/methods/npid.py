@@ -14,7 +14,7 @@ from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import full_softmax, log_normaliser, nce, unit_rows
 from ssl_dml.memory import DEFAULT_STORAGE, BankStorage, MemoryBank, draw_indices
 from ssl_dml.methods.base import BankMethod, Task
-from ssl_dml.types import Embeddings, Indices, Samples, StepOutput, Views
+from ssl_dml.types import Embeddings, Indices, StepOutput, Views
 
 
 @final
@@ -98,7 +98,7 @@ class NPID(BankMethod):
         """Loss of this process's samples against the bank, which is then updated."""
         if len({view.shape[-1] for view in views}) > 1:
             raise ValueError("NPID takes views of one size: set crops.local_views to 0")
-        embeddings = self.embed(torch.cat(list(views)))
+        embeddings = self.project(self.backbone(torch.cat(list(views))))
         before = self._rows(indices, embeddings)
         own = before.repeat(len(views), 1)
         logs = {"own_similarity": (embeddings.detach() * own).sum(dim=1).mean()}
@@ -119,9 +119,9 @@ class NPID(BankMethod):
         self.step += 1
         return StepOutput(loss, logs)
 
-    def embed(self, samples: Samples) -> Embeddings:
-        """Unit embeddings of normalised samples, in the space of the bank."""
-        return unit_rows(self.projector(self.backbone(samples)))
+    def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
+        """From the backbone's features to unit embeddings in the space of the bank."""
+        return unit_rows(self.projector(features))
 
     def _rows(self, indices: Tensor, like: Embeddings) -> Tensor:
         return self.bank.rows(indices).to(like.dtype)

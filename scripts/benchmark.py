@@ -1,7 +1,8 @@
 """Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``.
 
 ``benchmark.py NAME --help`` says what a table takes: ``tiles`` compares the loss in tiles with the
-whole matrix; ``speech FOLDER`` makes the labelled sound that CPC is measured on.
+whole matrix, ``bank`` the cost of a step by the size of its bank; ``speech FOLDER`` makes the
+labelled sound that CPC is measured on.
 """
 
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 from pretrain import DEFAULT, PretrainConfig, build, open_data
 
-from ssl_dml.benchmarks import compare_speed, speak, tile_table
+from ssl_dml.benchmarks import bank_table, compare_speed, speak, tile_table
 from ssl_dml.config import ConfigError, parse, run
 from ssl_dml.data import make_loader
 from ssl_dml.distributed import world_size
@@ -68,7 +69,7 @@ def pretrain_speed(args: list[str]) -> int:
 
 
 # Each takes its own arguments from the command line.
-TABLES = {"tiles": tile_table, "speech": speak}
+TABLES = {"bank": bank_table, "tiles": tile_table, "speech": speak}
 
 
 def main() -> int:

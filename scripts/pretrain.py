@@ -20,6 +20,7 @@ from ssl_dml.data.dataset import check_batch, describe
 from ssl_dml.evaluation import (
     ProbeConfig,
     ProbeSplit,
+    bank_probe,
     probe,
     probe_split,
     reference,
@@ -157,6 +158,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     measure = partial(
         probe, method.backbone, train, split, augment, config=config.evaluation, device=device
     )
+    measure_bank = partial(bank_probe, method, split, config=config.evaluation, device=device)
     loader = make_loader(
         train,
         config.data,
@@ -167,7 +169,8 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     inputs = view_batches(loader, augment, device)
     if start == 0:
         accelerator.log({"data/damaged": len(about["damaged"])}, step=0)
-        record_probe(accelerator, 0, {**measure(), **reference(split, config=config.evaluation)})
+        references = reference(split, config=config.evaluation)
+        record_probe(accelerator, 0, {**measure(), **measure_bank(), **references})
         inputs = show_first(inputs, train, accelerator)
     every = max(1, round(config.evaluation.every_epochs * per_epoch))
     updates = fit(
@@ -184,7 +187,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
         for step in updates:
             stop = interrupt.wanted(step, device) and step < steps
             if step % every == 0 or step == steps:
-                record_probe(accelerator, step, measure())
+                record_probe(accelerator, step, {**measure(), **measure_bank()})
             if step % settings.save_every == 0 or step == steps or stop:
                 checkpoints.save(step, parts, facts)
             if stop:

@@ -4,7 +4,7 @@ from typing import Any, final
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.types import ALONE, Peers
@@ -119,6 +119,34 @@ class _Processes(Peers):
 def peers() -> Peers:
     """The processes of this run as losses see them."""
     return _Processes() if is_distributed() else ALONE
+
+
+def rows_of_owners(
+    rows: Float[Tensor, "own dim"], indices: Int[Tensor, " asked"], *, share: int
+) -> Float[Tensor, "asked dim"]:
+    """Rows of a table that is split over the processes, in the order of ``indices``.
+
+    Every process asks at the same time, and answers what the others ask of it.
+
+    Args:
+        rows: Those that this process owns, on any device.
+        indices: Rows of the whole table; the answer comes to their device.
+        share: Rows a process; row ``i`` is owned by rank ``i // share``.
+    """
+    if not is_distributed():
+        return rows[indices.to(rows.device)].to(indices.device)
+    owners = indices // share
+    order = owners.argsort()
+    wanted = owners.bincount(minlength=world_size())
+    asked = torch.empty_like(wanted)
+    dist.all_to_all_single(asked, wanted)
+    sent, received = wanted.tolist(), asked.tolist()
+    requests = indices.new_empty(sum(received))
+    dist.all_to_all_single(requests, indices[order], received, sent)
+    answers = rows[(requests - rank() * share).to(rows.device)].to(indices.device)
+    found = answers.new_empty(len(indices), rows.shape[1])
+    dist.all_to_all_single(found, answers, sent, received)
+    return torch.empty_like(found).index_copy_(0, order, found)
 
 
 def mean(values: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ SMALL = [
 ]  # fmt: skip
 NPID = """
 class_path: ssl_dml.methods.NPID
-init_args: {negatives: 32, normaliser: average, output_dim: 16}
+init_args: {negatives: 32, normaliser: average, output_dim: 16, storage: {sharded: true}}
 """
 
 
@@ -109,6 +109,8 @@ def digest(folder, step=60):
     """Of everything a run ends with: weights, bank, Z, optimizer, generators and metrics."""
     found = hashlib.sha256((folder / "backbone/model.safetensors").read_bytes())
     state = torch.load(folder / f"checkpoints/step_{step}/state.pt", weights_only=True)
+    for path in sorted(folder.glob(f"checkpoints/step_{step}/bank_*.pt")):
+        state["model"][path.name] = torch.load(path, weights_only=True)["bank.embeddings"]
     for name, value in sorted(state["model"].items()):
         found.update(name.encode() + value.numpy().tobytes())
     for number, buffers in sorted(state["optimizer"]["state"].items()):

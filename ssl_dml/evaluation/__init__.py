@@ -1,5 +1,6 @@
 """Measurements on tables of embeddings."""
 
+from ssl_dml.evaluation.bank_probe import bank_probe
 from ssl_dml.evaluation.embed import (
     ProbeSplit,
     embed,
@@ -18,6 +19,7 @@ __all__ = [
     "ProbeConfig",
     "ProbeSplit",
     "alignment",
+    "bank_probe",
     "embed",
     "encoder",
     "health",

@@ -1,11 +1,37 @@
 """One embedding for every instance of the data set."""
 
-from typing import final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, final
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from ssl_dml.distributed import rank, rows_of_owners, share, world_size
+
+BLOCK = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankStorage:
+    """Where and how the rows of a bank are kept.
+
+    Args:
+        dtype: ``bfloat16`` halves the memory; rows come out in float32 all the same.
+        device: ``cpu`` keeps the rows in main memory wherever the encoder is; each step then
+            sends the rows that it needs across.
+        sharded: Each of W processes keeps about a W-th of the rows and answers for them; otherwise
+            every process keeps all.
+    """
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["encoder", "cpu"] = "encoder"
+    sharded: bool = False
+
+
+DEFAULT_STORAGE = BankStorage()
 
 
 @final
@@ -13,34 +39,94 @@ class MemoryBank(nn.Module):
     """A unit vector for every instance, moved towards each new embedding of it.
 
     It starts with random unit vectors (Wu et al., 2018, arXiv:1805.01978, sec. 3.1; the authors'
-    code starts inside the unit ball).
+    code starts inside the unit ball), the same ones however many processes share them.
 
     Args:
         size: Number of instances.
         dim: Dimension of an embedding.
         momentum: Share of the old vector that an update keeps, in [0, 1]; 0.5 in the paper.
+        storage: Where and how the rows are kept.
+
+    Attributes:
+        embeddings: The rows that this process keeps.
+        owned: The instances that they belong to.
     """
 
     embeddings: Tensor
 
-    def __init__(self, size: int, dim: int, *, momentum: float = 0.5) -> None:
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        *,
+        momentum: float = 0.5,
+        storage: BankStorage = DEFAULT_STORAGE,
+    ) -> None:
         super().__init__()
         if not 0 <= momentum <= 1:
             raise ValueError(f"bank_momentum must be from 0 to 1, got {momentum}")
-        self.momentum = momentum
-        self.register_buffer("embeddings", F.normalize(torch.randn(size, dim), dim=1))
+        self.size, self.momentum, self.storage = size, momentum, storage
+        self.share = -(-size // world_size()) if storage.sharded else size
+        first = min(rank() * self.share, size) if storage.sharded else 0
+        self.owned = range(first, min(first + self.share, size))
+        dtype = getattr(torch, storage.dtype)
+        self.register_buffer("embeddings", _random_unit_rows(self.owned, dim, dtype))
 
     def __len__(self) -> int:
-        return len(self.embeddings)
+        return self.size
 
     def rows(self, indices: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
-        """A copy of some rows, which a later update leaves as it is."""
-        return self.embeddings[indices]
+        """A copy of some rows in float32 or better, which a later update leaves as it is.
+
+        If the bank is split, every process calls this at the same time, with its own indices.
+
+        Args:
+            indices: Instances; their device is the one the rows are sent to.
+        """
+        flat = indices.flatten()
+        if self.storage.sharded:
+            found = rows_of_owners(self.embeddings, flat, share=self.share)
+        else:
+            found = self.embeddings.index_select(0, flat.to(self.embeddings.device))
+        return _widen(found.to(indices.device)).view(*indices.shape, -1)
 
     @torch.no_grad()
     def update(
         self, indices: Int[Tensor, " batch"], embeddings: Float[Tensor, "batch dim"]
     ) -> None:
-        """Mix new unit vectors into the rows of distinct instances and normalise them."""
-        mixed = torch.lerp(embeddings.to(self.embeddings.dtype), self.rows(indices), self.momentum)
-        self.embeddings[indices] = F.normalize(mixed, dim=1)
+        """Mix new unit vectors into the rows of distinct instances and normalise them.
+
+        Every process is given those of all processes.
+        """
+        slots = indices - self.owned.start
+        if self.storage.sharded:
+            own = (slots >= 0) & (slots < len(self.owned))
+            slots, embeddings = slots[own], embeddings[own]
+        slots = slots.to(self.embeddings.device)
+        old = _widen(self.embeddings[slots])
+        mixed = torch.lerp(embeddings.to(old), old, self.momentum)
+        self.embeddings[slots] = F.normalize(mixed, dim=1).to(self.embeddings.dtype)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MemoryBank":  # noqa: ARG002
+        """Follow the model to another device or dtype as far as the storage lets the rows go."""
+        there = fn(self.embeddings[:0])
+        device = self.embeddings.device if self.storage.device == "cpu" else there.device
+        dtype = self.embeddings.dtype if self.storage.dtype == "bfloat16" else there.dtype
+        self.embeddings = self.embeddings.to(device, dtype)
+        return self
+
+
+def _widen(rows: Tensor) -> Tensor:
+    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+
+def _random_unit_rows(owned: range, dim: int, dtype: torch.dtype) -> Float[Tensor, "own dim"]:
+    """Part of a table whose rows do not depend on how it is cut, drawn in blocks."""
+    seed = share(int(torch.randint(2**62, ())))  # one number, so that all draw the same table
+    rows = torch.empty(len(owned), dim, dtype=dtype)
+    for first in range(owned.start // BLOCK * BLOCK, owned.stop, BLOCK):
+        generator = torch.Generator().manual_seed(seed + first)
+        block = F.normalize(torch.randn(BLOCK, dim, generator=generator), dim=1)
+        start, stop = max(first, owned.start), min(first + BLOCK, owned.stop)
+        rows[start - owned.start : stop - owned.start] = block[start - first : stop - first]
+    return rows

@@ -1,6 +1,6 @@
 """Self-supervised methods, one file each."""
 
-from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.base import BankMethod, Method, Task
 from ssl_dml.methods.dcl import DCL
 from ssl_dml.methods.hcl import HCL
 from ssl_dml.methods.moco import MoCo
@@ -15,6 +15,7 @@ __all__ = [
     "HCL",
     "NNCLR",
     "NPID",
+    "BankMethod",
     "Method",
     "MoCo",
     "MoCoV3",

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
-from ssl_dml.types import Indices, StepOutput, Views
+from ssl_dml.memory import MemoryBank
+from ssl_dml.types import Embeddings, Indices, StepOutput, Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +45,17 @@ class Method(nn.Module, ABC):
             views: Normalised views; ``views[v][i]`` shows sample ``indices[i]``.
             indices: Which samples of the data set these are, distinct over all processes.
         """
+
+
+class BankMethod(Method):
+    """A method that keeps a row for every instance, among which pictures can be searched.
+
+    Attributes:
+        bank: The rows.
+    """
+
+    bank: MemoryBank
+
+    @abstractmethod
+    def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
+        """From the backbone's features to unit embeddings in the space of the bank."""

@@ -12,32 +12,39 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import full_softmax, log_normaliser, nce, unit_rows
-from ssl_dml.memory import MemoryBank, draw_indices
-from ssl_dml.methods.base import Method, Task
+from ssl_dml.memory import DEFAULT_STORAGE, BankStorage, MemoryBank, draw_indices
+from ssl_dml.methods.base import BankMethod, Task
 from ssl_dml.types import Embeddings, Indices, StepOutput, Views
 
 
 @final
-class NPID(Method):
+class NPID(BankMethod):
     """Non-parametric instance discrimination by noise-contrastive estimation.
 
-    After the loss, every process writes the embeddings of the whole batch into its bank, so the
-    banks stay equal. Negatives are drawn by a function of sample and step alone, so they are the
-    same on any number of processes. Given several views, the loss is the mean over them and the
-    bank receives their mean direction.
+    After the loss, every process writes the embeddings of the whole batch into its bank, or those
+    that it owns if the bank is split. Negatives are drawn by a function of sample and step alone,
+    so they are the same on any number of processes. Given several views, the loss is the mean over
+    them and the bank receives their mean direction.
+
+    It logs ``own_similarity``, the mean cosine of an embedding with its own row; ``bank_drift``,
+    the mean of 1 - cosine between a row before and after its update; and for NCE ``log_z``, the
+    logarithm of the Z in use, and ``z_drift``, that of this batch's estimate of Z less it, in nats.
 
     Args:
         backbone: The encoder.
         task: Its instances are the rows of the bank.
         temperature: Softmax temperature, above 0; 0.07 in the paper.
         negatives: Instances drawn for each sample, with replacement from all; None compares with
-            every instance instead (the full softmax). Their rows are copied for the step:
-            ``views * batch * negatives * output_dim`` floats.
+            every instance instead (the full softmax).
+        draw_for: Each ``sample`` has negatives of its own as in the paper, which copies
+            ``batch * negatives * output_dim`` floats a step; or those of a step serve the whole
+            ``batch`` of all processes, which copies ``negatives * output_dim``.
         normaliser: Z: ``first_batch`` fixes it at the first batch as in the paper; ``average``
             follows it with an exponential average (0.99); a number is taken as Z itself.
         proximal: Weight of the squared distance to the bank's own row; 0 leaves it out, as the
             authors' code does; the paper shows 30.
         bank_momentum: Share of the old row that an update keeps.
+        storage: Where and how the bank's rows are kept.
         output_dim: Dimension of an embedding.
 
     References:
@@ -54,9 +61,11 @@ class NPID(Method):
         *,
         temperature: float = 0.07,
         negatives: int | None = 4096,
+        draw_for: Literal["sample", "batch"] = "sample",
         normaliser: float | Literal["first_batch", "average"] = "first_batch",
         proximal: float = 0.0,
         bank_momentum: float = 0.5,
+        storage: BankStorage = DEFAULT_STORAGE,
         output_dim: int = 128,
     ) -> None:
         super().__init__()
@@ -64,12 +73,22 @@ class NPID(Method):
             raise ValueError(f"temperature must be positive, got {temperature}")
         if negatives is not None and negatives < 1:
             raise ValueError(f"negatives must be at least 1 or null, got {negatives}")
+        if negatives is None and storage.sharded:
+            raise ValueError(
+                "negatives must be a number with storage.sharded, got null: the full softmax needs "
+                "every row on every process"
+            )
         if not isinstance(normaliser, str) and normaliser <= 0:
             raise ValueError(f"normaliser must be positive, got {normaliser}")
         self.backbone = backbone
         self.projector = mlp(backbone.feature_dim, backbone.feature_dim, output_dim, layers=1)
-        self.bank = MemoryBank(task.num_instances, output_dim, momentum=bank_momentum)
+        self.bank = MemoryBank(
+            task.num_instances, output_dim, momentum=bank_momentum, storage=storage
+        )
+        # DistributedDataParallel would begin by sending rank 0's rows to all.
+        self._ddp_params_and_buffers_to_ignore = ["bank.embeddings"]
         self.temperature, self.negatives, self.proximal = temperature, negatives, proximal
+        self.draw_for = draw_for
         self.follow = normaliser == "average"
         given = math.nan if isinstance(normaliser, str) else math.log(normaliser)
         self.register_buffer("log_z", torch.tensor(given))
@@ -79,35 +98,58 @@ class NPID(Method):
         """Loss of this process's samples against the bank, which is then updated."""
         if len({view.shape[-1] for view in views}) > 1:
             raise ValueError("NPID takes views of one size: set crops.local_views to 0")
-        features = self.backbone(torch.cat(list(views)))
-        embeddings = unit_rows(self.projector(features))
-        repeated = indices.repeat(len(views))
-        own = self.bank.rows(repeated)
+        embeddings = self.project(self.backbone(torch.cat(list(views))))
+        before = self._rows(indices, embeddings)
+        own = before.repeat(len(views), 1)
+        logs = {"own_similarity": (embeddings.detach() * own).sum(dim=1).mean()}
         if self.negatives is None:
-            bank = self.bank.embeddings.clone()  # the update below must not reach backward
-            loss = full_softmax(embeddings, bank, instances=repeated, temperature=self.temperature)
+            bank = self._rows(torch.arange(len(self.bank), device=indices.device), embeddings)
+            instances = indices.repeat(len(views))
+            loss = full_softmax(embeddings, bank, instances=instances, temperature=self.temperature)
         else:
-            loss = self._nce(embeddings, own, repeated)
+            positive, negative = self._scores(embeddings, own, indices)
+            logs |= self._follow_normaliser(negative.detach())
+            loss = nce(positive, negative, log_z=self.log_z, num_instances=len(self.bank))
         if self.proximal:
             loss = loss + self.proximal * (embeddings - own).square().sum(dim=1).mean()
-        similarity = (embeddings.detach() * own).sum(dim=1).mean()
         mean_view = F.normalize(embeddings.detach().view(len(views), len(indices), -1).mean(0))
         self.bank.update(gather(indices), gather(mean_view))
+        after = self._rows(indices, embeddings)
+        logs["bank_drift"] = 1 - F.cosine_similarity(before, after).mean()
         self.step += 1
-        return StepOutput(loss, {"own_similarity": similarity, "log_z": self.log_z.clone()})
+        return StepOutput(loss, logs)
 
-    def _nce(self, embeddings: Embeddings, own: Embeddings, indices: Indices) -> Float[Tensor, ""]:
+    def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
+        """From the backbone's features to unit embeddings in the space of the bank."""
+        return unit_rows(self.projector(features))
+
+    def _rows(self, indices: Tensor, like: Embeddings) -> Tensor:
+        return self.bank.rows(indices).to(like.dtype)
+
+    def _scores(
+        self,
+        embeddings: Float[Tensor, "rows dim"],
+        own: Float[Tensor, "rows dim"],
+        indices: Indices,
+    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows keys"]]:
+        """Similarity of each view with its own row and with those drawn, over the temperature."""
         assert self.negatives is not None
-        drawn = draw_indices(indices, self.step, count=self.negatives, high=len(self.bank))
+        size, dim = len(self.bank), embeddings.shape[1]
         with torch.autocast(embeddings.device.type, enabled=False):
-            positive = (embeddings * own).sum(dim=1) / self.temperature
-            rows = self.bank.rows(drawn)
-            negative = (rows @ embeddings[:, :, None]).squeeze(2) / self.temperature
-        self._follow_normaliser(negative.detach())
-        return nce(positive, negative, log_z=self.log_z, num_instances=len(self.bank))
+            if self.draw_for == "batch":
+                everyone = indices.new_full((1,), -1)  # stands for no sample
+                drawn = draw_indices(everyone, self.step, count=self.negatives, high=size)[0]
+                negative = embeddings @ self._rows(drawn, embeddings).T
+            else:
+                drawn = draw_indices(indices, self.step, count=self.negatives, high=size)
+                views = embeddings.view(-1, len(indices), dim).permute(1, 2, 0)
+                negative = (self._rows(drawn, embeddings) @ views).permute(2, 0, 1).flatten(0, 1)
+            positive = (embeddings * own).sum(dim=1)
+        return positive / self.temperature, negative / self.temperature
 
     @torch.no_grad()
-    def _follow_normaliser(self, negative: Float[Tensor, "batch keys"]) -> None:
+    def _follow_normaliser(self, negative: Float[Tensor, "rows keys"]) -> dict[str, Tensor]:
+        """Bring Z up to date with this batch; what to log of it."""
         estimate = log_normaliser(negative, num_instances=len(self.bank))
         estimate = gather(estimate[None]).logsumexp(dim=0) - math.log(world_size())
         if self.follow:
@@ -115,3 +157,4 @@ class NPID(Method):
         else:
             later = self.log_z
         self.log_z.copy_(torch.where(self.log_z.isnan(), estimate, later))
+        return {"log_z": self.log_z.clone(), "z_drift": estimate - self.log_z}

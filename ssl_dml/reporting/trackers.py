@@ -200,6 +200,7 @@ def summary(folder: Path) -> str:
         ("log-mel statistics", rows[0].get("eval/log_mel_knn_top1")),
         ("raw values", rows[0].get("eval/raw_values_knn_top1")),
         (f"trained, {rows[-1]['epoch']:.0f} epochs", rows[-1].get("eval/knn_top1")),
+        ("  in its memory bank", rows[-1].get("eval/bank_knn_top1")),
     ]
     lines += [f"{name:24}  {value:8.1%}" for name, value in table if value is not None]
     script = "accelerate launch scripts"

@@ -1,7 +1,5 @@
 """Full training state in folders that are whole or not there."""
 
-import errno
-import hashlib
 import json
 import os
 import re
@@ -11,8 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from ssl_dml.distributed import gather_object, rank, share, world_size
+from ssl_dml.training.banks import cut_banks, split_rows
+from ssl_dml.training.files import digest, read, write
 from ssl_dml.training.generators import generator_state, restore
 from ssl_dml.types import NonFiniteError
 
@@ -55,9 +56,11 @@ class Checkpoints:
     def save(self, step: int, parts: dict[str, Stateful], facts: dict[str, Any]) -> Path:
         """Write the state of every part and of every process's generators.
 
+        Rows of a bank that is split over processes are written by the one that owns them.
+
         Args:
             step: Updates made so far.
-            parts: What has a state, by name.
+            parts: What has a state, by name; one is the ``model``.
             facts: Plain values to compare or show when it is read.
 
         Raises:
@@ -73,14 +76,21 @@ class Checkpoints:
                 shutil.rmtree(left)
             part.mkdir(parents=True)
         share(None)  # the folder is there before anybody writes into it
-        _write(part / f"generators_{rank()}.pt", generator_state())
-        digests = gather_object(_digest(part / f"generators_{rank()}.pt"))
+        split = split_rows(parts["model"])
+        _refuse_non_finite(step, split)
+        write(part / f"generators_{rank()}.pt", generator_state())
+        if split:
+            write(part / f"bank_{rank()}.pt", split)
+        own = {path.name: digest(path) for path in part.glob(f"*_{rank()}.pt")}
+        everyones = gather_object(own)
         if rank() == 0:
             state = {name: item.state_dict() for name, item in parts.items()}
-            _refuse_non_finite(step, state)
-            _write(part / STATE, state)
-            files = {f"generators_{r}.pt": digest for r, digest in enumerate(digests)}
-            files[STATE] = _digest(part / STATE)
+            _refuse_non_finite(step, state["model"])
+            state["model"] = {n: v for n, v in state["model"].items() if n not in split}
+            write(part / STATE, state)
+            files = {STATE: digest(part / STATE)}
+            for theirs in everyones:
+                files |= theirs
             about = {"format": FORMAT, "step": step, "processes": world_size(), "files": files}
             _write_text(part / FACTS, json.dumps({**about, **facts}, indent=2) + "\n")
             _synchronise(part)
@@ -101,17 +111,21 @@ class Checkpoints:
             ValueError: Naming the file, if it is damaged, foreign, or of another network.
         """
         facts = read_facts(place)
-        for name, digest in facts["files"].items():
+        for name, expected in facts["files"].items():
             path = place / name
-            if not path.exists() or _digest(path) != digest:
+            if not path.exists() or digest(path) != expected:
                 state = "differs from what was written" if path.exists() else "is missing"
                 raise ValueError(
                     f"{path} {state}: the checkpoint is damaged; remove {place} to go on from the "
                     "one before"
                 )
         state = read(place / STATE)
+        banks = [f"bank_{r}.pt" for r in range(facts["processes"])]
+        banks = [place / name for name in banks if name in facts["files"]]
         for name, item in parts.items():
             try:
+                if name == "model":
+                    cut_banks(item, state[name], banks)
                 item.load_state_dict(state[name])
             except (RuntimeError, KeyError, ValueError) as error:
                 reason = " ".join(str(error).split()[:60])
@@ -179,36 +193,6 @@ def _step_of(path: Path) -> int:
     return int(path.name.removeprefix("step_"))
 
 
-def read(path: Path) -> Any:  # noqa: ANN401
-    """What torch saved in a file, without executing anything in it."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types on foreign files
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path} cannot be read as a checkpoint: {reason}") from error
-
-
-def _write(path: Path, state: Any) -> None:  # noqa: ANN401
-    """Save and synchronise; torch hides a full disk behind a RuntimeError."""
-    try:
-        with path.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (RuntimeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.ENOSPC:
-            raise
-        free = shutil.disk_usage(path.parent).free
-        if isinstance(error, OSError) or free < 1 << 24:
-            raise OSError(
-                errno.ENOSPC,
-                "no space left for a checkpoint; earlier ones are whole: free some space and go on "
-                "with --resume true",
-                str(path),
-            ) from error
-        raise
-
-
 def _write_text(path: Path, text: str) -> None:
     with path.open("w") as file:
         file.write(text)
@@ -224,13 +208,8 @@ def _synchronise(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _refuse_non_finite(step: int, state: dict[str, Any]) -> None:
-    for name, value in state.get("model", {}).items():
+def _refuse_non_finite(step: int, state: dict[str, Tensor]) -> None:
+    for name, value in state.items():
         # NaN is how NPID marks a normaliser that is not yet known.
         if value.is_floating_point() and value.ndim and not value.isfinite().all():
             raise NonFiniteError(f"step {step}: {name} is not finite; no checkpoint was written")

@@ -35,6 +35,14 @@ def main(store: str) -> None:
     ((rank + 1) * total).backward()
     assert value.grad.item() == ranks
 
+    # A table of 4 * world - 1 rows of which the last rank owns 3; every rank asks something else.
+    share, size = 4, 4 * world - 1
+    own = torch.arange(share * rank, min(share * (rank + 1), size))
+    table = (own[:, None] * torch.tensor([1, 10])).bfloat16()
+    asked = torch.tensor([size - 1, 0, rank, 0, 4] if rank else [])
+    found = distributed.rows_of_owners(table, asked.long(), share=share)
+    assert torch.equal(found, (asked[:, None] * torch.tensor([1, 10])).bfloat16())
+
     assert distributed.mean(torch.tensor(float(rank))).item() == (world - 1) / 2
     assert distributed.any_rank(rank == world - 1, torch.device("cpu"))
     assert not distributed.any_rank(False, torch.device("cpu"))

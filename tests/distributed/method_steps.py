@@ -18,7 +18,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
-from ssl_dml.methods import DCL, HCL, NNCLR, NPID, MoCo, MoCoV3, SimCLR, SupCon, Task
+from ssl_dml.memory import BankStorage
+from ssl_dml.methods import (
+    DCL,
+    HCL,
+    NNCLR,
+    NPID,
+    BankMethod,
+    MoCo,
+    MoCoV3,
+    SimCLR,
+    SupCon,
+    Task,
+)
 from ssl_dml.types import ImageSpec
 
 INSTANCES, BATCH, STEPS, STOP = 40, 8, 3, 1
@@ -70,6 +82,22 @@ METHODS = {
         2,
         lambda backbone: NPID(
             backbone, TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8
+        ),
+    ),
+    "npid_drawn_for_the_batch": (
+        2,
+        lambda backbone: NPID(
+            backbone, TASK, negatives=16, draw_for="batch", normaliser="average", output_dim=8
+        ),
+    ),
+    "npid_sharded": (
+        2,
+        lambda backbone: NPID(
+            backbone,
+            TASK,
+            negatives=16,
+            storage=BankStorage(dtype="bfloat16", device="cpu", sharded=True),
+            output_dim=8,
         ),
     ),
     "npid_full_softmax": (2, lambda backbone: NPID(backbone, TASK, negatives=None, output_dim=8)),
@@ -129,7 +157,10 @@ def steps(name: str, rank: int, world: int, saved: Any = None) -> dict[str, Any]
             dist.all_reduce(total)
         losses.append(total)
         states.append(copy.deepcopy((method.state_dict(), optimizer.state_dict())))
-    made = {"losses": losses, "gradients": gradients, "state": states[-1][0]}
+    state = states[-1][0]
+    if isinstance(method, BankMethod):
+        state["bank.embeddings"] = method.bank.rows(torch.arange(INSTANCES))  # of all processes
+    made = {"losses": losses, "gradients": gradients, "state": state}
     return made if saved is not None else {**made, "saved": states[STOP - 1]}
 
 

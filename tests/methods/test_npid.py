@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from ssl_dml.backbones import Backbone
-from ssl_dml.memory import draw_indices
+from ssl_dml.memory import BankStorage, draw_indices
 from ssl_dml.methods import NPID, Task
 
 
@@ -68,6 +68,59 @@ def test_full_softmax_is_cross_entropy_over_the_bank():
     npid, (view,) = method(negatives=None, temperature=0.2), pictures()
     logits = embedded(npid, view) @ npid.bank.embeddings.clone().T / 0.2
     assert_close(npid([view], INDICES).loss, F.cross_entropy(logits, INDICES))
+
+
+def test_a_draw_for_the_batch_is_a_draw_for_every_sample():
+    npid, (view,) = method(draw_for="batch"), pictures()
+    bank, rows = npid.bank.embeddings.clone(), embedded(npid, view)
+    loss, logs = npid([view], INDICES)
+    (drawn,) = draw_indices(torch.tensor([-1]), torch.tensor(0), count=8, high=30)
+    log_z, shift = logs["log_z"], logs["log_z"] + math.log(8 / 30)
+    own, noise = (rows * bank[INDICES]).sum(1) / 0.07, rows @ bank[drawn].T / 0.07
+    assert_close(log_z.double(), (noise.exp().mean() * 30).log(), rtol=1e-6, atol=0)
+    expected = F.softplus(shift - own) + F.softplus(noise - shift).sum(1)
+    assert_close(loss.detach(), expected.mean().double())
+
+
+@pytest.mark.parametrize("draw_for", ["sample", "batch"])
+def test_two_views_cost_the_mean_of_each_alone(draw_for):
+    options = {"draw_for": draw_for, "normaliser": 500.0, "proximal": 1.0}
+    npid, views = method(**options), pictures(2)
+    state = {name: value.clone() for name, value in npid.state_dict().items()}
+    both = npid(views, INDICES).loss
+    alone = []
+    for view in views:
+        npid.load_state_dict(state)
+        alone.append(npid([view], INDICES).loss)
+    assert_close(both, (alone[0] + alone[1]) / 2)
+
+
+def test_drifts_are_logged():
+    npid, (view,) = method(normaliser=500.0), pictures()
+    bank = npid.bank.embeddings.clone()
+    logs = npid([view], INDICES).logs
+    assert_close(logs["bank_drift"], 1 - (bank * npid.bank.embeddings)[INDICES].sum(1).mean())
+    estimate = method(normaliser="first_batch")
+    estimate.load_state_dict({**npid.state_dict(), "log_z": torch.tensor(math.nan)})
+    estimate.bank.embeddings.copy_(bank)
+    estimate.step.zero_()
+    first = estimate([view], INDICES).logs
+    assert first["z_drift"] == 0
+    assert_close(logs["z_drift"], first["log_z"] - math.log(500.0), rtol=1e-6, atol=1e-6)
+    assert set(method(negatives=None)([view], INDICES).logs) == {"own_similarity", "bank_drift"}
+
+
+@pytest.mark.parametrize("negatives", [8, None])
+def test_a_bank_in_bfloat16_and_main_memory_serves_alike(negatives):
+    npid = method(negatives=negatives)
+    other = method(negatives=negatives, storage=BankStorage(dtype="bfloat16", device="cpu"))
+    other.load_state_dict(npid.state_dict())
+    npid.bank.embeddings.copy_(other.bank.embeddings)
+    views = pictures(2)
+    assert_close(npid(views, INDICES).loss, other(views, INDICES).loss)
+    assert other.bank.embeddings.dtype == torch.bfloat16
+    rows = other.bank.rows(INDICES).double()
+    assert_close(rows, npid.bank.rows(INDICES), rtol=2**-8, atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"negatives": None}, {"proximal": 1.0}])
@@ -145,3 +198,8 @@ def test_everything_it_remembers_is_in_its_state():
 def test_refuses_settings_that_cannot_be(options, words):
     with pytest.raises(ValueError, match=words):
         method(**options)
+
+
+def test_a_split_bank_has_no_full_softmax():
+    with pytest.raises(ValueError, match=r"negatives must be a number with storage\.sharded"):
+        method(negatives=None, storage=BankStorage(sharded=True))

@@ -8,6 +8,7 @@ from torch import nn
 
 from ssl_dml.training import Checkpoints
 from ssl_dml.training.checkpoint import read_facts
+from ssl_dml.training.files import digest
 from ssl_dml.types import NonFiniteError
 
 FACTS = {"data": "abc", "pictures": 10}
@@ -113,9 +114,7 @@ def test_nothing_in_it_is_executed(store, tmp_path):
     path = place / "state.pt"
     path.write_bytes(pickle.dumps(Malicious(tmp_path / "proof")))
     about = json.loads((place / "checkpoint.json").read_text())
-    from ssl_dml.training.checkpoint import _digest
-
-    about["files"]["state.pt"] = _digest(path)
+    about["files"]["state.pt"] = digest(path)
     (place / "checkpoint.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match=r"state\.pt cannot be read as a checkpoint"):
         store.resume(made(), FACTS, say=silent)

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl_dml.backbones import TimmBackbone
+from ssl_dml.backbones import Chunked, TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
 from ssl_dml.methods import NPID, SimCLR, Task
 from ssl_dml.types import ImageSpec
@@ -24,10 +24,20 @@ TASK = Task(
     num_batches=STEPS,
     labels=torch.arange(INSTANCES) % 5,
 )
+
+
+def chunked(backbone):
+    """A backbone whose samples do not mix, three at a time."""
+    options = {"layers": [1, 1, 1, 1], "norm_layer": "groupnorm1"}
+    exact = TimmBackbone(backbone.inputs, name="resnet18", width=0.125, options=options)
+    return Chunked(exact, 3)
+
+
 # A method that is added is listed here once.
 METHODS = {
     "simclr": lambda backbone: SimCLR(backbone, TASK, output_dim=8),
     "simclr_four_views": lambda backbone: SimCLR(backbone, TASK, output_dim=8),
+    "simclr_chunked": lambda backbone: SimCLR(chunked(backbone), TASK, output_dim=8),
     "npid": lambda backbone: NPID(backbone, TASK, negatives=16, output_dim=8),
     "npid_average_proximal": lambda backbone: NPID(
         backbone, TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8

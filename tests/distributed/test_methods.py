@@ -10,6 +10,7 @@ WORKER = Path(__file__).parent / "method_steps.py"
 NAMES = [
     "simclr",
     "simclr_four_views",
+    "simclr_chunked",
     "npid",
     "npid_average_proximal",
     "npid_full_softmax",

@@ -3,6 +3,7 @@
 from ssl_dml.losses.info_nce import info_nce_among, nt_xent
 from ssl_dml.losses.nce import full_softmax, log_normaliser, nce
 from ssl_dml.losses.precision import full_precision, unit_rows
+from ssl_dml.losses.softmax_nce import softmax_nce
 
 __all__ = [
     "full_precision",
@@ -11,5 +12,6 @@ __all__ = [
     "log_normaliser",
     "nce",
     "nt_xent",
+    "softmax_nce",
     "unit_rows",
 ]

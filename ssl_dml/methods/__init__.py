@@ -2,6 +2,7 @@
 
 from ssl_dml.methods.base import Method, Task
 from ssl_dml.methods.npid import NPID
+from ssl_dml.methods.pirl import PIRL
 from ssl_dml.methods.simclr import SimCLR
 
-__all__ = ["NPID", "Method", "SimCLR", "Task"]
+__all__ = ["NPID", "PIRL", "Method", "SimCLR", "Task"]

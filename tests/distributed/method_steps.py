@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssl_dml.backbones import Chunked, TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
-from ssl_dml.methods import NPID, SimCLR, Task
+from ssl_dml.methods import NPID, PIRL, SimCLR, Task
 from ssl_dml.types import ImageSpec
 
 INSTANCES, BATCH, STEPS = 40, 8, 3
@@ -45,6 +45,16 @@ METHODS = {
     "npid_full_softmax": lambda backbone: NPID(backbone, TASK, negatives=None, output_dim=8),
     "npid_given_normaliser": lambda backbone: NPID(
         backbone, TASK, negatives=16, normaliser=1000.0, output_dim=8
+    ),
+    "pirl": lambda backbone: PIRL(backbone, TASK, grid=2, negatives=16, output_dim=8),
+    "pirl_vissl_both_pretexts": lambda backbone: PIRL(
+        backbone,
+        TASK,
+        pretexts=("jigsaw", "rotation"),
+        grid=2,
+        objective="vissl",
+        negatives=16,
+        output_dim=8,
     ),
 }
 

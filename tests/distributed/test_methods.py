@@ -15,6 +15,8 @@ NAMES = [
     "npid_average_proximal",
     "npid_full_softmax",
     "npid_given_normaliser",
+    "pirl",
+    "pirl_vissl_both_pretexts",
 ]
 
 

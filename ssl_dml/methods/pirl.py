@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import log_normaliser, nce, softmax_nce, unit_rows
 from ssl_dml.memory import MemoryBank, draw_indices
@@ -39,14 +40,16 @@ class PIRL(Method):
         pretexts: How the last view is transformed; the loss is the mean over them.
         grid: Cells along a side of the jigsaw, 3 in the paper; views should leave each cell
             enough pixels for the backbone.
-        objective: ``paper`` takes :func:`~ssl_dml.losses.softmax_nce`; ``vissl``, the authors'
-            code, takes the NCE of NPID with the normaliser of the first batch.
+        objective: ``paper`` takes :func:`~ssl_dml.losses.softmax_nce`. The authors' code, VISSL,
+            has two others: ``nce``, that of NPID with the normaliser of the first batch, and, in
+            its recipes with two layers, ``cross_entropy`` (InfoNCE).
         weight: :math:`\lambda`, the transform's share of the loss, in [0, 1].
         temperature: Softmax temperature, above 0.
         negatives: Other pictures drawn for each sample, with replacement; 32,000 in the paper.
             Their rows are copied for the step: ``batch * negatives * output_dim`` floats.
         bank_momentum: Share of the old row that an update keeps.
         output_dim: Dimension of an embedding.
+        layers: Linear layers from features to an embedding; 1 in the paper.
 
     References:
         Misra and van der Maaten, 2019, arXiv:1912.01991, eq. 5; code: VISSL.
@@ -55,19 +58,20 @@ class PIRL(Method):
     log_z: Tensor
     step: Tensor
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice of the paper or its code
         self,
         backbone: Backbone,
         task: Task,
         *,
         pretexts: Sequence[Literal["jigsaw", "rotation"]] = ("jigsaw",),
         grid: int = 3,
-        objective: Literal["paper", "vissl"] = "paper",
+        objective: Literal["paper", "nce", "cross_entropy"] = "paper",
         weight: float = 0.5,
         temperature: float = 0.07,
         negatives: int = 4096,
         bank_momentum: float = 0.5,
         output_dim: int = 128,
+        layers: int = 1,
     ) -> None:
         super().__init__()
         if not pretexts or len(set(pretexts)) < len(pretexts):
@@ -84,10 +88,10 @@ class PIRL(Method):
             raise ValueError(f"PIRL compares samples: give 2 or more, got {task.num_instances}")
         dim = backbone.feature_dim
         self.backbone = backbone
-        self.projector = nn.Linear(dim, output_dim)
+        self.projector = mlp(dim, dim, output_dim, layers=layers)
         heads: dict[str, Pretext] = {
-            "jigsaw": Jigsaw(dim, output_dim, grid=grid),
-            "rotation": Rotation(dim, output_dim),
+            "jigsaw": Jigsaw(dim, output_dim, grid=grid, layers=layers),
+            "rotation": Rotation(dim, output_dim, layers=layers),
         }
         self.pretexts = nn.ModuleDict({name: heads[name] for name in pretexts})
         self.bank = MemoryBank(task.num_instances, output_dim, momentum=bank_momentum)
@@ -140,6 +144,9 @@ class PIRL(Method):
             negative = (others @ rows[:, :, None]).squeeze(2) / self.temperature
         if self.objective == "paper":
             return softmax_nce(positive, negative)
+        if self.objective == "cross_entropy":
+            logits = torch.cat([positive[:, None], negative], dim=1)
+            return -logits.log_softmax(dim=1)[:, 0].mean()
         estimate = log_normaliser(negative.detach(), num_instances=self.instances)
         estimate = gather(estimate[None]).logsumexp(dim=0) - math.log(world_size())
         self.log_z.copy_(torch.where(self.log_z.isnan(), estimate, self.log_z))

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.projectors import mlp
 from ssl_dml.types import Embeddings, Images
 
 # A patch's share of its cell's side: 64 of 85 pixels in the paper.
@@ -35,24 +36,25 @@ class Pretext(nn.Module, ABC):
 class Jigsaw(Pretext):
     """Patches of a grid, each encoded by itself, side by side in a random order.
 
-    A patch lies at a random place in its cell and has a linear map before the one that all
-    share. Colours change once a view; the authors' code changes those of each patch.
+    A patch lies at a random place in its cell, and has a map of its own before the linear one
+    that joins them. Colours change once a view; the authors' code changes those of each patch.
 
     Args:
         dim: Dimension of a feature.
         output_dim: Dimension of an embedding.
         grid: Cells along a side.
+        layers: Linear layers of a patch's map.
 
     References:
         Noroozi and Favaro, 2016, arXiv:1603.09246; Misra and van der Maaten, 2019,
         arXiv:1912.01991, sec. 3.2.
     """
 
-    def __init__(self, dim: int, output_dim: int, *, grid: int) -> None:
+    def __init__(self, dim: int, output_dim: int, *, grid: int, layers: int) -> None:
         super().__init__()
         self.grid, cells = grid, grid**2
         self.draws = 3 * cells
-        self.patch_head = nn.Linear(dim, output_dim)
+        self.patch_head = mlp(dim, dim, output_dim, layers=layers)
         self.head = nn.Linear(cells * output_dim, output_dim)
 
     def forward(
@@ -100,6 +102,7 @@ class Rotation(Pretext):
     Args:
         dim: Dimension of a feature.
         output_dim: Dimension of an embedding.
+        layers: Linear layers of the map.
 
     References:
         Gidaris et al., 2018, arXiv:1803.07728.
@@ -107,9 +110,9 @@ class Rotation(Pretext):
 
     draws = 1
 
-    def __init__(self, dim: int, output_dim: int) -> None:
+    def __init__(self, dim: int, output_dim: int, *, layers: int) -> None:
         super().__init__()
-        self.head = nn.Linear(dim, output_dim)
+        self.head = mlp(dim, dim, output_dim, layers=layers)
 
     def forward(
         self, backbone: Backbone, view: Images, random: Int[Tensor, "batch draws"]

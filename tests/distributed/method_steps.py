@@ -47,12 +47,13 @@ METHODS = {
         backbone, TASK, negatives=16, normaliser=1000.0, output_dim=8
     ),
     "pirl": lambda backbone: PIRL(backbone, TASK, grid=2, negatives=16, output_dim=8),
-    "pirl_vissl_both_pretexts": lambda backbone: PIRL(
+    "pirl_nce_both_pretexts": lambda backbone: PIRL(
         backbone,
         TASK,
         pretexts=("jigsaw", "rotation"),
         grid=2,
-        objective="vissl",
+        objective="nce",
+        layers=2,
         negatives=16,
         output_dim=8,
     ),

@@ -16,7 +16,7 @@ NAMES = [
     "npid_full_softmax",
     "npid_given_normaliser",
     "pirl",
-    "pirl_vissl_both_pretexts",
+    "pirl_nce_both_pretexts",
 ]
 
 

@@ -69,8 +69,8 @@ def test_a_step_is_the_papers_algorithm(pretext, count):
     assert_close(pirl.bank.embeddings, expected)
 
 
-def test_vissl_is_the_nce_of_npid_with_z_of_the_first_transformed_batch():
-    pirl, views = method(objective="vissl"), pictures()
+def test_nce_is_that_of_npid_with_z_of_the_first_transformed_batch():
+    pirl, views = method(objective="nce"), pictures()
     bank, both = pirl.bank.embeddings.clone(), embeddings(pirl, views)
     loss, _ = pirl(views, INDICES)
 
@@ -90,6 +90,15 @@ def test_vissl_is_the_nce_of_npid_with_z_of_the_first_transformed_batch():
     assert_close(pirl.log_z.item(), math.log(z), rtol=1e-6, atol=0)
 
 
+def test_cross_entropy_names_the_own_row_among_the_drawn():
+    pirl, views = method(objective="cross_entropy"), pictures()
+    rows = torch.cat(embeddings(pirl, views))
+    choices = torch.cat([INDICES[:, None], torch.tensor(negatives())], dim=1).repeat(2, 1)
+    logits = (pirl.bank.rows(choices) @ rows[:, :, None]).squeeze(2) / 0.07
+    expected = F.cross_entropy(logits, torch.zeros(8, dtype=torch.long))
+    assert_close(pirl(views, INDICES).loss, expected)
+
+
 def test_two_pretexts_are_averaged():
     pirl, views = method(pretexts=("jigsaw", "rotation"), weight=1.0), pictures()
     alone = []
@@ -105,7 +114,7 @@ def test_steps_draw_afresh():
     assert pirl(views, INDICES).loss != pirl(views, INDICES).loss
 
 
-@pytest.mark.parametrize("objective", ["paper", "vissl"])
+@pytest.mark.parametrize("objective", ["paper", "nce", "cross_entropy"])
 def test_every_weight_receives_a_finite_gradient(objective):
     pirl = method(objective=objective, pretexts=("jigsaw", "rotation"))
     pirl(pictures(), INDICES).loss.backward()
@@ -113,7 +122,7 @@ def test_every_weight_receives_a_finite_gradient(objective):
 
 
 def test_everything_it_remembers_is_in_its_state():
-    pirl, other = method(objective="vissl"), method(objective="vissl")
+    pirl, other = method(objective="nce"), method(objective="nce")
     batches = [pictures() for _ in range(4)]
     for batch in batches[:2]:
         pirl(batch, INDICES)
@@ -135,6 +144,7 @@ def test_a_third_view_is_refused():
         ({"grid": 0}, "grid must be at least 1, got 0"),
         ({"weight": 1.5}, r"weight must be from 0 to 1, got 1\.5"),
         ({"temperature": 0.0}, r"temperature must be positive, got 0\.0"),
+        ({"layers": 0}, "layers must be at least 1, got 0"),
         ({"negatives": 0}, "negatives must be at least 1, got 0"),
         ({"bank_momentum": 2.0}, r"bank_momentum must be from 0 to 1, got 2\.0"),
     ],

@@ -26,7 +26,7 @@ def test_patches_lie_where_the_numbers_say():
     """A 12 pixel view in a 3 by 3 grid: cells of 4 pixels, patches of 3, offsets 0 or 1."""
     view = torch.randn(2, 3, 12, 12)
     down, right = torch.randint(100, (2, 2, 9)).unbind()
-    patches = Jigsaw(2, 4, grid=3).patches(view, down, right)
+    patches = Jigsaw(2, 4, grid=3, layers=1).patches(view, down, right)
     assert patches.shape == (2, 9, 3, 3, 3)
     for sample in range(2):
         for cell in range(9):
@@ -41,7 +41,7 @@ def test_patches_of_the_paper_have_64_pixels_of_85_and_22_places():
     seen = set()
     for number in range(44):
         down = right = torch.full((1, 9), number)
-        patches = Jigsaw(2, 4, grid=3).patches(view, down, right)
+        patches = Jigsaw(2, 4, grid=3, layers=1).patches(view, down, right)
         assert patches.shape[-1] == 64
         seen.add(patches[0, 1, 0, 0, 0].item())
     assert seen == set(range(85, 107))
@@ -49,7 +49,7 @@ def test_patches_of_the_paper_have_64_pixels_of_85_and_22_places():
 
 def test_the_order_is_that_of_the_third_numbers():
     view = torch.arange(9.0).view(1, 1, 3, 3)
-    jigsaw = passed_on(Jigsaw(2, 4, grid=3))
+    jigsaw = passed_on(Jigsaw(2, 4, grid=3, layers=1))
     jigsaw.patch_head = nn.Identity()
     order = torch.tensor([5, 2, 8, 0, 7, 3, 1, 6, 4])
     random = torch.cat([torch.zeros(18, dtype=torch.long), order])[None]
@@ -66,7 +66,7 @@ def test_every_patch_is_encoded_by_itself():
             seen.append(samples.shape)
             return super().forward(samples)
 
-    jigsaw = Jigsaw(2, 5, grid=2)
+    jigsaw = Jigsaw(2, 5, grid=2, layers=1)
     rows = jigsaw(Watching(), torch.randn(3, 1, 10, 10), torch.randint(2**40, (3, jigsaw.draws)))
     assert rows.shape == (3, 5)
     assert seen == [(12, 1, 4, 4)]
@@ -74,12 +74,14 @@ def test_every_patch_is_encoded_by_itself():
 
 def test_a_grid_finer_than_the_view_is_refused():
     with pytest.raises(ValueError, match="grid must be at most the side of a view, 2 pixels"):
-        Jigsaw(2, 4, grid=3)(Mean(), torch.zeros(1, 1, 2, 2), torch.zeros(1, 27, dtype=torch.long))
+        Jigsaw(2, 4, grid=3, layers=1)(
+            Mean(), torch.zeros(1, 1, 2, 2), torch.zeros(1, 27, dtype=torch.long)
+        )
 
 
 def test_rotation_turns_by_quarters():
     views = torch.randn(5, 2, 4, 4)
-    rotation = passed_on(Rotation(2, 4))
+    rotation = passed_on(Rotation(2, 4, layers=1))
     rows = rotation(Mean(), views, torch.tensor([[0], [1], [2], [3], [6]]))
     corners = [views[0, 0, 0, 0], views[1, 0, 0, 3], views[2, 0, 3, 3], views[3, 0, 3, 0]]
     assert_close(rows[:, 1], torch.stack([*corners, views[4, 0, 3, 3]]))

@@ -29,7 +29,7 @@ def pretrain_speed(args: list[str]) -> int:
     device = accelerator.device
     train, _, _ = open_data(config, accelerator.print)
     augment = config.augment(train.spec).to(device)
-    method, optimizer, scheduler, steps = build(config, train)
+    method, optimizer, scheduler, steps = build(config, train, accelerator.print)
     model, optimizer = accelerator.prepare(method, optimizer)
     loader = make_loader(train, config.data, seed=config.seed)
     inputs = view_batches(loader, augment, device)

@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_dml.augment import Augmentation
-from ssl_dml.backbones import Backbone, save
+from ssl_dml.backbones import Backbone, Chunked, save
+from ssl_dml.backbones.chunked import batch_norm_notice
 from ssl_dml.backbones.norms import synchronise_batch_norm
 from ssl_dml.config import ConfigError, component, parse, run
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train, make_loader
@@ -105,7 +106,9 @@ def open_data(
     return train, split, about
 
 
-def build(config: PretrainConfig, train: SampleSet) -> tuple[Method, Optimizer, LRScheduler, int]:
+def build(
+    config: PretrainConfig, train: SampleSet, say: Callable[[str], Any]
+) -> tuple[Method, Optimizer, LRScheduler, int]:
     """Method, optimizer and schedule of a run, and how many steps it has."""
     per_epoch = check_batch(config.data, len(train))
     steps = config.train.total_steps(per_epoch)
@@ -116,7 +119,12 @@ def build(config: PretrainConfig, train: SampleSet) -> tuple[Method, Optimizer, 
         num_batches=steps * config.train.accumulation,
         labels=train.labels,
     )
-    method = config.method(config.backbone(train.spec), task)
+    backbone = config.backbone(train.spec)
+    if config.train.encode_chunk is not None:
+        backbone = Chunked(backbone, config.train.encode_chunk)
+        if notice := batch_norm_notice(backbone):
+            say(notice)
+    method = config.method(backbone, task)
     synchronise_batch_norm(method)
     optimizer = config.optimizer(parameter_groups(method))
     batch = config.data.batch_size * config.train.accumulation
@@ -132,7 +140,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     device, say = accelerator.device, accelerator.print
     train, split, about = open_data(config, say)
     augment = config.augment(train.spec).to(device)
-    method, optimizer, scheduler, steps = build(config, train)
+    method, optimizer, scheduler, steps = build(config, train, say)
     model, optimizer = accelerator.prepare(method, optimizer)
     parts = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
     if accelerator.scaler is not None:

@@ -1,8 +1,9 @@
 """Encoders: pictures to features; projectors on top of them; loading a trained one."""
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.chunked import Chunked
 from ssl_dml.backbones.image import TimmBackbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.backbones.saved import load, save
 
-__all__ = ["Backbone", "TimmBackbone", "load", "mlp", "save"]
+__all__ = ["Backbone", "Chunked", "TimmBackbone", "load", "mlp", "save"]

@@ -5,6 +5,7 @@ from ssl_dml.losses.hcl import hcl
 from ssl_dml.losses.info_nce import in_batch_info_nce, info_nce, multi_view_nt_xent, nt_xent
 from ssl_dml.losses.nce import full_softmax, log_normaliser, nce
 from ssl_dml.losses.precision import full_precision, unit_rows
+from ssl_dml.losses.softmax_nce import softmax_nce
 from ssl_dml.losses.supcon import supcon
 from ssl_dml.losses.tiles import TILE, log_sum_exp
 
@@ -21,6 +22,7 @@ __all__ = [
     "multi_view_nt_xent",
     "nce",
     "nt_xent",
+    "softmax_nce",
     "supcon",
     "unit_rows",
 ]

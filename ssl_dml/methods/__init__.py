@@ -7,6 +7,7 @@ from ssl_dml.methods.moco import MoCo
 from ssl_dml.methods.moco_v3 import MoCoV3
 from ssl_dml.methods.nnclr import NNCLR
 from ssl_dml.methods.npid import NPID
+from ssl_dml.methods.pirl import PIRL
 from ssl_dml.methods.simclr import SimCLR
 from ssl_dml.methods.supcon import SupCon
 
@@ -15,6 +16,7 @@ __all__ = [
     "HCL",
     "NNCLR",
     "NPID",
+    "PIRL",
     "BankMethod",
     "Method",
     "MoCo",

@@ -31,6 +31,8 @@ class TrainConfig:
         lr_scaling: How the optimizer's rate, meant for a batch of 256, follows the batch.
         accumulation: Batches whose gradients make one step. A contrastive loss still compares
             within each batch only.
+        encode_chunk: Samples whose activations a process holds at a time, so that a batch that
+            fits the loss can be trained; the backbone then runs forward twice. Null for all.
         clip_norm: Gradient norm above which gradients are scaled down; null to leave them.
         precision: bf16 and fp16 run the networks in autocast; auto takes what accelerate was
             launched with, else bf16 where the hardware has it and no autocast elsewhere.
@@ -47,6 +49,7 @@ class TrainConfig:
     warmup_epochs: float = 0.0
     lr_scaling: Literal["none", "linear", "sqrt"] = "none"
     accumulation: int = 1
+    encode_chunk: int | None = None
     clip_norm: float | None = None
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     log_every: int = 10
@@ -59,8 +62,8 @@ class TrainConfig:
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError("give either train.steps or train.epochs")
         positive = (
-            "steps", "epochs", "accumulation", "clip_norm", "log_every", "save_every", "keep",
-            "threads",
+            "steps", "epochs", "accumulation", "encode_chunk", "clip_norm", "log_every",
+            "save_every", "keep", "threads",
         )  # fmt: skip
         for name in positive:
             value = getattr(self, name)

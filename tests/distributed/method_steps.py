@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl_dml.backbones import TimmBackbone
+from ssl_dml.backbones import Chunked, TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
 from ssl_dml.memory import BankStorage
 from ssl_dml.methods import (
@@ -24,6 +24,7 @@ from ssl_dml.methods import (
     HCL,
     NNCLR,
     NPID,
+    PIRL,
     BankMethod,
     MoCo,
     MoCoV3,
@@ -41,10 +42,20 @@ TASK = Task(
     labels=torch.arange(INSTANCES) % 5,
 )
 PARTS = 4
+
+
+def chunked(backbone):
+    """A backbone whose samples do not mix, three at a time."""
+    options = {"layers": [1, 1, 1, 1], "norm_layer": "groupnorm1"}
+    exact = TimmBackbone(backbone.inputs, name="resnet18", width=0.125, options=options)
+    return Chunked(exact, 3)
+
+
 # A method that is added is listed here once: how it is built, and with how many views.
 METHODS = {
     "simclr": (2, lambda backbone: SimCLR(backbone, TASK, output_dim=8)),
     "simclr_four_views": (4, lambda backbone: SimCLR(backbone, TASK, output_dim=8)),
+    "simclr_chunked": (2, lambda backbone: SimCLR(chunked(backbone), TASK, output_dim=8)),
     "dcl": (2, lambda backbone: DCL(backbone, TASK, output_dim=8)),
     "dclw": (2, lambda backbone: DCL(backbone, TASK, weight_sigma=0.5, output_dim=8)),
     "hcl": (2, lambda backbone: HCL(backbone, TASK, output_dim=8)),
@@ -97,6 +108,20 @@ METHODS = {
             TASK,
             negatives=16,
             storage=BankStorage(dtype="bfloat16", device="cpu", sharded=True),
+            output_dim=8,
+        ),
+    ),
+    "pirl": (2, lambda backbone: PIRL(backbone, TASK, grid=2, negatives=16, output_dim=8)),
+    "pirl_nce_both_pretexts": (
+        2,
+        lambda backbone: PIRL(
+            backbone,
+            TASK,
+            pretexts=("jigsaw", "rotation"),
+            grid=2,
+            objective="nce",
+            layers=2,
+            negatives=16,
             output_dim=8,
         ),
     ),

@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl_dml.backbones import TimmBackbone
+from ssl_dml.backbones import PatchBackbone, SequenceBackbone, TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
-from ssl_dml.methods import NPID, SimCLR, Task
-from ssl_dml.types import ImageSpec
+from ssl_dml.methods import CPC, NPID, CPCImages, SimCLR, Task
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 INSTANCES, BATCH, STEPS = 40, 8, 3
 TASK = Task(
@@ -24,8 +24,27 @@ TASK = Task(
     num_batches=STEPS,
     labels=torch.arange(INSTANCES) % 5,
 )
+SPEC = ImageSpec(channels=1, size=8, mean=(0.0,), std=(1.0,))
+RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
+
+
+def _patches() -> PatchBackbone:
+    return PatchBackbone(SPEC, patch=5, stride=1, **RESNET)
+
+
+def _sequences() -> SequenceBackbone:
+    spec = SequenceSpec(channels=1, length=40, mean=(0.0,), std=(1.0,))
+    return SequenceBackbone(spec, width=8, strides=[2, 2], kernels=[4, 4], context_dim=8)
+
+
+# What a method is built with where it is not a ResNet, and the shape of its samples.
+BACKBONES = {"cpc": _sequences, "cpc_sequence": _sequences, "cpc_images": _patches}
+SHAPES = {_sequences: (1, 40), _patches: (1, 8, 8)}
 # A method that is added is listed here once.
 METHODS = {
+    "cpc": lambda backbone: CPC(backbone, TASK, horizon=3),
+    "cpc_sequence": lambda backbone: CPC(backbone, TASK, horizon=3, negatives="sequence"),
+    "cpc_images": lambda backbone: CPCImages(backbone, TASK, directions=2, context_blocks=1),
     "simclr": lambda backbone: SimCLR(backbone, TASK, output_dim=8),
     "simclr_four_views": lambda backbone: SimCLR(backbone, TASK, output_dim=8),
     "npid": lambda backbone: NPID(backbone, TASK, negatives=16, output_dim=8),
@@ -48,20 +67,19 @@ def main(name: str, folder: Path) -> None:
             "gloo", init_method=f"file://{folder}/store_{world}", rank=rank, world_size=world
         )
     torch.manual_seed(0)
-    spec = ImageSpec(channels=1, size=8, mean=(0.0,), std=(1.0,))
-    backbone = TimmBackbone(spec, name="resnet18", width=0.125, options={"layers": [1, 1, 1, 1]})
-    method = METHODS[name](backbone).double()
+    build = BACKBONES.get(name, lambda: TimmBackbone(SPEC, **RESNET))
+    method = METHODS[name](build()).double()
     synchronise_batch_norm(method)
     model = DistributedDataParallel(method, broadcast_buffers=False) if world > 1 else method
     optimizer = torch.optim.SGD(method.parameters(), lr=0.05, momentum=0.9)
     data = torch.Generator().manual_seed(1)
-    views = 4 if name == "simclr_four_views" else 2
+    views, shape = 4 if name == "simclr_four_views" else 2, SHAPES.get(build, (1, 8, 8))
     losses, gradients = [], []
     for _ in range(STEPS):
         indices = torch.randperm(INSTANCES, generator=data)[:BATCH]
-        pictures = torch.randn(views, BATCH, 1, 8, 8, generator=data, dtype=torch.float64)
+        samples = torch.randn(views, BATCH, *shape, generator=data, dtype=torch.float64)
         part = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
-        loss, _ = model([view[part] for view in pictures], indices[part])
+        loss, _ = model([view[part] for view in samples], indices[part])
         optimizer.zero_grad()
         loss.backward()
         gradients.append({n: p.grad.clone() for n, p in method.named_parameters()})

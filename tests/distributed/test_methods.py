@@ -14,6 +14,9 @@ NAMES = [
     "npid_average_proximal",
     "npid_full_softmax",
     "npid_given_normaliser",
+    "cpc",
+    "cpc_sequence",
+    "cpc_images",
 ]
 
 

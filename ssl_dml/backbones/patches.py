@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.image import TimmBackbone
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 NORM = {"norm_layer": "layernorm2d"}
 
@@ -26,7 +26,7 @@ class PatchBackbone(Backbone):
     ``groupnorm1``.
 
     Args:
-        images: The pictures it is for.
+        inputs: The pictures it is for.
         patch: Side of a patch in pixels; 64 of 256 in the paper.
         stride: Pixels from one patch to the next; half of ``patch`` in the paper.
         name: timm's name of the network of a patch.
@@ -35,12 +35,13 @@ class PatchBackbone(Backbone):
         options: The same.
 
     Raises:
-        ValueError: If ``patch`` or ``stride`` does not fit, or the network has batch norm.
+        ValueError: If ``patch`` or ``stride`` does not fit, the network has batch norm or strides
+            over a single pixel, or the samples are sequences.
     """
 
     def __init__(
         self,
-        images: ImageSpec,
+        inputs: ImageSpec | SequenceSpec,
         *,
         patch: int,
         stride: int,
@@ -50,16 +51,21 @@ class PatchBackbone(Backbone):
         options: dict[str, int | float | bool | str | list[int]] | None = None,
     ) -> None:
         super().__init__()
-        if not 1 <= patch <= images.size:
+        if not isinstance(inputs, ImageSpec):
             raise ValueError(
-                f"backbone: patch must be from 1 to the {images.size} pixels of the pictures' "
+                "backbone: PatchBackbone is for pictures; for sequences use "
+                "ssl_dml.backbones.SequenceBackbone"
+            )
+        if not 1 <= patch <= inputs.size:
+            raise ValueError(
+                f"backbone: patch must be from 1 to the {inputs.size} pixels of the pictures' "
                 f"side, got {patch}"
             )
         if not 1 <= stride <= patch:
             raise ValueError(f"backbone: stride must be from 1 to patch {patch}, got {stride}")
         defaults = NORM if name.startswith(("resnet", "resnext", "wide_resnet")) else {}
         self.encoder = TimmBackbone(
-            replace(images, size=patch),
+            replace(inputs, size=patch),
             name=name,
             stem=stem,
             width=width,
@@ -70,9 +76,9 @@ class PatchBackbone(Backbone):
                 f"backbone: {name} has batch norm, which mixes patches; use a ResNet, with "
                 "options: {norm_layer: layernorm2d}, or a vision transformer"
             )
-        _check_size(self.encoder, images.channels, patch)
+        _check_size(self.encoder, inputs.channels, patch)
         self.patch, self.stride = patch, stride
-        self.inputs, self.feature_dim = images, self.encoder.feature_dim
+        self.inputs, self.feature_dim = inputs, self.encoder.feature_dim
 
     def grid(
         self, samples: Float[Tensor, "batch channels height width"]

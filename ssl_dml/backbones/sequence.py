@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.context import CausalTransformer, RecurrentContext
-from ssl_dml.types import SequenceSpec
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 
 @final
@@ -33,7 +33,8 @@ class SequenceBackbone(Backbone):
         heads: Attention heads of a transformer.
 
     Raises:
-        ValueError: If ``kernels`` do not fit ``strides``, or ``context_dim`` does not ``heads``.
+        ValueError: If ``kernels`` do not fit ``strides``, ``context_dim`` does not ``heads``, or
+            the samples are pictures.
 
     References:
         van den Oord et al., 2018, arXiv:1807.03748, sec. 3.1; norm over channels: Rivière et
@@ -42,7 +43,7 @@ class SequenceBackbone(Backbone):
 
     def __init__(
         self,
-        inputs: SequenceSpec,
+        inputs: ImageSpec | SequenceSpec,
         *,
         width: int = 256,
         strides: Sequence[int] = (5, 4, 2, 2, 2),
@@ -53,6 +54,11 @@ class SequenceBackbone(Backbone):
         heads: int = 4,
     ) -> None:
         super().__init__()
+        if not isinstance(inputs, SequenceSpec):
+            raise ValueError(
+                "backbone: SequenceBackbone is for sequences; for pictures use "
+                "ssl_dml.backbones.TimmBackbone"
+            )
         fit = len(strides) == len(kernels) > 0
         if not fit or any(not 1 <= s <= k for s, k in zip(strides, kernels, strict=True)):
             raise ValueError(

@@ -81,7 +81,7 @@ class CPC(Method):
             raise ValueError(
                 f"CPC: sequences of {samples.shape[2]} values are {latents.shape[1]} latents, too "
                 f"short for horizon {self.horizon}: set augment's window to "
-                f"{needed * self.backbone.hop} values or more, or a smaller method.horizon"
+                f"{needed * self.backbone.hop} or more, or a smaller method.horizon"
             )
         return self.ahead(self.backbone.context(latents), gather_with_gradient(latents))
 

@@ -3,7 +3,7 @@ import torch
 from torch.testing import assert_close
 
 from ssl_dml.backbones import PatchBackbone, load, save
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 SPEC = ImageSpec(channels=2, size=20, mean=(0.5, 0.5), std=(0.2, 0.2))
 ARGUMENTS = {
@@ -80,3 +80,9 @@ def test_refuses_what_cannot_be_built(arguments, words):
 def test_views_smaller_than_a_patch_are_refused():
     with pytest.raises(ValueError, match=r"patch 8 is larger than views of 7x9; .*resolution"):
         build()(torch.zeros(1, 2, 7, 9))
+
+
+def test_sequences_are_refused():
+    spec = SequenceSpec(channels=1, length=200, mean=(0.0,), std=(1.0,))
+    with pytest.raises(ValueError, match=r"is for pictures; .*SequenceBackbone"):
+        PatchBackbone(spec, **ARGUMENTS)

@@ -87,3 +87,8 @@ def test_sequences_shorter_than_a_latent_are_refused():
 def test_kernels_that_do_not_fit_strides_are_refused(kernels):
     with pytest.raises(ValueError, match=r"kernels needs one value for each stride.* for \[3, 2\]"):
         build(kernels=kernels)
+
+
+def test_pictures_are_refused(gray):
+    with pytest.raises(ValueError, match=r"is for sequences; .*TimmBackbone"):
+        SequenceBackbone(gray)

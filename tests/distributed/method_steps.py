@@ -37,9 +37,8 @@ def _sequences() -> SequenceBackbone:
     return SequenceBackbone(spec, width=8, strides=[2, 2], kernels=[4, 4], context_dim=8)
 
 
-# What a method is built with where it is not a ResNet, and the shape of its samples.
+# What a method is built around where that is no ResNet.
 BACKBONES = {"cpc": _sequences, "cpc_sequence": _sequences, "cpc_images": _patches}
-SHAPES = {_sequences: (1, 40), _patches: (1, 8, 8)}
 # A method that is added is listed here once.
 METHODS = {
     "cpc": lambda backbone: CPC(backbone, TASK, horizon=3),
@@ -67,17 +66,18 @@ def main(name: str, folder: Path) -> None:
             "gloo", init_method=f"file://{folder}/store_{world}", rank=rank, world_size=world
         )
     torch.manual_seed(0)
-    build = BACKBONES.get(name, lambda: TimmBackbone(SPEC, **RESNET))
-    method = METHODS[name](build()).double()
+    backbone = BACKBONES.get(name, lambda: TimmBackbone(SPEC, **RESNET))()
+    extent = (40,) if isinstance(backbone, SequenceBackbone) else (8, 8)
+    method = METHODS[name](backbone).double()
     synchronise_batch_norm(method)
     model = DistributedDataParallel(method, broadcast_buffers=False) if world > 1 else method
     optimizer = torch.optim.SGD(method.parameters(), lr=0.05, momentum=0.9)
     data = torch.Generator().manual_seed(1)
-    views, shape = 4 if name == "simclr_four_views" else 2, SHAPES.get(build, (1, 8, 8))
+    views = 4 if name == "simclr_four_views" else 2
     losses, gradients = [], []
     for _ in range(STEPS):
         indices = torch.randperm(INSTANCES, generator=data)[:BATCH]
-        samples = torch.randn(views, BATCH, *shape, generator=data, dtype=torch.float64)
+        samples = torch.randn(views, BATCH, 1, *extent, generator=data, dtype=torch.float64)
         part = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
         loss, _ = model([view[part] for view in samples], indices[part])
         optimizer.zero_grad()

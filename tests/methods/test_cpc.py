@@ -146,7 +146,7 @@ def test_equal_scores_are_no_success():
 def test_sequences_that_end_before_the_horizon_are_refused():
     method = sequences(horizon=10)
     assert method([torch.randn(4, 1, 66, dtype=torch.float64)], ROWS).loss.isfinite()
-    with pytest.raises(ValueError, match=r"65 values are 10 latents.*horizon 10: .* 66 values"):
+    with pytest.raises(ValueError, match=r"65 values are 10 .*horizon 10: .*window to 66 or more"):
         method([torch.randn(4, 1, 65, dtype=torch.float64)], ROWS)
 
 

@@ -3,7 +3,18 @@
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.chunked import Chunked
 from ssl_dml.backbones.image import TimmBackbone
+from ssl_dml.backbones.patches import PatchBackbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.backbones.saved import load, save
+from ssl_dml.backbones.sequence import SequenceBackbone
 
-__all__ = ["Backbone", "Chunked", "TimmBackbone", "load", "mlp", "save"]
+__all__ = [
+    "Backbone",
+    "Chunked",
+    "PatchBackbone",
+    "SequenceBackbone",
+    "TimmBackbone",
+    "load",
+    "mlp",
+    "save",
+]

@@ -1,5 +1,6 @@
 """Pure functions from embeddings to a scalar."""
 
+from ssl_dml.losses.cpc import Negatives, cpc, cpc_scores
 from ssl_dml.losses.dcl import dcl
 from ssl_dml.losses.hcl import hcl
 from ssl_dml.losses.info_nce import in_batch_info_nce, info_nce, multi_view_nt_xent, nt_xent
@@ -11,6 +12,9 @@ from ssl_dml.losses.tiles import TILE, log_sum_exp
 
 __all__ = [
     "TILE",
+    "Negatives",
+    "cpc",
+    "cpc_scores",
     "dcl",
     "full_precision",
     "full_softmax",

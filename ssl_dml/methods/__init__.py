@@ -1,6 +1,7 @@
 """Self-supervised methods, one file each."""
 
 from ssl_dml.methods.base import BankMethod, Method, Task
+from ssl_dml.methods.cpc import CPC, CPCImages
 from ssl_dml.methods.dcl import DCL
 from ssl_dml.methods.hcl import HCL
 from ssl_dml.methods.moco import MoCo
@@ -12,12 +13,14 @@ from ssl_dml.methods.simclr import SimCLR
 from ssl_dml.methods.supcon import SupCon
 
 __all__ = [
+    "CPC",
     "DCL",
     "HCL",
     "NNCLR",
     "NPID",
     "PIRL",
     "BankMethod",
+    "CPCImages",
     "Method",
     "MoCo",
     "MoCoV3",

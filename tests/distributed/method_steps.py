@@ -16,23 +16,25 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl_dml.backbones import Chunked, TimmBackbone
+from ssl_dml.backbones import Chunked, PatchBackbone, SequenceBackbone, TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
 from ssl_dml.memory import BankStorage
 from ssl_dml.methods import (
+    CPC,
     DCL,
     HCL,
     NNCLR,
     NPID,
     PIRL,
     BankMethod,
+    CPCImages,
     MoCo,
     MoCoV3,
     SimCLR,
     SupCon,
     Task,
 )
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 INSTANCES, BATCH, STEPS, STOP = 40, 8, 3, 1
 TASK = Task(
@@ -42,31 +44,47 @@ TASK = Task(
     labels=torch.arange(INSTANCES) % 5,
 )
 PARTS = 4
+SPEC = ImageSpec(channels=1, size=8, mean=(0.0,), std=(1.0,))
+RESNET = {"name": "resnet18", "width": 0.125}
+SHALLOW = {"layers": [1, 1, 1, 1]}
 
 
-def chunked(backbone):
+def resnet():
+    """With batch norm, which has to be synchronised or split."""
+    return TimmBackbone(SPEC, **RESNET, options=SHALLOW)
+
+
+def chunked():
     """A backbone whose samples do not mix, three at a time."""
-    options = {"layers": [1, 1, 1, 1], "norm_layer": "groupnorm1"}
-    exact = TimmBackbone(backbone.inputs, name="resnet18", width=0.125, options=options)
-    return Chunked(exact, 3)
+    options = {**SHALLOW, "norm_layer": "groupnorm1"}
+    return Chunked(TimmBackbone(SPEC, **RESNET, options=options), 3)
+
+
+def patches():
+    return PatchBackbone(SPEC, patch=5, stride=1, **RESNET, options=SHALLOW)
+
+
+def sequences():
+    spec = SequenceSpec(channels=1, length=40, mean=(0.0,), std=(1.0,))
+    return SequenceBackbone(spec, width=8, strides=[2, 2], kernels=[4, 4], context_dim=8)
 
 
 # A method that is added is listed here once: how it is built, and with how many views.
 METHODS = {
-    "simclr": (2, lambda backbone: SimCLR(backbone, TASK, output_dim=8)),
-    "simclr_four_views": (4, lambda backbone: SimCLR(backbone, TASK, output_dim=8)),
-    "simclr_chunked": (2, lambda backbone: SimCLR(chunked(backbone), TASK, output_dim=8)),
-    "dcl": (2, lambda backbone: DCL(backbone, TASK, output_dim=8)),
-    "dclw": (2, lambda backbone: DCL(backbone, TASK, weight_sigma=0.5, output_dim=8)),
-    "hcl": (2, lambda backbone: HCL(backbone, TASK, output_dim=8)),
-    "debiased": (2, lambda backbone: HCL(backbone, TASK, beta=0.0, output_dim=8)),
-    "supcon": (2, lambda backbone: SupCon(backbone, TASK, output_dim=8)),
-    "supcon_one_view": (1, lambda backbone: SupCon(backbone, TASK, output_dim=8)),
-    "moco": (2, lambda backbone: MoCo(backbone, TASK, queue_size=20, output_dim=8, parts=PARTS)),
+    "simclr": (2, lambda: SimCLR(resnet(), TASK, output_dim=8)),
+    "simclr_four_views": (4, lambda: SimCLR(resnet(), TASK, output_dim=8)),
+    "simclr_chunked": (2, lambda: SimCLR(chunked(), TASK, output_dim=8)),
+    "dcl": (2, lambda: DCL(resnet(), TASK, output_dim=8)),
+    "dclw": (2, lambda: DCL(resnet(), TASK, weight_sigma=0.5, output_dim=8)),
+    "hcl": (2, lambda: HCL(resnet(), TASK, output_dim=8)),
+    "debiased": (2, lambda: HCL(resnet(), TASK, beta=0.0, output_dim=8)),
+    "supcon": (2, lambda: SupCon(resnet(), TASK, output_dim=8)),
+    "supcon_one_view": (1, lambda: SupCon(resnet(), TASK, output_dim=8)),
+    "moco": (2, lambda: MoCo(resnet(), TASK, queue_size=20, output_dim=8, parts=PARTS)),
     "moco_split_symmetric": (
         2,
-        lambda backbone: MoCo(
-            backbone,
+        lambda: MoCo(
+            resnet(),
             TASK,
             queue_size=20,
             momentum=0.9,
@@ -79,43 +97,44 @@ METHODS = {
     ),
     "moco_synchronised": (
         2,
-        lambda backbone: MoCo(
-            backbone, TASK, queue_size=20, output_dim=8, batch_norm="synchronised"
-        ),
+        lambda: MoCo(resnet(), TASK, queue_size=20, output_dim=8, batch_norm="synchronised"),
     ),
-    "moco_v3": (2, lambda backbone: MoCoV3(backbone, TASK, hidden_dim=16, output_dim=8)),
+    "moco_v3": (2, lambda: MoCoV3(resnet(), TASK, hidden_dim=16, output_dim=8)),
     "nnclr": (
         2,
-        lambda backbone: NNCLR(backbone, TASK, queue_size=20, predictor_dim=16, output_dim=8),
+        lambda: NNCLR(resnet(), TASK, queue_size=20, predictor_dim=16, output_dim=8),
     ),
-    "npid": (2, lambda backbone: NPID(backbone, TASK, negatives=16, output_dim=8)),
+    "cpc": (1, lambda: CPC(sequences(), TASK, horizon=3)),
+    "cpc_sequence": (1, lambda: CPC(sequences(), TASK, horizon=3, negatives="sequence")),
+    "cpc_images": (1, lambda: CPCImages(patches(), TASK, directions=2, context_blocks=1)),
+    "npid": (2, lambda: NPID(resnet(), TASK, negatives=16, output_dim=8)),
     "npid_average_proximal": (
         2,
-        lambda backbone: NPID(
-            backbone, TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8
+        lambda: NPID(
+            resnet(), TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8
         ),
     ),
     "npid_drawn_for_the_batch": (
         2,
-        lambda backbone: NPID(
-            backbone, TASK, negatives=16, draw_for="batch", normaliser="average", output_dim=8
+        lambda: NPID(
+            resnet(), TASK, negatives=16, draw_for="batch", normaliser="average", output_dim=8
         ),
     ),
     "npid_sharded": (
         2,
-        lambda backbone: NPID(
-            backbone,
+        lambda: NPID(
+            resnet(),
             TASK,
             negatives=16,
             storage=BankStorage(dtype="bfloat16", device="cpu", sharded=True),
             output_dim=8,
         ),
     ),
-    "pirl": (2, lambda backbone: PIRL(backbone, TASK, grid=2, negatives=16, output_dim=8)),
+    "pirl": (2, lambda: PIRL(resnet(), TASK, grid=2, negatives=16, output_dim=8)),
     "pirl_nce_both_pretexts": (
         2,
-        lambda backbone: PIRL(
-            backbone,
+        lambda: PIRL(
+            resnet(),
             TASK,
             pretexts=("jigsaw", "rotation"),
             grid=2,
@@ -125,10 +144,10 @@ METHODS = {
             output_dim=8,
         ),
     ),
-    "npid_full_softmax": (2, lambda backbone: NPID(backbone, TASK, negatives=None, output_dim=8)),
+    "npid_full_softmax": (2, lambda: NPID(resnet(), TASK, negatives=None, output_dim=8)),
     "npid_given_normaliser": (
         2,
-        lambda backbone: NPID(backbone, TASK, negatives=16, normaliser=1000.0, output_dim=8),
+        lambda: NPID(resnet(), TASK, negatives=16, normaliser=1000.0, output_dim=8),
     ),
 }
 
@@ -153,10 +172,9 @@ def main(folder: Path) -> None:
 def steps(name: str, rank: int, world: int, saved: Any = None) -> dict[str, Any]:
     """Losses, gradients and last state of a method; from the beginning, or from what was saved."""
     torch.manual_seed(0 if saved is None else 99)
-    spec = ImageSpec(channels=1, size=8, mean=(0.0,), std=(1.0,))
-    backbone = TimmBackbone(spec, name="resnet18", width=0.125, options={"layers": [1, 1, 1, 1]})
     views, build = METHODS[name]
-    method = build(backbone).double()
+    method = build().double()
+    extent = (40,) if isinstance(method.backbone, SequenceBackbone) else (8, 8)
     synchronise_batch_norm(method)
     model = DistributedDataParallel(method, broadcast_buffers=False) if world > 1 else method
     trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
@@ -168,11 +186,11 @@ def steps(name: str, rank: int, world: int, saved: Any = None) -> dict[str, Any]
         optimizer.load_state_dict(saved[1])
     for step in range(STEPS):
         indices = torch.randperm(INSTANCES, generator=data)[:BATCH]
-        pictures = torch.randn(views, BATCH, 1, 8, 8, generator=data, dtype=torch.float64)
+        samples = torch.randn(views, BATCH, 1, *extent, generator=data, dtype=torch.float64)
         if saved is not None and step < STOP:
             continue
         part = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
-        loss, _ = model([view[part] for view in pictures], indices[part])
+        loss, _ = model([view[part] for view in samples], indices[part])
         optimizer.zero_grad()
         loss.backward()
         gradients.append({n: p.grad.clone() for n, p in trained.items()})

@@ -1,0 +1,123 @@
+"""Encoder of sequences: strided convolutions to latents, and their context."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, final
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.context import CausalTransformer, RecurrentContext
+from ssl_dml.types import ImageSpec, SequenceSpec
+
+
+@final
+class SequenceBackbone(Backbone):
+    """Strided convolutions over time, then a context of each latent's past; any length.
+
+    One latent stands for ``hop = prod(strides)`` values: 160 by default, 10 ms of sound at
+    16 kHz. Convolutions are padded on the left, so latent t depends on no value from
+    ``(t + 1) * hop`` on, and every norm is over the channels of one time step, so nothing leaks
+    from the future. Values after the last whole hop are not used.
+
+    Args:
+        inputs: The sequences it is for; gives the number of channels.
+        width: Channels of the convolutions, the dimension of a latent.
+        strides: Stride of each convolution.
+        kernels: Kernel of each convolution, at least its stride.
+        context: ``gru``, or ``transformer`` with causal attention.
+        context_dim: Dimension of a context, and of a feature, which is their mean over time.
+        layers: Layers of the context network.
+        heads: Attention heads of a transformer.
+
+    Raises:
+        ValueError: If ``kernels`` do not fit ``strides``, ``context_dim`` does not ``heads``, or
+            the samples are pictures.
+
+    References:
+        van den Oord et al., 2018, arXiv:1807.03748, sec. 3.1; norm over channels: Rivière et
+        al., 2020, arXiv:2002.02848, sec. 3.
+    """
+
+    def __init__(
+        self,
+        inputs: ImageSpec | SequenceSpec,
+        *,
+        width: int = 256,
+        strides: Sequence[int] = (5, 4, 2, 2, 2),
+        kernels: Sequence[int] = (10, 8, 4, 4, 4),
+        context: Literal["gru", "transformer"] = "gru",
+        context_dim: int = 256,
+        layers: int = 1,
+        heads: int = 4,
+    ) -> None:
+        super().__init__()
+        if not isinstance(inputs, SequenceSpec):
+            raise ValueError(
+                "backbone: SequenceBackbone is for sequences; for pictures use "
+                "ssl_dml.backbones.TimmBackbone"
+            )
+        fit = len(strides) == len(kernels) > 0
+        if not fit or any(not 1 <= s <= k for s, k in zip(strides, kernels, strict=True)):
+            raise ValueError(
+                "backbone: kernels needs one value for each stride, and none below it, "
+                f"got {list(kernels)} for {list(strides)}"
+            )
+        self.inputs, self.feature_dim, self.latent_dim = inputs, context_dim, width
+        self.hop = math.prod(strides)
+        channels = [inputs.channels, *[width] * (len(strides) - 1)]
+        self.encoder = nn.Sequential(
+            *(
+                _Convolution(c, width, kernel=k, stride=s)
+                for c, k, s in zip(channels, kernels, strides, strict=True)
+            )
+        )
+        self.network = (
+            RecurrentContext(width, context_dim, layers=layers)
+            if context == "gru"
+            else CausalTransformer(width, context_dim, layers=layers, heads=heads)
+        )
+
+    def latents(
+        self, samples: Float[Tensor, "batch channels values"]
+    ) -> Float[Tensor, "batch time latent"]:
+        """One latent every ``hop`` values.
+
+        Raises:
+            ValueError: If the sequences are shorter than one.
+        """
+        if samples.shape[2] < self.hop:
+            raise ValueError(
+                f"backbone: sequences of {samples.shape[2]} values are shorter than one latent of "
+                f"{self.hop}; take longer windows or smaller strides"
+            )
+        return self.encoder(samples).transpose(1, 2)
+
+    def context(
+        self, latents: Float[Tensor, "batch time latent"]
+    ) -> Float[Tensor, "batch time dim"]:
+        """The context of each latent, which depends on it and those before it."""
+        return self.network(latents)
+
+    def forward(
+        self, samples: Float[Tensor, "batch channels values"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Mean over time of the contexts of normalised sequences."""
+        return self.context(self.latents(samples)).mean(dim=1)
+
+
+@final
+class _Convolution(nn.Module):
+    """A convolution that ends at its own hop, a norm over channels, ReLU."""
+
+    def __init__(self, in_dim: int, dim: int, *, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.before = kernel - stride
+        self.convolution = nn.Conv1d(in_dim, dim, kernel, stride)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Float[Tensor, "batch channels values"]) -> Float[Tensor, "batch dim time"]:
+        x = self.convolution(F.pad(x, (self.before, 0)))
+        return F.relu(self.norm(x.transpose(1, 2))).transpose(1, 2)

@@ -1,0 +1,249 @@
+"""CPC: tell the latent that lies ahead of a context from latents of other places and samples."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.context import GridContext
+from ssl_dml.backbones.patches import PatchBackbone
+from ssl_dml.backbones.sequence import SequenceBackbone
+from ssl_dml.distributed import gather_with_gradient, rank
+from ssl_dml.losses import Negatives, cpc, cpc_scores
+from ssl_dml.methods.base import Method, Task
+from ssl_dml.types import Indices, StepOutput, Views
+
+
+@final
+class CPC(Method):
+    """Contrastive predictive coding of sequences.
+
+    A linear map of the context at time t predicts the latent at t + k, one map for each k up to
+    ``horizon``. The loss is the mean over k of the cross-entropy over all t that have such a
+    latent. Each view is contrasted by itself, so that views of one sample are not each other's
+    negatives, and the loss is the mean over views; one view is usual.
+
+    Args:
+        backbone: A :class:`~ssl_dml.backbones.SequenceBackbone`.
+        task: Its batch gives negatives.
+        horizon: Steps ahead that are predicted, in latents; 12 in the paper.
+        negatives: See :func:`~ssl_dml.losses.cpc_scores`.
+        scale: The same.
+
+    References:
+        van den Oord et al., 2018, arXiv:1807.03748.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        *,
+        horizon: int = 12,
+        negatives: Negatives = "both",
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(backbone, SequenceBackbone):
+            raise ValueError(
+                f"CPC needs ssl_dml.backbones.SequenceBackbone, got {type(backbone).__name__}; "
+                "for pictures use CPCImages"
+            )
+        # Narrower than the contract says, and never assigned again.
+        self.backbone: SequenceBackbone = backbone  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.horizon = horizon
+        self.ahead = _Ahead(
+            backbone.feature_dim,
+            backbone.latent_dim,
+            task,
+            nearest=1,
+            horizon=horizon,
+            negatives=negatives,
+            scale=scale,
+        )
+
+    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+        """Loss of this process's sequences among those of all processes.
+
+        Raises:
+            ValueError: If the sequences are not longer than the horizon.
+        """
+        return _output([self.scores(view) for view in views])
+
+    def scores(self, samples: Float[Tensor, "batch channels values"]) -> list[Tensor]:
+        """Scores of each step ahead, see :func:`~ssl_dml.losses.cpc_scores`."""
+        latents = self.backbone.latents(samples)
+        needed = self.horizon + 1
+        if latents.shape[1] < needed:
+            raise ValueError(
+                f"CPC: sequences of {samples.shape[2]} values are {latents.shape[1]} latents, too "
+                f"short for horizon {self.horizon}: set augment's window to "
+                f"{needed * self.backbone.hop} or more, or a smaller method.horizon"
+            )
+        return self.ahead(self.backbone.context(latents), gather_with_gradient(latents))
+
+
+@final
+class CPCImages(Method):
+    """Contrastive predictive coding of pictures cut into a grid of patches.
+
+    The context of a row, a causal network over the rows down to it, predicts the rows below:
+    those from ``skip + 1`` to ``horizon`` further down, each by one linear map that its cells
+    share. Further directions do the same on the grid turned by quarter turns, with networks of
+    their own. The loss is the mean over rows ahead, directions and views; as in :class:`CPC`
+    each view is contrasted by itself.
+
+    Args:
+        backbone: A :class:`~ssl_dml.backbones.PatchBackbone`; it alone is kept.
+        task: Its batch gives negatives.
+        horizon: Furthest row ahead that is predicted.
+        skip: Rows next to the context that are not predicted. One suits patches that overlap by
+            half, which could otherwise be matched by the pixels they share with the context.
+        directions: 1 predicts downwards alone, as in the first paper; 4 is the second's.
+        negatives: See :func:`~ssl_dml.losses.cpc_scores`; positions are cells.
+        scale: The same.
+        context_dim: Channels within the context network; None for those of a feature.
+        context_blocks: Its residual blocks, see :class:`~ssl_dml.backbones.context.GridContext`.
+
+    References:
+        van den Oord et al., 2018, arXiv:1807.03748, sec. 3.2; Hénaff et al., 2019,
+        arXiv:1905.09272.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        *,
+        horizon: int = 3,
+        skip: int = 1,
+        directions: int = 1,
+        negatives: Negatives = "both",
+        scale: float = 1.0,
+        context_dim: int | None = None,
+        context_blocks: int = 5,
+    ) -> None:
+        super().__init__()
+        if not isinstance(backbone, PatchBackbone):
+            raise ValueError(
+                f"CPCImages needs ssl_dml.backbones.PatchBackbone, got {type(backbone).__name__}; "
+                "for sequences use CPC"
+            )
+        if not 1 <= directions <= 4:  # noqa: PLR2004
+            raise ValueError(f"directions must be from 1 to 4, got {directions}")
+        if not 0 <= skip < horizon:
+            raise ValueError(f"skip must be from 0 to below horizon {horizon}, got {skip}")
+        dim = backbone.feature_dim
+        self.horizon = horizon
+        self.backbone: PatchBackbone = backbone  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.contexts = nn.ModuleList(
+            GridContext(dim, hidden_dim=context_dim or dim, blocks=context_blocks)
+            for _ in range(directions)
+        )
+        self.ahead = nn.ModuleList(
+            _Ahead(
+                dim,
+                dim,
+                task,
+                nearest=skip + 1,
+                horizon=horizon,
+                negatives=negatives,
+                scale=scale,
+            )
+            for _ in range(directions)
+        )
+
+    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+        """Loss of this process's pictures among those of all processes.
+
+        Raises:
+            ValueError: If a grid has no more rows than the horizon.
+        """
+        return _output([scores for view in views for scores in self.scores(view)])
+
+    def scores(self, samples: Float[Tensor, "batch channels height width"]) -> list[list[Tensor]]:
+        """Scores of each row ahead, for each direction."""
+        grid = self.backbone.grid(samples)
+        everyone = gather_with_gradient(grid)
+        found: list[list[Tensor]] = []
+        for turns, (context, ahead) in enumerate(zip(self.contexts, self.ahead, strict=True)):
+            turned = grid.rot90(turns, (1, 2))
+            if turned.shape[1] <= self.horizon:
+                raise ValueError(
+                    f"CPCImages: a grid of {turned.shape[1]} rows is too small for horizon "
+                    f"{self.horizon}: set a smaller method.horizon or backbone stride, or a "
+                    "larger crops.resolution"
+                )
+            found.append(ahead(context(turned), everyone.rot90(turns, (1, 2))))
+        return found
+
+
+@final
+class _Ahead(nn.Module):
+    """One linear map for each distance from ``nearest`` to ``horizon`` along the first axis."""
+
+    def __init__(
+        self,
+        context_dim: int,
+        latent_dim: int,
+        task: Task,
+        *,
+        nearest: int,
+        horizon: int,
+        negatives: Negatives,
+        scale: float,
+    ) -> None:
+        super().__init__()
+        if horizon < 1:
+            raise ValueError(f"horizon must be at least 1, got {horizon}")
+        if scale <= 0:
+            raise ValueError(f"scale must be positive, got {scale}")
+        if negatives == "batch" and task.batch_size < 2:  # noqa: PLR2004
+            raise ValueError(
+                "negatives 'batch' needs 2 samples a batch: set a larger data.batch_size, or "
+                "negatives to sequence"
+            )
+        self.nearest, self.scale = nearest, scale
+        self.negatives: Negatives = negatives
+        self.maps = nn.ModuleList(
+            nn.Linear(context_dim, latent_dim, bias=False) for _ in range(nearest, horizon + 1)
+        )
+
+    def forward(
+        self,
+        context: Float[Tensor, "batch length *across context_dim"],
+        latents: Float[Tensor, "all length *across latent_dim"],
+    ) -> list[Tensor]:
+        """Scores of each distance ahead; ``latents`` are those of all processes."""
+        scores: list[Tensor] = []
+        for distance, linear in enumerate(self.maps, start=self.nearest):
+            predictions = linear(context[:, :-distance]).flatten(1, -2)
+            targets = latents[:, distance:].flatten(1, -2)
+            if self.negatives == "sequence" and predictions.shape[1] == 1:
+                raise ValueError(
+                    f"negatives 'sequence': a single position has a target {distance} ahead; set "
+                    "a smaller horizon, or negatives to both"
+                )
+            scores.append(
+                cpc_scores(
+                    predictions,
+                    targets,
+                    first_row=rank() * len(predictions),
+                    negatives=self.negatives,
+                    scale=self.scale,
+                )
+            )
+        return scores
+
+
+def _output(scores: Sequence[Sequence[Tensor]]) -> StepOutput:
+    """Mean over all; accuracy is the share of positives that score above every negative."""
+    losses = torch.stack([torch.stack([cpc(step) for step in steps]) for steps in scores])
+    with torch.no_grad():
+        won = [(s[:, :, 0] > s[:, :, 1:].amax(dim=2)).float().mean() for t in scores for s in t]
+        near, far = losses[:, 0].mean(), losses[:, -1].mean()
+        logs = {"accuracy": torch.stack(won).mean(), "loss_nearest": near, "loss_furthest": far}
+    return StepOutput(losses.mean(), logs)

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ssl_dml.backbones import SequenceBackbone
+from ssl_dml.types import SequenceSpec
+
+SPEC = SequenceSpec(channels=2, length=200, mean=(0.0, 0.0), std=(1.0, 1.0))
+
+
+def build(context="gru", **arguments):
+    arguments = {"strides": [3, 2], "kernels": [6, 5], "width": 8, "context_dim": 8} | arguments
+    return SequenceBackbone(SPEC, context=context, **arguments).eval()
+
+
+@pytest.mark.parametrize("context", ["gru", "transformer"])
+def test_one_latent_every_hop_and_one_feature_a_sequence(context):
+    backbone = build(context, width=10, context_dim=16)
+    samples = torch.randn(4, 2, 65)
+    assert backbone.hop == 6
+    assert backbone.latents(samples).shape == (4, 10, backbone.latent_dim) == (4, 10, 10)
+    assert backbone(samples).shape == (4, backbone.feature_dim) == (4, 16)
+    assert_close(backbone(samples), backbone.context(backbone.latents(samples)).mean(dim=1))
+
+
+def test_the_default_takes_160_values_a_latent():
+    backbone = SequenceBackbone(SPEC)
+    assert backbone.latents(torch.randn(1, 2, 20_480)).shape == (1, 128, 256)
+
+
+@pytest.mark.parametrize("context", ["gru", "transformer"])
+@pytest.mark.parametrize("time", [0, 3, 8])
+def test_later_values_leave_latents_and_context_as_they_are_to_the_bit(context, time):
+    backbone = build(context).train()
+    samples = torch.randn(3, 2, 60)
+    before = backbone.latents(samples)
+    context_before = backbone.context(before)
+    start = (time + 1) * backbone.hop
+    samples[:, :, start:] = 1e4 * torch.randn(3, 2, 60 - start)
+    after = backbone.latents(samples)
+    assert torch.equal(after[:, : time + 1], before[:, : time + 1])
+    assert torch.equal(backbone.context(after)[:, : time + 1], context_before[:, : time + 1])
+    assert not torch.equal(after[:, time + 1 :], before[:, time + 1 :])
+
+
+def test_a_latent_sees_the_last_value_before_its_end():
+    backbone = build().double()
+    samples = torch.randn(1, 2, 60, dtype=torch.float64, requires_grad=True)
+    backbone.latents(samples)[0, 4].pow(3).sum().backward()
+    reached = (samples.grad[0].abs().sum(dim=0) > 0).nonzero()[:, 0]
+    # Five latents of the first layer, and the six values that each of them takes in.
+    assert (reached.min().item(), reached.max().item()) == (12, 29)
+
+
+def test_no_norm_leaks_over_time_or_samples():
+    """Each latent is the same when all that it does not take in is left out."""
+    backbone = build().double().train()
+    samples = torch.randn(4, 2, 120, dtype=torch.float64)
+    whole = backbone.latents(samples)
+    # The 18 values a latent takes in start at a hop; one hop more makes up for the padding.
+    for time in (4, 11, 19):
+        part = samples[2:3, :, (time - 3) * 6 : (time + 1) * 6]
+        assert_close(backbone.latents(part)[0, -1], whole[2, time])
+
+
+@pytest.mark.parametrize("context", ["gru", "transformer"])
+def test_samples_do_not_mix(context):
+    backbone = build(context).double().train()
+    samples = torch.randn(4, 2, 60, dtype=torch.float64)
+    assert_close(backbone(samples[1:2]), backbone(samples)[1:2])
+
+
+@pytest.mark.parametrize("context", ["gru", "transformer"])
+def test_bf16_is_close(context):
+    backbone, samples = build(context), torch.randn(4, 2, 60)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = backbone(samples)
+    assert_close(features.float(), backbone(samples), rtol=0.1, atol=0.1)
+
+
+def test_sequences_shorter_than_a_latent_are_refused():
+    with pytest.raises(ValueError, match="sequences of 5 values are shorter than one latent of 6"):
+        build()(torch.randn(1, 2, 5))
+
+
+@pytest.mark.parametrize("kernels", [[6], [6, 1], []])
+def test_kernels_that_do_not_fit_strides_are_refused(kernels):
+    with pytest.raises(ValueError, match=r"kernels needs one value for each stride.* for \[3, 2\]"):
+        build(kernels=kernels)
+
+
+def test_pictures_are_refused(gray):
+    with pytest.raises(ValueError, match=r"is for sequences; .*TimmBackbone"):
+        SequenceBackbone(gray)

@@ -8,7 +8,7 @@ import torch
 
 from ssl_dml.config import parse
 from ssl_dml.methods import Task
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -21,12 +21,24 @@ def test_pretraining(path):
     from pretrain import PretrainConfig
 
     config, resolved = parse(PretrainConfig, [], default=path)
-    channels, size = (1, 28) if config.data.source in ("fashion_mini", "hangul") else (3, 32)
-    spec = ImageSpec(channels=channels, size=size, mean=(0.5,) * channels, std=(0.2,) * channels)
-    task = Task(num_instances=64, batch_size=4, num_batches=10, labels=torch.arange(64) % 5)
+    if config.data.sequences is not None:
+        spec = SequenceSpec(channels=1, length=16000, mean=(0.0,), std=(0.1,), rate=16000)
+        stored = torch.zeros(16, 1, 16000, dtype=torch.int16)
+    else:
+        channels, size = (1, 28) if config.data.source in ("fashion_mini", "hangul") else (3, 32)
+        size = 128 if "patch16" in resolved else size  # views of 112 are 7 patches a side
+        mean, std = (0.5,) * channels, (0.2,) * channels
+        spec = ImageSpec(channels=channels, size=size, mean=mean, std=std)
+        stored = torch.zeros(16, channels, size, size, dtype=torch.uint8)
+    task = Task(
+        num_instances=64,
+        batch_size=config.data.batch_size,
+        num_batches=10,
+        labels=torch.arange(64) % 5,
+    )
     method = config.method(config.backbone(spec), task)
-    views = config.augment(spec)(torch.zeros(4, channels, size, size, dtype=torch.uint8))
-    assert method(views, torch.arange(4)).loss.isfinite()
+    views = config.augment(spec)(stored)
+    assert method(views, torch.arange(16)).loss.isfinite()
     assert path.read_text().startswith("# "), "its first comment states the result and the cost"
     again = path.with_name("again.yaml")
     assert not again.exists()

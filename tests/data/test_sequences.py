@@ -189,7 +189,7 @@ def test_a_file_that_is_no_source_of_pictures_is_named(tmp_path, name, words):
         load_train(DataConfig(source=str(tmp_path / name)))
 
 
-def test_an_embedded_sample_is_of_pictures(config, tmp_path):
+def test_an_embedded_sample_is_of_pictures():
     settings = DataConfig(source="fashion_mini", sequences=SequenceConfig())
     with pytest.raises(ConfigError, match=r"column 'sequence' is not a column of fashion_mini"):
         load_train(settings)

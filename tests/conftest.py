@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 # Two threads suit the machines that run the tests; more only fight.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
@@ -26,6 +26,11 @@ def gray():
 @pytest.fixture
 def colour():
     return ImageSpec(channels=3, size=16, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))
+
+
+@pytest.fixture
+def sound():
+    return SequenceSpec(channels=1, length=400, mean=(0.0,), std=(0.25,), rate=100)
 
 
 @pytest.fixture(scope="session")

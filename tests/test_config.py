@@ -29,17 +29,30 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A section that may be null.
+
+    Args:
+        length: A number.
+    """
+
+    length: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Schema:
     """Everything.
 
     Args:
         augment: A component.
         train: A section.
+        cut: Another, or nothing.
         seed: A number.
     """
 
     augment: Callable[[ImageSpec], Augmentation]
     train: Train = field(default_factory=Train)
+    cut: Cut | None = None
     seed: int = 0
 
 
@@ -63,6 +76,15 @@ def test_file_and_command_line_become_a_dataclass(file, gray):
     assert (config.seed, config.train) == (7, Train(steps=3, mode="b"))
     augment = config.augment(gray)
     assert isinstance(augment, Augmentation)
+
+
+def test_a_section_may_be_null_and_is_there_once_a_key_of_it_is(file):
+    assert parse(Schema, [], default=file())[0].cut is None
+    for args, changes in ((["--cut.length", "3"], {}), ([], {"cut": {"length": 3}})):
+        config, text = parse(Schema, args, default=file(**changes))
+        assert config.cut == Cut(length=3)
+        assert fill(Schema, yaml.safe_load(text)).cut == Cut(length=3)
+    assert parse(Schema, ["--cut", "null"], default=file(cut={"length": 3}))[0].cut is None
 
 
 def test_the_resolved_text_fills_it_again(file, tmp_path):
@@ -150,6 +172,9 @@ def test_a_key_of_the_command_line_unsets_its_alternative(file):
         ([], {"train": {"stps": 3}}, "train.stps is not a key; did you mean train.steps"),
         (["--train.steps", "x"], {}, "train.steps: expected int or null, got 'x'"),
         (["--train.mode", "c"], {}, "train.mode: expected Literal['a', 'b'], got 'c'"),
+        (["--cut.lenght", "3"], {}, "cut.lenght is not an argument of"),
+        ([], {"cut": {"lenght": 3}}, "; did you mean length"),
+        (["--cut.length", "x"], {}, "cut.length: expected int or null, got 'x'"),
         (["--seed", "1.5"], {}, "seed: expected int, got '1.5'"),
         (["--config", "no.yaml"], {}, "no.yaml: there is no such file"),
         (

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ssl_dml.types import EmbeddingTable, ImageSpec
+from ssl_dml.types import EmbeddingTable, ImageSpec, as_floats
 
 
 def test_a_spec_needs_a_value_for_each_channel():
@@ -9,6 +9,15 @@ def test_a_spec_needs_a_value_for_each_channel():
         ImageSpec(channels=3, size=8, mean=(0.5,), std=(0.5,))
     with pytest.raises(ValueError, match="std must be positive"):
         ImageSpec(channels=1, size=8, mean=(0.5,), std=(0.0,))
+
+
+def test_stored_samples_become_floats_of_which_one_is_full_scale():
+    rows = torch.tensor([[[0, 51, 255]]], dtype=torch.uint8)
+    assert torch.equal(as_floats(rows), torch.tensor([[[0.0, 0.2, 1.0]]]))
+    rows = torch.tensor([[[0, 8192, -32768]]], dtype=torch.int16)
+    assert torch.equal(as_floats(rows), torch.tensor([[[0.0, 0.25, -1.0]]]))
+    rows = torch.tensor([[[7.0, -1e9]]])
+    assert as_floats(rows) is rows
 
 
 def test_a_table_needs_a_label_for_each_row():

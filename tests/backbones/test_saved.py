@@ -1,10 +1,12 @@
 import json
+import sys
+import types
 
 import pytest
 import torch
 
-from ssl_dml.backbones import TimmBackbone, load, save
-from ssl_dml.types import ImageSpec
+from ssl_dml.backbones import Backbone, TimmBackbone, load, save
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 PATH = "ssl_dml.backbones.TimmBackbone"
 ARGUMENTS = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
@@ -26,6 +28,34 @@ def test_round_trip(saved):
     assert torch.equal(loaded(images), backbone(images))
     assert loaded.inputs == backbone.inputs
     assert not loaded.training
+
+
+@pytest.mark.parametrize("rate", [16000, None])
+def test_a_network_of_sequences(tmp_path, monkeypatch, rate):
+    class Mean(Backbone):
+        def __init__(self, inputs):
+            super().__init__()
+            self.inputs, self.feature_dim = inputs, inputs.channels
+
+        def forward(self, samples):
+            return samples.mean(2)
+
+    module = types.ModuleType("others")
+    module.Mean = Mean
+    monkeypatch.setitem(sys.modules, "others", module)
+    spec = SequenceSpec(channels=2, length=50, mean=(0.1, 0.2), std=(0.3, 0.4), rate=rate)
+    save(Mean(spec), tmp_path / "backbone", "others.Mean", {}, trained={})
+    assert load(tmp_path / "backbone").inputs == spec
+    facts = json.loads((tmp_path / "backbone" / "backbone.json").read_text())
+    assert facts["sequences"]["length"] == 50
+    assert "images" not in facts
+
+
+def test_facts_of_another_form_are_named(saved):
+    path = saved[1] / "backbone.json"
+    path.write_text(path.read_text().replace('"size"', '"extent"'))
+    with pytest.raises(ValueError, match=r"backbone\.json is damaged"):
+        load(saved[1])
 
 
 def test_an_older_one_is_replaced_whole(saved):

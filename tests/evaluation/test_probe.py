@@ -1,11 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ssl_dml.augment import Gray
-from ssl_dml.backbones import TimmBackbone
+from ssl_dml.augment import Gray, SequenceViews
+from ssl_dml.backbones import Backbone, TimmBackbone
 from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, load_train
+from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.evaluation import ProbeConfig, probe, probe_split, reference
 
 CPU = torch.device("cpu")
@@ -49,6 +51,39 @@ def test_raw_pixels_are_a_reference(made):
     train, _, _ = made
     found = reference(probe_split(train, None), config=ProbeConfig(k=3))
     assert 0 <= found["raw_pixels_knn_top1"] <= 1
+
+
+class Pooled(Backbone):
+    """One convolution, pooled over time."""
+
+    def __init__(self, inputs):
+        super().__init__()
+        self.inputs, self.feature_dim = inputs, 8
+        self.layer = torch.nn.Conv1d(inputs.channels, 8, 16, stride=4)
+
+    def forward(self, samples):
+        return self.layer(samples).relu().mean(2)
+
+
+@pytest.mark.parametrize(("rate", "name"), [(8000, "log_mel"), (None, "raw_values")])
+def test_sequences_are_probed_beside_their_own_reference(tmp_path, rate, name):
+    """Tones of two heights: the spectrum tells them apart, the values at random phase do not."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    hertz = np.where(labels, 1000, 500)[:, None]
+    x = np.sin(2 * np.pi * (hertz * np.arange(800) / 8000 + rng.uniform(size=(60, 1))))
+    np.savez(tmp_path / "x.npz", x=x, y=labels)
+    config = DataConfig(source=str(tmp_path / "x.npz"), sequences=SequenceConfig(rate=rate))
+    train = load_train(config)
+    split = probe_split(train, None)
+    assert split.description == "6 held-out training sequences ask 54 training sequences"
+    augment = SequenceViews(train.spec, window=400)
+    config = ProbeConfig(k=3)
+    found = probe(Pooled(train.spec), train, split, augment, config=config, device=CPU)
+    assert set(found) == {"knn_top1", "rankme", "uniformity", "spread", "alignment"}
+    (measured,) = reference(split, config=config).items()
+    assert measured[0] == f"{name}_knn_top1"
+    assert name == "raw_values" or measured[1] == 1.0
 
 
 def test_k_above_the_gallery_is_named(made):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ssl_dml.reporting import views_picture
+from ssl_dml.reporting.pictures import waves
 from ssl_dml.types import ImageSpec
 
 
@@ -21,3 +22,26 @@ def test_normalisation_is_undone(gray):
     pixels = torch.full((1, 1, 4, 4), 255, dtype=torch.uint8)
     picture = views_picture(pixels, [torch.full((1, 1, 4, 4), 2.0)], gray)
     assert torch.equal(picture[:, 1:5, 7:11], torch.ones(1, 4, 4))
+
+
+def test_sequences_are_drawn_as_waves(sound):
+    samples = torch.randint(-9000, 9000, (10, 1, 400), dtype=torch.int16)
+    picture = views_picture(samples, [torch.randn(10, 1, 90)] * 2, sound)
+    assert picture.shape == (1, 8 * 50, 3 * 258)
+    assert set(picture.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_wave_is_dark_from_its_lowest_to_its_highest_value():
+    step = torch.tensor([[[0.5] * 300 + [-1.0] * 300]])
+    (drawn,) = waves(step)
+    assert drawn.shape == (1, 48, 256)
+    dark = (drawn[0] == 0).nonzero()
+    left, right = dark[dark[:, 1] < 127, 0], dark[dark[:, 1] > 129, 0]
+    assert ((1 - left.unique() / 24) - 0.5).abs().max() < 2 / 24
+    assert right.unique().tolist() == [47]
+    assert (drawn[0] == 0).any(0).all(), "no column is empty"
+
+
+def test_silence_is_drawn(sound):
+    picture = views_picture(torch.zeros(1, 1, 400), [torch.zeros(1, 1, 400)], sound)
+    assert picture.isfinite().all()

@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ssl_dml.evaluation.log_mel import log_mel, log_mel_statistics, mel_filters
+
+
+def reference(values, rate, bands=40):
+    """The definition in NumPy, frame by frame and bin by bin."""
+    size, hop = round(0.025 * rate), round(0.01 * rate)
+    fft = 1
+    while fft < size:
+        fft *= 2
+    top = 2595 * math.log10(1 + rate / 2 / 700)
+    corners = [700 * (10 ** (top * i / (bands + 1) / 2595) - 1) for i in range(bands + 2)]
+    hann = np.array([0.5 - 0.5 * math.cos(2 * math.pi * i / size) for i in range(size)])
+    rows = []
+    for start in range(0, len(values) - size + 1, hop):
+        power = np.abs(np.fft.fft(values[start : start + size] * hann, fft)) ** 2
+        row = []
+        for low, peak, high in zip(corners, corners[1:], corners[2:], strict=False):
+            total = 0.0
+            for number in range(fft // 2 + 1):
+                hertz = number * rate / fft
+                if low < hertz <= peak:
+                    total += power[number] * (hertz - low) / (peak - low)
+                elif peak < hertz < high:
+                    total += power[number] * (high - hertz) / (high - peak)
+            row.append(math.log(total + 1e-6))
+        rows.append(row)
+    return np.array(rows).T
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_matches_the_definition(rate):
+    values = np.random.default_rng(0).normal(size=rate // 10)
+    found = log_mel(torch.tensor(values)[None, None].float(), rate)[0, 0]
+    np.testing.assert_allclose(found.numpy(), reference(values, rate), rtol=1e-3, atol=1e-3)
+
+
+def test_a_tone_is_loudest_in_the_band_that_peaks_there():
+    """1,000 Hz are 1,000 mel; of 40 bands up to 8,000 Hz (2,840 mel) band 13 peaks nearest."""
+    tone = torch.sin(2 * math.pi * 1000 * torch.arange(16000) / 16000)
+    bands = log_mel(tone[None, None], 16000)[0, 0].mean(1)
+    peaks = torch.arange(1, 41) * 2840.0 / 41
+    assert bands.argmax() == (peaks - 1000).abs().argmin() == 13
+
+
+def test_inner_triangles_add_up_to_one():
+    filters = mel_filters(16000, 512)
+    hertz = torch.arange(257) * 16000 / 512
+    inside = (hertz > 50) & (hertz < 7400)
+    assert_close(filters.sum(1)[inside], torch.ones(int(inside.sum())))
+    assert filters.min() >= 0
+
+
+def test_statistics_are_means_and_deviations_and_ignore_loudness():
+    samples = torch.randn(3, 2, 16000)
+    found = log_mel_statistics(samples, 16000)
+    assert found.shape == (3, 2 * 2 * 40)
+    bands = log_mel(samples, 16000)
+    centred = bands.mean(3) - bands.mean((2, 3))[:, :, None]
+    assert_close(found[:, :40], centred[:, 0])
+    assert_close(found[:, 120:], bands[:, 1].std(2, correction=0))
+    assert_close(log_mel_statistics(samples * 3, 16000), found, rtol=0, atol=1e-3)
+
+
+def test_sixteen_bits_are_the_floats_they_stand_for():
+    samples = torch.randint(-9000, 9000, (2, 1, 8000), dtype=torch.int16)
+    assert_close(log_mel(samples, 8000), log_mel(samples.float() / 32768, 8000))
+
+
+@pytest.mark.parametrize("length", [1, 399, 400])
+def test_what_is_shorter_than_a_frame_and_silence_have_features(length):
+    assert log_mel_statistics(torch.zeros(2, 1, length), 16000).isfinite().all()

@@ -188,6 +188,18 @@ def test_probes_work_from_the_run_folder_alone(finished, evaluator):
         assert results["linear_top1"] > 0.6
 
 
+def test_a_run_in_chunks_says_what_batch_norm_does_and_goes_on_without(pictures, tmp_path):
+    folder = tmp_path / "run"
+    few = [*SMALL, "--train.steps", "4", "--train.encode_chunk", "10"]
+    printed = run("pretrain", "--data.source", pictures, "--output_dir", folder, *few)
+    assert printed.count("train.encode_chunk 10: the backbone's batch norm") == 1
+    assert type(load(folder / "backbone")).__name__ == "TimmBackbone"
+    on = ["--train.encode_chunk", "null", "--train.steps", "6"]
+    printed = run("pretrain", "--output_dir", folder, "--resume", "true", *on)
+    assert "going on from" in printed
+    assert "batch norm" not in printed
+
+
 def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, pictures, tmp_path):
     folder = tmp_path / "run"
     command = ["--data.source", pictures, "--output_dir", folder, *SMALL]

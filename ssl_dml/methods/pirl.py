@@ -12,8 +12,8 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import log_normaliser, nce, softmax_nce, unit_rows
-from ssl_dml.memory import MemoryBank, draw_indices
-from ssl_dml.methods.base import Method, Task
+from ssl_dml.memory import DEFAULT_STORAGE, BankStorage, MemoryBank, draw_indices
+from ssl_dml.methods.base import BankMethod, Task
 from ssl_dml.methods.pretexts import Jigsaw, Pretext, Rotation
 from ssl_dml.types import Embeddings, Images, Indices, StepOutput, Views
 
@@ -22,7 +22,7 @@ STREAMS = ("negatives", "jigsaw", "rotation")
 
 
 @final
-class PIRL(Method):
+class PIRL(BankMethod):
     r"""Pretext-invariant representations on a memory bank.
 
     With :math:`m_I` the bank's row of a picture, :math:`f(v_I)` the embedding of its first view
@@ -48,6 +48,7 @@ class PIRL(Method):
         negatives: Other pictures drawn for each sample, with replacement; 32,000 in the paper.
             Their rows are copied for the step: ``batch * negatives * output_dim`` floats.
         bank_momentum: Share of the old row that an update keeps.
+        storage: Where and how the bank's rows are kept.
         output_dim: Dimension of an embedding.
         layers: Linear layers from features to an embedding; 1 in the paper.
 
@@ -70,6 +71,7 @@ class PIRL(Method):
         temperature: float = 0.07,
         negatives: int = 4096,
         bank_momentum: float = 0.5,
+        storage: BankStorage = DEFAULT_STORAGE,
         output_dim: int = 128,
         layers: int = 1,
     ) -> None:
@@ -94,7 +96,11 @@ class PIRL(Method):
             "rotation": Rotation(dim, output_dim, layers=layers),
         }
         self.pretexts = nn.ModuleDict({name: heads[name] for name in pretexts})
-        self.bank = MemoryBank(task.num_instances, output_dim, momentum=bank_momentum)
+        self.bank = MemoryBank(
+            task.num_instances, output_dim, momentum=bank_momentum, storage=storage
+        )
+        # DistributedDataParallel would begin by sending rank 0's rows to all.
+        self._ddp_params_and_buffers_to_ignore = ["bank.embeddings"]
         self.instances, self.negatives = task.num_instances, negatives
         self.objective, self.weight, self.temperature = objective, weight, temperature
         self.register_buffer("log_z", torch.tensor(math.nan))
@@ -111,7 +117,7 @@ class PIRL(Method):
         drawn = self._draw(indices, "negatives", count=self.negatives, high=self.instances - 1)
         others = self.bank.rows(drawn + (drawn >= indices[:, None]))  # never its own row
         transformed = self._transformed(views[-1], indices)
-        plain = unit_rows(self.projector(self.backbone(views[0])))
+        plain = self.project(self.backbone(views[0]))
         invariance = torch.stack([self._loss(rows, own, others) for rows in transformed.values()])
         loss = self.weight * invariance.mean() + (1 - self.weight) * self._loss(plain, own, others)
         logs = {
@@ -121,6 +127,10 @@ class PIRL(Method):
         self.bank.update(gather(indices), gather(plain))
         self.step += 1
         return StepOutput(loss, logs)
+
+    def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
+        """From the backbone's features to unit embeddings in the space of the bank."""
+        return unit_rows(self.projector(features))
 
     def _transformed(self, view: Images, indices: Indices) -> dict[str, Embeddings]:
         rows: dict[str, Tensor] = {}

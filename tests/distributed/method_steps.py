@@ -140,6 +140,7 @@ METHODS = {
             grid=2,
             objective="nce",
             layers=2,
+            storage=BankStorage(dtype="bfloat16", device="cpu", sharded=True),
             negatives=16,
             output_dim=8,
         ),

@@ -31,7 +31,7 @@ class RecurrentContext(nn.Module):
 class CausalTransformer(nn.Module):
     """Pre-norm transformer whose attention looks back alone, for sequences of any length.
 
-    Positions are relative (rotary: Su et al., 2021, arXiv:2104.09864, eq. 34), so a window of
+    Positions are relative (rotary: Su et al., 2021, arXiv:2104.09864), so a window of
     another length than in training is no new territory.
 
     Args:
@@ -103,7 +103,7 @@ class GridContext(nn.Module):
         blocks: Number of residual blocks; 5 in the paper.
 
     References:
-        Hénaff et al., 2019, arXiv:1905.09272, appendix A.2, here with layer norm in each block.
+        Hénaff et al., 2019, arXiv:1905.09272, appendix, here with layer norm in each block.
     """
 
     def __init__(self, dim: int, *, hidden_dim: int, blocks: int) -> None:

@@ -21,7 +21,7 @@ class PatchBackbone(Backbone):
 
     No layer may mix patches: batch norm would tell each one about the others, and a task of
     predicting patches is then solved without learning (van den Oord et al., 2018,
-    arXiv:1807.03748, sec. 3.2; Hénaff et al., 2019, arXiv:1905.09272, sec. 3.1). ResNets are
+    arXiv:1807.03748, sec. 3.2; Hénaff et al., 2019, arXiv:1905.09272). ResNets are
     therefore built with layer norm unless ``options`` names another ``norm_layer``, such as
     ``groupnorm1``.
 

@@ -38,7 +38,7 @@ class SequenceBackbone(Backbone):
 
     References:
         van den Oord et al., 2018, arXiv:1807.03748, sec. 3.1; norm over channels: Rivière et
-        al., 2020, arXiv:2002.02848, sec. 3.
+        al., 2020, arXiv:2002.02848.
     """
 
     def __init__(

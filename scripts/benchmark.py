@@ -12,7 +12,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 from pretrain import DEFAULT, PretrainConfig, build, open_data
 
-from ssl_dml.benchmarks import bank_table, compare_speed, speak, tile_table
+from ssl_dml.benchmarks import bank_table, compare_speed, method_table, speak, tile_table
 from ssl_dml.config import ConfigError, parse, run
 from ssl_dml.data import make_loader
 from ssl_dml.distributed import world_size
@@ -69,7 +69,7 @@ def pretrain_speed(args: list[str]) -> int:
 
 
 # Each takes its own arguments from the command line.
-TABLES = {"bank": bank_table, "tiles": tile_table, "speech": speak}
+TABLES = {"bank": bank_table, "methods": method_table, "tiles": tile_table, "speech": speak}
 
 
 def main() -> int:

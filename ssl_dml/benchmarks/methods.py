@@ -29,7 +29,8 @@ class Result:
 
     Args:
         random: Weighted kNN top-1 of the backbone before training.
-        reference: The same of the raw samples, or of what else serves as reference.
+        reference: The same of what a representation has to beat.
+        reference_name: What that is.
         knn: The same after the last epoch.
         linear: Linear probe's top-1 after the last epoch.
         speed: Samples a second, the median over the run's log.
@@ -38,6 +39,7 @@ class Result:
 
     random: float
     reference: float
+    reference_name: str
     knn: float
     linear: float
     speed: float
@@ -70,25 +72,26 @@ def run_once(config: Path, folder: Path, *, views: int, seed: int) -> Result:
         }
         flags = [f"--{key}={value}" for key, value in overrides.items()]
         megabytes = _launch("pretrain.py", "--config", str(config), *flags)
-        linear = Path(__file__).parents[2] / "configs" / "evaluate" / "linear.yaml"
+        linear = SCRIPTS.parent / "configs" / "evaluate" / "linear.yaml"
         _launch("evaluate.py", "--config", str(linear), "--run", str(folder))
         cost.write_text(json.dumps({"megabytes": megabytes}))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     probes = [row for row in rows if "eval/knn_top1" in row]
-    references = [v for k, v in probes[0].items() if k.endswith("_knn_top1") and "bank" not in k]
+    name = next(k for k in probes[0] if k.endswith("_knn_top1") and "bank" not in k)
     return Result(
         random=probes[0]["eval/knn_top1"],
-        reference=references[0],
+        reference=probes[0][name],
+        reference_name=name.removeprefix("eval/").removesuffix("_knn_top1").replace("_", " "),
         knn=probes[-1]["eval/knn_top1"],
-        linear=json.loads((folder / "linear.json").read_text())["top1"],
+        linear=json.loads((folder / "linear.json").read_text())["linear_top1"],
         speed=median(row["train/samples_per_s"] for row in rows if "train/samples_per_s" in row),
         megabytes=json.loads(cost.read_text())["megabytes"],
     )
 
 
 def method_table(
-    configs: list[Path],
     *,
+    configs: list[Path] | None = None,
     views: int = 120_000,
     seeds: int = 3,
     folder: Path = Path("runs/methods"),
@@ -98,7 +101,8 @@ def method_table(
     Finished runs below ``folder`` are read, not made again.
 
     Args:
-        configs: One configuration a method, all on the same data.
+        configs: One configuration a method, all on the same data; None for all of the embedded
+            pictures of clothes.
         views: Augmented views that each run trains on.
         seeds: Seeds 0, 1, ... of each.
         folder: Where the run folders go, and ``table.md``.
@@ -109,39 +113,49 @@ def method_table(
     """
     if seeds not in T:
         raise ValueError(f"seeds must be from 2 to {max(T)} for an interval, got {seeds}")
+    configs = configs or _of_clothes()
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[Result]] = {config.stem: [] for config in configs}
+    with progress(len(configs) * seeds, "methods", "runs") as bar:
+        for seed in range(seeds):
+            for config in configs:
+                run = folder / f"{config.stem}_{seed}"
+                result = run_once(config, run, views=views, seed=seed)
+                found[config.stem].append(result)
+                bar.update()
+                bar.write(
+                    f"{run.name}: kNN {100 * result.knn:.2f}, linear {100 * result.linear:.2f}"
+                )
+    first = found[configs[0].stem]
     lines = [
-        f"{views:,} views, {seeds} seeds, last epoch; mean and 95% interval of top-1 accuracy",
+        f"{views:,} views, {seeds} seeds, last epoch; top-1 accuracy, mean and 95% interval",
         "",
         "| configuration | weighted kNN | linear probe | samples/s | memory |",
         "|---|---|---|---|---|",
+        *(_row(name, results) for name, results in found.items()),
+        f"| random weights of `{configs[0].stem}` | {_interval([r.random for r in first])} | | | |",
+        f"| {first[0].reference_name} | {100 * first[0].reference:.2f} | | | |",
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    everything: list[Result] = []
-    with progress(len(configs) * seeds, "methods", "runs") as bar:
-        for config in configs:
-            found: list[Result] = []
-            for seed in range(seeds):
-                run = folder / f"{config.stem}_{seed}"
-                found.append(run_once(config, run, views=views, seed=seed))
-                bar.update()
-            everything += found
-            lines.append(
-                f"| `{config.stem}` | {_interval([r.knn for r in found])} | "
-                f"{_interval([r.linear for r in found])} | "
-                f"{median(r.speed for r in found):,.0f} | "
-                f"{median(r.megabytes for r in found):,.0f} MB |"
-            )
-            (folder / "table.md").write_text("\n".join(lines) + "\n")
-    lines.append(f"| random weights | {_interval([r.random for r in everything])} | | | |")
-    lines.append(f"| reference | {100 * everything[0].reference:.2f} | | | |")
     (folder / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
+def _of_clothes() -> list[Path]:
+    every = sorted((SCRIPTS.parent / "configs" / "pretrain").glob("*.yaml"))
+    return [p for p in every if yaml.safe_load(p.read_text())["data"]["source"] == "fashion_mini"]
+
+
+def _row(name: str, results: list[Result]) -> str:
+    return (
+        f"| `{name}` | {_interval([r.knn for r in results])} | "
+        f"{_interval([r.linear for r in results])} | {median(r.speed for r in results):,.0f} | "
+        f"{median(r.megabytes for r in results):,.0f} MB |"
+    )
+
+
 def _interval(values: list[float]) -> str:
     """Mean and half-width of its 95% interval, in percent."""
-    count = min(len(values), max(T))
-    half = T[count] * stdev(values) / math.sqrt(len(values))
+    half = T[len(values)] * stdev(values) / math.sqrt(len(values))
     return f"{100 * mean(values):.2f} ± {100 * half:.2f}"
 
 

@@ -73,7 +73,8 @@ def run_once(config: Path, folder: Path, *, views: int, seed: int) -> Result:
         flags = [f"--{key}={value}" for key, value in overrides.items()]
         megabytes = _launch("pretrain.py", "--config", str(config), *flags)
         linear = SCRIPTS.parent / "configs" / "evaluate" / "linear.yaml"
-        _launch("evaluate.py", "--config", str(linear), "--run", str(folder))
+        short = "--linear.epochs=10"  # the probe would take longer than the training
+        _launch("evaluate.py", "--config", str(linear), "--run", str(folder), short)
         cost.write_text(json.dumps({"megabytes": megabytes}))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     probes = [row for row in rows if "eval/knn_top1" in row]
@@ -92,7 +93,7 @@ def run_once(config: Path, folder: Path, *, views: int, seed: int) -> Result:
 def method_table(
     *,
     configs: list[Path] | None = None,
-    views: int = 120_000,
+    views: int = 60_000,
     seeds: int = 3,
     folder: Path = Path("runs/methods"),
 ) -> None:

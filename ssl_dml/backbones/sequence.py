@@ -93,7 +93,7 @@ class SequenceBackbone(Backbone):
                 f"backbone: sequences of {samples.shape[2]} values are shorter than one latent of "
                 f"{self.hop}; take longer windows or smaller strides"
             )
-        return self.encoder(samples).transpose(1, 2)
+        return self.encoder(samples.transpose(1, 2))
 
     def context(
         self, latents: Float[Tensor, "batch time latent"]
@@ -110,14 +110,18 @@ class SequenceBackbone(Backbone):
 
 @final
 class _Convolution(nn.Module):
-    """A convolution that ends at its own hop, a norm over channels, ReLU."""
+    """A convolution that ends at its own hop, a norm over channels, ReLU.
+
+    It is computed with channels last and one row high, several times as fast on a CPU as
+    ``Conv1d``.
+    """
 
     def __init__(self, in_dim: int, dim: int, *, kernel: int, stride: int) -> None:
         super().__init__()
         self.before = kernel - stride
-        self.convolution = nn.Conv1d(in_dim, dim, kernel, stride)
+        self.convolution = nn.Conv2d(in_dim, dim, (1, kernel), (1, stride))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Float[Tensor, "batch channels values"]) -> Float[Tensor, "batch dim time"]:
-        x = self.convolution(F.pad(x, (self.before, 0)))
-        return F.relu(self.norm(x.transpose(1, 2))).transpose(1, 2)
+    def forward(self, x: Float[Tensor, "batch values channels"]) -> Float[Tensor, "batch time dim"]:
+        row = F.pad(x, (0, 0, self.before, 0)).transpose(1, 2)[:, :, None]
+        return F.relu(self.norm(self.convolution(row)[:, :, 0].transpose(1, 2)))

@@ -45,6 +45,9 @@ class NPID(BankMethod):
             authors' code does; the paper shows 30.
         bank_momentum: Share of the old row that an update keeps.
         storage: Where and how the bank's rows are kept.
+        layers: Linear layers of the projector; 1 in the paper. With 2 there is a batch norm
+            between them, without which embeddings of pictures that are much alike start, and then
+            stay, in a narrow cone: the mean that they share is also in their rows of the bank.
         output_dim: Dimension of an embedding.
 
     References:
@@ -54,7 +57,7 @@ class NPID(BankMethod):
     log_z: Tensor
     step: Tensor
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the signature is the configuration
         self,
         backbone: Backbone,
         task: Task,
@@ -66,6 +69,7 @@ class NPID(BankMethod):
         proximal: float = 0.0,
         bank_momentum: float = 0.5,
         storage: BankStorage = DEFAULT_STORAGE,
+        layers: int = 1,
         output_dim: int = 128,
     ) -> None:
         super().__init__()
@@ -81,7 +85,7 @@ class NPID(BankMethod):
         if not isinstance(normaliser, str) and normaliser <= 0:
             raise ValueError(f"normaliser must be positive, got {normaliser}")
         self.backbone = backbone
-        self.projector = mlp(backbone.feature_dim, backbone.feature_dim, output_dim, layers=1)
+        self.projector = mlp(backbone.feature_dim, backbone.feature_dim, output_dim, layers=layers)
         self.bank = MemoryBank(
             task.num_instances, output_dim, momentum=bank_momentum, storage=storage
         )

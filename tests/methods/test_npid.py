@@ -82,6 +82,11 @@ def test_a_draw_for_the_batch_is_a_draw_for_every_sample():
     assert_close(loss.detach(), expected.mean().double())
 
 
+def test_the_projector_may_have_layers():
+    kinds = [type(layer) for layer in method(layers=2).projector]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+
+
 @pytest.mark.parametrize("draw_for", ["sample", "batch"])
 def test_two_views_cost_the_mean_of_each_alone(draw_for):
     options = {"draw_for": draw_for, "normaliser": 500.0, "proximal": 1.0}

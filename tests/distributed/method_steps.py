@@ -34,7 +34,7 @@ METHODS = {
         backbone, TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8
     ),
     "npid_drawn_for_the_batch": lambda backbone: NPID(
-        backbone, TASK, negatives=16, draw_for="batch", normaliser="average", output_dim=8
+        backbone, TASK, negatives=16, draw_for="batch", normaliser="batch", layers=2, output_dim=8
     ),
     "npid_sharded": lambda backbone: NPID(
         backbone,

@@ -138,12 +138,18 @@ def test_the_update_does_not_reach_backward(options):
 
 def test_z_is_fixed_followed_or_given():
     seen = {}
-    for normaliser in ("first_batch", "average", 500.0):
+    for normaliser in ("first_batch", "average", "batch", 500.0):
         npid = method(normaliser=normaliser)
         seen[normaliser] = [npid(pictures(), INDICES).logs["log_z"].item() for _ in range(3)]
     assert len(set(seen["first_batch"])) == 1
-    assert len(set(seen["average"])) == 3
+    assert len(set(seen["average"])) == len(set(seen["batch"])) == 3
     assert_close(seen[500.0], [math.log(500.0)] * 3, rtol=1e-6, atol=0)
+
+
+def test_the_batchs_own_z_does_not_drift():
+    npid = method(normaliser="batch")
+    for _ in range(3):
+        assert npid(pictures(), INDICES).logs["z_drift"] == 0
 
 
 def test_the_average_is_exponential():

@@ -31,9 +31,6 @@ class BankStorage:
     sharded: bool = False
 
 
-DEFAULT_STORAGE = BankStorage()
-
-
 @final
 class MemoryBank(nn.Module):
     """A unit vector for every instance, moved towards each new embedding of it.
@@ -60,7 +57,7 @@ class MemoryBank(nn.Module):
         dim: int,
         *,
         momentum: float = 0.5,
-        storage: BankStorage = DEFAULT_STORAGE,
+        storage: BankStorage = BankStorage(),
     ) -> None:
         super().__init__()
         if not 0 <= momentum <= 1:

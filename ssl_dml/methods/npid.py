@@ -12,9 +12,16 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import full_softmax, log_normaliser, nce, unit_rows
-from ssl_dml.memory import DEFAULT_STORAGE, BankStorage, MemoryBank, draw_indices
+from ssl_dml.memory import BankStorage, MemoryBank, draw_indices
 from ssl_dml.methods.base import BankMethod, Task
 from ssl_dml.types import Embeddings, Indices, StepOutput, Views
+
+# Logarithms of what the old Z and this batch's estimate weigh in the new Z.
+WEIGHTS = {
+    "first_batch": (0.0, -math.inf),
+    "average": (math.log(0.99), math.log(0.01)),
+    "batch": (-math.inf, 0.0),
+}
 
 
 @final
@@ -40,11 +47,16 @@ class NPID(BankMethod):
             ``batch * negatives * output_dim`` floats a step; or those of a step serve the whole
             ``batch`` of all processes, which copies ``negatives * output_dim``.
         normaliser: Z: ``first_batch`` fixes it at the first batch as in the paper; ``average``
-            follows it with an exponential average (0.99); a number is taken as Z itself.
+            follows it with an exponential average (0.99); ``batch`` takes each batch's estimate;
+            a number is taken as Z itself. A Z that is too low by x nats makes the negatives weigh
+            about exp(x) times what they should, which can undo the features: watch ``z_drift``.
         proximal: Weight of the squared distance to the bank's own row; 0 leaves it out, as the
             authors' code does; the paper shows 30.
         bank_momentum: Share of the old row that an update keeps.
         storage: Where and how the bank's rows are kept.
+        layers: Linear layers of the projector; 1 in the paper. With 2 there is a batch norm
+            between them, without which embeddings of pictures that are much alike start, and then
+            stay, in a narrow cone: the mean that they share is also in their rows of the bank.
         output_dim: Dimension of an embedding.
 
     References:
@@ -54,7 +66,7 @@ class NPID(BankMethod):
     log_z: Tensor
     step: Tensor
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the signature is the configuration
         self,
         backbone: Backbone,
         task: Task,
@@ -62,10 +74,11 @@ class NPID(BankMethod):
         temperature: float = 0.07,
         negatives: int | None = 4096,
         draw_for: Literal["sample", "batch"] = "sample",
-        normaliser: float | Literal["first_batch", "average"] = "first_batch",
+        normaliser: float | Literal["first_batch", "average", "batch"] = "first_batch",
         proximal: float = 0.0,
         bank_momentum: float = 0.5,
-        storage: BankStorage = DEFAULT_STORAGE,
+        storage: BankStorage = BankStorage(),
+        layers: int = 1,
         output_dim: int = 128,
     ) -> None:
         super().__init__()
@@ -81,7 +94,7 @@ class NPID(BankMethod):
         if not isinstance(normaliser, str) and normaliser <= 0:
             raise ValueError(f"normaliser must be positive, got {normaliser}")
         self.backbone = backbone
-        self.projector = mlp(backbone.feature_dim, backbone.feature_dim, output_dim, layers=1)
+        self.projector = mlp(backbone.feature_dim, backbone.feature_dim, output_dim, layers=layers)
         self.bank = MemoryBank(
             task.num_instances, output_dim, momentum=bank_momentum, storage=storage
         )
@@ -89,8 +102,9 @@ class NPID(BankMethod):
         self._ddp_params_and_buffers_to_ignore = ["bank.embeddings"]
         self.temperature, self.negatives, self.proximal = temperature, negatives, proximal
         self.draw_for = draw_for
-        self.follow = normaliser == "average"
-        given = math.nan if isinstance(normaliser, str) else math.log(normaliser)
+        following = isinstance(normaliser, str)
+        self.weights = WEIGHTS[normaliser if following else "first_batch"]
+        given = math.nan if following else math.log(normaliser)
         self.register_buffer("log_z", torch.tensor(given))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
@@ -152,9 +166,7 @@ class NPID(BankMethod):
         """Bring Z up to date with this batch; what to log of it."""
         estimate = log_normaliser(negative, num_instances=len(self.bank))
         estimate = gather(estimate[None]).logsumexp(dim=0) - math.log(world_size())
-        if self.follow:
-            later = torch.logaddexp(self.log_z + math.log(0.99), estimate + math.log(0.01))
-        else:
-            later = self.log_z
+        kept, taken = self.weights
+        later = torch.logaddexp(self.log_z + kept, estimate + taken)
         self.log_z.copy_(torch.where(self.log_z.isnan(), estimate, later))
         return {"log_z": self.log_z.clone(), "z_drift": estimate - self.log_z}

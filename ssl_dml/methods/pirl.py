@@ -12,7 +12,7 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import log_normaliser, nce, softmax_nce, unit_rows
-from ssl_dml.memory import DEFAULT_STORAGE, BankStorage, MemoryBank, draw_indices
+from ssl_dml.memory import BankStorage, MemoryBank, draw_indices
 from ssl_dml.methods.base import BankMethod, Task
 from ssl_dml.methods.pretexts import Jigsaw, Pretext, Rotation
 from ssl_dml.types import Embeddings, Images, Indices, StepOutput, Views
@@ -71,7 +71,7 @@ class PIRL(BankMethod):
         temperature: float = 0.07,
         negatives: int = 4096,
         bank_momentum: float = 0.5,
-        storage: BankStorage = DEFAULT_STORAGE,
+        storage: BankStorage = BankStorage(),
         output_dim: int = 128,
         layers: int = 1,
     ) -> None:

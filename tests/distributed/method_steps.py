@@ -117,7 +117,13 @@ METHODS = {
     "npid_drawn_for_the_batch": (
         2,
         lambda: NPID(
-            resnet(), TASK, negatives=16, draw_for="batch", normaliser="average", output_dim=8
+            resnet(),
+            TASK,
+            negatives=16,
+            draw_for="batch",
+            normaliser="batch",
+            layers=2,
+            output_dim=8,
         ),
     ),
     "npid_sharded": (

@@ -82,6 +82,11 @@ def test_a_draw_for_the_batch_is_a_draw_for_every_sample():
     assert_close(loss.detach(), expected.mean().double())
 
 
+def test_the_projector_may_have_layers():
+    kinds = [type(layer) for layer in method(layers=2).projector]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+
+
 @pytest.mark.parametrize("draw_for", ["sample", "batch"])
 def test_two_views_cost_the_mean_of_each_alone(draw_for):
     options = {"draw_for": draw_for, "normaliser": 500.0, "proximal": 1.0}
@@ -133,12 +138,18 @@ def test_the_update_does_not_reach_backward(options):
 
 def test_z_is_fixed_followed_or_given():
     seen = {}
-    for normaliser in ("first_batch", "average", 500.0):
+    for normaliser in ("first_batch", "average", "batch", 500.0):
         npid = method(normaliser=normaliser)
         seen[normaliser] = [npid(pictures(), INDICES).logs["log_z"].item() for _ in range(3)]
     assert len(set(seen["first_batch"])) == 1
-    assert len(set(seen["average"])) == 3
+    assert len(set(seen["average"])) == len(set(seen["batch"])) == 3
     assert_close(seen[500.0], [math.log(500.0)] * 3, rtol=1e-6, atol=0)
+
+
+def test_the_batchs_own_z_does_not_drift():
+    npid = method(normaliser="batch")
+    for _ in range(3):
+        assert npid(pictures(), INDICES).logs["z_drift"] == 0
 
 
 def test_the_average_is_exponential():

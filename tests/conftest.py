@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -47,7 +48,16 @@ def run_workers():
             )
             for rank in range(world)
         ]
-        errors = [worker.communicate(timeout=300)[1] for worker in workers]
-        assert not any(worker.returncode for worker in workers), "\n".join(errors)
+        # One that fails leaves the others waiting for it.
+        for _ in range(6000):
+            states = [worker.poll() for worker in workers]
+            if any(states) or None not in states:
+                break
+            time.sleep(0.05)
+        failed = any(states) or None in states
+        for worker in workers if failed else []:
+            worker.kill()
+        errors = [worker.communicate(timeout=60)[1] for worker in workers]
+        assert not failed, "\n".join(errors)
 
     return run

@@ -113,11 +113,12 @@ class PIRL(BankMethod):
                 f"PIRL takes a view as it is and one to transform: set crops.views to 1 or 2, "
                 f"got {len(views)}"
             )
-        own = self.bank.rows(indices)
-        drawn = self._draw(indices, "negatives", count=self.negatives, high=self.instances - 1)
-        others = self.bank.rows(drawn + (drawn >= indices[:, None]))  # never its own row
-        transformed = self._transformed(views[-1], indices)
         plain = self.project(self.backbone(views[0]))
+        own = self.bank.rows(indices).to(plain)
+        drawn = self._draw(indices, "negatives", count=self.negatives, high=self.instances - 1)
+        # Never its own row.
+        others = self.bank.rows(drawn + (drawn >= indices[:, None])).to(plain)
+        transformed = self._transformed(views[-1], indices)
         invariance = torch.stack([self._loss(rows, own, others) for rows in transformed.values()])
         loss = self.weight * invariance.mean() + (1 - self.weight) * self._loss(plain, own, others)
         logs = {

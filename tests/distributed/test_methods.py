@@ -18,8 +18,8 @@ def steps_of(run_workers, tmp_path_factory):
 
     def load(name, world):
         if world not in done:
+            done.add(world)  # also if it fails, so that every test fails at once
             run_workers(WORKER, world, folder)
-            done.add(world)
         return [torch.load(folder / f"{name}_{world}_{rank}.pt") for rank in range(world)]
 
     return load

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ssl_dml.backbones import TimmBackbone
-from ssl_dml.data import DataConfig, load_images
+from ssl_dml.data import DataConfig, load_train
 from ssl_dml.evaluation import ProbeConfig, bank_probe, probe_split
 from ssl_dml.methods import NPID, SimCLR, Task
 
@@ -18,7 +18,7 @@ def made(tmp_path):
         (tmp_path / label).mkdir()
         for i in range(20):
             Image.new("L", (8, 8), value + i - 10).save(tmp_path / label / f"{i}.png")
-    train = load_images(DataConfig(source=str(tmp_path)))
+    train = load_train(DataConfig(source=str(tmp_path)))
     torch.manual_seed(0)
     return train, TimmBackbone(train.spec, name="resnet18", width=0.125)
 

@@ -60,6 +60,7 @@ def parse(
     given = {arg.partition("=")[0].removeprefix("--") for arg in args}
     if "config" not in given and default is not None:
         args = ["--config", str(default), *args]
+    args = _files_first(args)
     if either is not None and len(given & {*either}) == 1:
         args.append(f"--{next(key for key in either if key not in given)}=null")
     parser = ArgumentParser(description=schema.__doc__, exit_on_error=False)
@@ -73,6 +74,16 @@ def parse(
     text = parser.dump(namespace, skip_unset=False)
     values: Any = parser.instantiate(namespace)
     return schema(**{field.name: values[field.name] for field in fields(schema)}), text  # pyright: ignore[reportArgumentType]
+
+
+def _files_first(args: list[str]) -> list[str]:
+    """Configuration files before the keys, which override them wherever they were written."""
+    files: list[str] = []
+    keys: list[str] = []
+    for position, arg in enumerate(args):
+        named = arg.startswith("--config=") or "--config" in (arg, *args[position - 1 : position])
+        (files if named else keys).append(arg)
+    return files + keys
 
 
 def fill(schema: type[Schema], values: dict[str, Any]) -> Schema:

@@ -246,3 +246,20 @@ def test_success_and_ctrl_c_have_their_codes(capsys):
         run(interrupted)
     assert left.value.code == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", [["--config", "{}"], ["--config={}"]])
+def test_a_key_overrides_the_file_wherever_it_is_written(tmp_path, form):
+    @dataclass(frozen=True, kw_only=True)
+    class Two:
+        """Two numbers."""
+
+        first: int = 0
+        second: int = 0
+
+    path = tmp_path / "two.yaml"
+    path.write_text("first: 1\nsecond: 2\n")
+    file = [part.format(path) for part in form]
+    for args in (["--first", "3", *file], [*file, "--first", "3"], ["--first=3", *file]):
+        config, _ = parse(Two, args)
+        assert (config.first, config.second) == (3, 2)

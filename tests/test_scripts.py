@@ -243,6 +243,10 @@ def test_two_processes_resume_bit_for_bit_with_bank_and_z(pictures, npid_config,
     assert rows(stopped)[-1]["step"] == 62
 
 
+def recipe(name):
+    return ["--config", str(ROOT / "configs" / "pretrain" / f"{name}.yaml")]
+
+
 def kill_workers(folder):
     """The launcher starts workers in groups of their own; end those of this run."""
     for entry in Path("/proc").glob("[0-9]*"):
@@ -264,6 +268,14 @@ def kill_workers(folder):
         (
             ["--evaluation.k", "91"],
             "evaluation.k must be at most the number of gallery pictures",
+        ),
+        (
+            [*recipe("moco_v1"), "--method.init_args.queue_size", "8"],
+            "queue_size must be at least the batch, 16; got 8",
+        ),
+        (
+            [*recipe("supcon"), "--data.labelled", "false"],
+            "SupCon needs labels and the data have none: give them by sub-folders",
         ),
     ],
 )

@@ -76,8 +76,13 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        with torch.autocast(gradients[0].device.type, enabled=False):
+            return _LogSumExp._backward(ctx, gradients[0])
+
+    @staticmethod
+    def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         queries, keys, excluded, found = ctx.saved_tensors
-        weights = (gradients[0] * ctx.scale)[:, None]
+        weights = (gradient * ctx.scale)[:, None]
         # A row without a key has no gradient, and -inf - -inf would make one of NaN.
         found = found.masked_fill(found == -torch.inf, 0.0)[:, None]
         for_queries, for_keys = torch.zeros_like(queries), torch.zeros_like(keys)

@@ -69,6 +69,17 @@ def test_keys_without_gradient_cost_none():
     assert keys.grad is None
 
 
+def test_backward_under_autocast_is_in_full_precision():
+    rows = torch.randn(2, 40, 8)
+    gradients = []
+    for enabled in (False, True):
+        views = rows.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            nt_xent(views[0], views[1], tile_size=16).backward()
+        gradients.append(views.grad)
+    assert torch.equal(*gradients)
+
+
 def test_tile_size_is_checked():
     with pytest.raises(ValueError, match="tile_size must be at least 1 or None, got 0"):
         log_sum_exp(torch.ones(2, 2), torch.ones(2, 2), scale=1.0, tile_size=0)

@@ -6,13 +6,13 @@ from types import TracebackType
 import psutil
 import torch
 
-PAUSE = 0.001
+PAUSE = 0.02
 
 
 class PeakMemory:
     """Context that watches how far this process's memory rises above where it was at entry.
 
-    On a CPU the resident memory is sampled every millisecond, since the system's own record of it
+    On a CPU the resident memory is sampled fifty times a second, since the system's own record of it
     is inherited from the parent and never falls; on an accelerator it is what torch allocated.
 
     Args:

@@ -12,8 +12,8 @@ PAUSE = 0.02
 class PeakMemory:
     """Context that watches how far this process's memory rises above where it was at entry.
 
-    On a CPU the resident memory is sampled fifty times a second, since the system's own record of it
-    is inherited from the parent and never falls; on an accelerator it is what torch allocated.
+    On a CPU the resident memory is sampled fifty times a second, since the system's own record is
+    inherited from the parent and never falls; on an accelerator it is what torch allocated.
 
     Args:
         device: Where the work is done.

@@ -121,8 +121,9 @@ def test_its_state_is_that_of_the_backbone(tmp_path):
 
 
 PEAK = """
-import resource, sys, torch
+import sys, torch
 from ssl_dml.backbones import Chunked, TimmBackbone
+from ssl_dml.benchmarks.memory import PeakMemory
 from ssl_dml.types import ImageSpec
 torch.set_num_threads(1)
 spec = ImageSpec(channels=1, size=28, mean=(0.5,), std=(0.2,))
@@ -131,9 +132,9 @@ network = TimmBackbone(spec, name="resnet18", width=0.25, options=options)
 backbone = Chunked(network, int(sys.argv[2]))
 step = lambda rows: backbone(torch.zeros(rows, 1, 28, 28)).square().sum().backward()
 step(8)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-step(int(sys.argv[1]))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+with PeakMemory(torch.device("cpu")) as memory:
+    step(int(sys.argv[1]))
+print(memory.megabytes)
 """
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml.losses.info_nce import check_temperature
 from ssl_dml.losses.precision import full_precision
 
 
@@ -94,6 +95,5 @@ def full_softmax(
     References:
         Wu et al., 2018, arXiv:1805.01978, eq. 2.
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+    check_temperature(temperature)
     return F.cross_entropy(embeddings @ bank.T / temperature, instances)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
-from ssl_dml.losses import full_softmax, log_normaliser, nce, unit_rows
+from ssl_dml.losses import check_temperature, full_softmax, log_normaliser, nce, unit_rows
 from ssl_dml.memory import BankStorage, MemoryBank, draw_indices
 from ssl_dml.methods.base import BankMethod, Task
 from ssl_dml.types import Embeddings, Indices, StepOutput, Views
@@ -82,8 +82,7 @@ class NPID(BankMethod):
         output_dim: int = 128,
     ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+        check_temperature(temperature)
         if negatives is not None and negatives < 1:
             raise ValueError(f"negatives must be at least 1 or null, got {negatives}")
         if negatives is None and storage.sharded:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
-from ssl_dml.losses import log_normaliser, nce, softmax_nce, unit_rows
+from ssl_dml.losses import check_temperature, log_normaliser, nce, softmax_nce, unit_rows
 from ssl_dml.memory import BankStorage, MemoryBank, draw_indices
 from ssl_dml.methods.base import BankMethod, Task
 from ssl_dml.methods.pretexts import Jigsaw, Pretext, Rotation
@@ -82,8 +82,7 @@ class PIRL(BankMethod):
             raise ValueError(f"grid must be at least 1, got {grid}")
         if not 0 <= weight <= 1:
             raise ValueError(f"weight must be from 0 to 1, got {weight}")
-        if temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+        check_temperature(temperature)
         if negatives < 1:
             raise ValueError(f"negatives must be at least 1, got {negatives}")
         if task.num_instances < 2:  # noqa: PLR2004

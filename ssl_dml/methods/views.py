@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssl_dml.losses import check_temperature
 from ssl_dml.methods.base import Task
 from ssl_dml.types import Views
 
@@ -39,8 +40,7 @@ def check_task(task: Task, *, temperature: float) -> None:
     Raises:
         ValueError: If the temperature is not positive, or the batch has one sample.
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+    check_temperature(temperature)
     if task.batch_size < 2:  # noqa: PLR2004
         raise ValueError(
             f"data.batch_size must be at least 2, for a sample to have others; "

@@ -1,5 +1,6 @@
 """Sums over all similarities of many rows, without the matrix of them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ def log_sum_exp(
     Tiles of the similarity matrix are made, summed and forgotten, and made again in backward, so
     memory grows with ``tile_size`` squared and never with ``batch * keys``. The keys of other
     processes are seen in turn as they go round a ring; their gradients go round with them.
+    Where queries and keys are one tensor, a tile serves its mirror image too: half of the work.
 
     Args:
         queries: Rows of this process.
@@ -45,7 +47,8 @@ def log_sum_exp(
     if excluded is None:
         excluded = torch.empty(len(queries), 0, dtype=torch.long, device=queries.device)
     side = max(tile_size or max(len(queries), len(keys)), 1)
-    return _LogSumExp.apply(queries, keys, excluded, scale, side, peers)  # pyright: ignore[reportReturnType]
+    mirrored = queries is keys
+    return _LogSumExp.apply(queries, keys, excluded, scale, side, peers, mirrored)  # pyright: ignore[reportReturnType]
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -58,20 +61,22 @@ class _LogSumExp(torch.autograd.Function):
         scale: float,
         side: int,
         peers: Peers,
+        mirrored: bool,
     ) -> Tensor:
         found = queries.new_full((len(queries),), -torch.inf)
         block = keys
         for turn in range(peers.count):
             first = (peers.rank - turn) % peers.count * len(keys)
-            for rows in _tiles(len(queries), side):
-                parts = [found[rows]]
-                for columns in _tiles(len(keys), side):
-                    places = excluded[rows] - (first + columns.start)
-                    parts.append(_scores(queries[rows], block[columns], places, scale).logsumexp(1))
-                found[rows] = torch.stack(parts).logsumexp(0)
+            for rows, columns, both in _tiles(len(queries), len(keys), side, mirrored and not turn):
+                scores = (queries[rows] @ block[columns].T).mul_(scale)
+                kept = _without(scores, excluded[rows] - (first + columns.start), dim=1)
+                found[rows] = torch.logaddexp(found[rows], kept.logsumexp(1))
+                if both:
+                    kept = _without(scores, excluded[columns] - (first + rows.start), dim=0)
+                    found[columns] = torch.logaddexp(found[columns], kept.logsumexp(0))
             (block,) = peers.rotate(block)
         ctx.save_for_backward(queries, keys, excluded, found)
-        ctx.scale, ctx.side, ctx.peers = scale, side, peers
+        ctx.scale, ctx.side, ctx.peers, ctx.mirrored = scale, side, peers, mirrored
         return found
 
     @staticmethod
@@ -82,33 +87,47 @@ class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         queries, keys, excluded, found = ctx.saved_tensors
-        weights = (gradient * ctx.scale)[:, None]
+        weights = gradient * ctx.scale
         # A row without a key has no gradient, and -inf - -inf would make one of NaN.
-        found = found.masked_fill(found == -torch.inf, 0.0)[:, None]
+        found = found.masked_fill(found == -torch.inf, 0.0)
+
+        def share(scores: Tensor, rows: slice, before: int, dim: int) -> Tensor:
+            kept = _without(scores, excluded[rows] - before, dim)
+            return kept.sub_(found[rows].unsqueeze(dim)).exp_().mul_(weights[rows].unsqueeze(dim))
+
         for_queries, for_keys = torch.zeros_like(queries), torch.zeros_like(keys)
         block = keys
         wanted = ctx.needs_input_grad[1]
         for turn in range(ctx.peers.count):
             first = (ctx.peers.rank - turn) % ctx.peers.count * len(keys)
-            for rows in _tiles(len(queries), ctx.side):
-                for columns in _tiles(len(keys), ctx.side):
-                    places = excluded[rows] - (first + columns.start)
-                    share = _scores(queries[rows], block[columns], places, ctx.scale)
-                    share.sub_(found[rows]).exp_().mul_(weights[rows])
-                    for_queries[rows].addmm_(share, block[columns])
-                    if wanted:
-                        for_keys[columns].addmm_(share.T, queries[rows])
+            mirrored = ctx.mirrored and not turn
+            for rows, columns, both in _tiles(len(queries), len(keys), ctx.side, mirrored):
+                scores = (queries[rows] @ block[columns].T).mul_(ctx.scale)
+                pulls = share(scores, rows, first + columns.start, dim=1)
+                if both:
+                    pulls += share(scores, columns, first + rows.start, dim=0)
+                for_queries[rows].addmm_(pulls, block[columns])
+                if both:
+                    for_queries[columns].addmm_(pulls.T, queries[rows])
+                elif wanted:
+                    for_keys[columns].addmm_(pulls.T, queries[rows])
             block, for_keys = ctx.peers.rotate(block, for_keys)
-        return for_queries, for_keys if wanted else None, None, None, None, None
+        return for_queries, for_keys if wanted else None, None, None, None, None, None
 
 
-def _scores(queries: Tensor, keys: Tensor, places: Tensor, scale: float) -> Tensor:
-    """Scaled similarities of a tile, with ``-inf`` at the places that lie in it."""
-    scores = (queries @ keys.T).mul_(scale)
-    inside = (places >= 0) & (places < len(keys))
-    worth = torch.where(inside, -torch.inf, torch.inf).to(scores.dtype)
-    return scores.scatter_reduce_(1, places.clamp(0, len(keys) - 1), worth, "amin")
+def _without(scores: Tensor, places: Tensor, dim: int) -> Tensor:
+    """A copy of a tile, with ``-inf`` at the places along ``dim`` that lie in it."""
+    places = places if dim == 1 else places.T
+    length = scores.shape[dim]
+    worth = torch.where((places >= 0) & (places < length), -torch.inf, torch.inf).to(scores.dtype)
+    return scores.scatter_reduce(dim, places.clamp(0, length - 1), worth, "amin")
 
 
-def _tiles(length: int, side: int) -> list[slice]:
-    return [slice(start, min(start + side, length)) for start in range(0, length, side)]
+def _tiles(
+    queries: int, keys: int, side: int, mirrored: bool
+) -> Iterator[tuple[slice, slice, bool]]:
+    """Rows and columns of each tile, and whether it stands for its mirror image too."""
+    for row in range(0, queries, side):
+        for column in range(row if mirrored else 0, keys, side):
+            rows = slice(row, min(row + side, queries))
+            yield rows, slice(column, min(column + side, keys)), mirrored and column > row

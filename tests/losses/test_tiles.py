@@ -34,6 +34,22 @@ def test_tiles_are_the_whole_matrix(tile_size, left_out):
     assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("tile_size", [1, 3, 4, 7, 100, None])
+@pytest.mark.parametrize("left_out", [0, 1, 3])
+def test_rows_among_themselves_are_seen_once(tile_size, left_out):
+    rows = torch.randn(11, 4, dtype=torch.float64, requires_grad=True)
+    # What one leaves out, the other may keep.
+    excluded = torch.randint(-2, 14, (11, left_out))
+    weights = torch.randn(11, dtype=torch.float64)
+    tiled = log_sum_exp(rows, rows, scale=3.0, excluded=excluded, tile_size=tile_size)
+    whole = dense(rows, rows, 3.0, excluded)
+    assert_close(tiled, whole)
+    (ours,), (theirs,) = (
+        torch.autograd.grad((found * weights).sum(), rows) for found in (tiled, whole)
+    )
+    assert_close(ours, theirs)
+
+
 def test_gradient():
     tensors = [torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (4, 6)]
     excluded = torch.tensor([[0], [5], [2], [1]])

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
@@ -26,6 +28,11 @@ SEVERAL = [
     "--dynamo_backend",
     "no",
 ]
+CLOTHES = sorted(
+    path.stem
+    for path in (ROOT / "configs/pretrain").glob("*.yaml")
+    if "source: fashion_mini" in path.read_text()
+)
 SMALL = [
     "--data.batch_size", "16", "--train.steps", "60", "--train.save_every", "4",
     "--train.warmup_epochs", "0", "--train.log_every", "1", "--evaluation.every_epochs", "5",
@@ -114,7 +121,8 @@ def digest(folder, step=60):
     for name, value in sorted(state["model"].items()):
         found.update(name.encode() + value.numpy().tobytes())
     for number, buffers in sorted(state["optimizer"]["state"].items()):
-        found.update(str(number).encode() + buffers["momentum_buffer"].numpy().tobytes())
+        for key, value in sorted(buffers.items()):
+            found.update(f"{number} {key}".encode() + value.numpy().tobytes())
     for row in rows(folder):
         same = {k: v for k, v in row.items() if k not in ("wall_s", "train/samples_per_s")}
         found.update(json.dumps(same, sort_keys=True).encode())
@@ -315,6 +323,48 @@ def test_a_loss_that_is_not_finite_names_step_samples_and_checkpoint(pictures, t
     assert f"the last good checkpoint is {folder}" in line
     assert "Traceback" not in err
     assert len(json.loads((folder / "non_finite.json").read_text())["samples"]) == 16
+
+
+@pytest.fixture(scope="module")
+def clothes(tmp_path_factory):
+    """240 embedded pictures with their classes, as a table; 60 more to ask about."""
+    root = tmp_path_factory.mktemp("clothes")
+    table = pq.read_table(ROOT / "ssl_dml/data/samples/fashion_mini/train.parquet")
+    pq.write_table(table.slice(0, 240), root / "train.parquet")
+    pq.write_table(table.slice(240, 60), root / "test.parquet")
+    return ["--data.source", root / "train.parquet", "--data.test_source", root / "test.parquet"]
+
+
+@pytest.fixture(scope="module")
+def noises(tmp_path_factory):
+    """Half a second of noise, 40 times."""
+    root = tmp_path_factory.mktemp("noises")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 8)):
+        for label in ("soft", "loud"):
+            (root / split / label).mkdir(parents=True)
+            for number in range(count // 2):
+                sound = rng.normal(0, 0.1 if label == "soft" else 0.3, 16000).clip(-1, 1)
+                soundfile.write(root / split / label / f"{number}.wav", sound, 16000)
+    return ["--data.source", root]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLOTHES + ["cpc_sequences"])
+def test_every_recipe_resumes_bit_for_bit(name, clothes, noises, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    command = [*recipe(name), *(noises if name == "cpc_sequences" else clothes)]
+    command += ["--data.batch_size", 16, "--train.steps", 16, "--train.save_every", 3]
+    command += ["--train.log_every", 1, "--evaluation.k", 5]
+    run("pretrain", *command, "--output_dir", whole)
+    process = start("pretrain", *command, "--output_dir", killed)
+    wait_for(killed / "checkpoints/step_3", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    assert not (killed / "backbone").exists()
+    assert "going on from" in run("pretrain", "--output_dir", killed, "--resume", "true")
+    print(f"\n{name}: never stopped {digest(whole, 16)}, resumed {digest(killed, 16)}")
+    assert digest(killed, 16) == digest(whole, 16)
 
 
 @pytest.mark.slow

@@ -119,7 +119,8 @@ def speak(folder: Path, *, train: int = 80, test: int = 24, seed: int = 0) -> in
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".part")
         voice = f"{speaker.accent}+{speaker.variant}"
-        options = ["-v", voice, "-s", str(speaker.speed), "-p", str(speaker.pitch)]
+        # Without -z a pause of 0.3 s ends every file.
+        options = ["-z", "-v", voice, "-s", str(speaker.speed), "-p", str(speaker.pitch)]
         done = subprocess.run(
             [program, *options, "-w", str(beside), word], capture_output=True, check=False
         )

@@ -16,6 +16,7 @@ Stored = Shaped[Tensor, "batch channels *extent"]
 Views = Sequence[Float[Tensor, "batch channels ..."]]
 Embeddings = Float[Tensor, "batch dim"]
 Indices = Int[Tensor, " batch"]
+Labels = Int[Tensor, " batch"]
 FULL_SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}
 
 
@@ -29,6 +30,37 @@ class StepOutput(NamedTuple):
 
     loss: Float[Tensor, ""]
     logs: Mapping[str, Float[Tensor, ""]]
+
+
+class Labelled(NamedTuple):
+    """Embeddings that a batch is compared with besides itself, such as those of earlier batches.
+
+    Attributes:
+        embeddings: One row a sample.
+        labels: Class of each row.
+    """
+
+    embeddings: Float[Tensor, "rows dim"]
+    labels: Int[Tensor, " rows"]
+
+
+class Triplets(NamedTuple):
+    """Which negatives count beside which positive of an anchor.
+
+    The anchors are the rows of a batch, the references those rows and then those of a memory.
+    For anchor a and its positive p the negatives are ``order[a, k]`` with
+    ``low[a, p] <= k < high[a, p]``: a range of its negatives from near to far. So all triplets of
+    a batch, of which there are as many as its cube, are three matrices.
+
+    Attributes:
+        order: References of each anchor: its negatives from near to far, then the others.
+        low: Where the range of each positive begins; 0 where a reference is no positive.
+        high: Where it ends.
+    """
+
+    order: Int[Tensor, "anchors references"]
+    low: Int[Tensor, "anchors references"]
+    high: Int[Tensor, "anchors references"]
 
 
 class Peers(ABC):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
+import yaml
 from PIL import Image
 
 from ssl_dml.backbones import load
@@ -59,8 +61,6 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def npid_config(tmp_path_factory):
-    import yaml
-
     config = yaml.safe_load((ROOT / "configs/pretrain/default.yaml").read_text())
     config["method"] = yaml.safe_load(NPID)
     path = tmp_path_factory.mktemp("config") / "npid.yaml"
@@ -116,7 +116,7 @@ def digest(folder, step=60):
     """Of everything a run ends with: weights, bank, Z, optimizer, generators and metrics."""
     found = hashlib.sha256((folder / "backbone/model.safetensors").read_bytes())
     state = torch.load(folder / f"checkpoints/step_{step}/state.pt", weights_only=True)
-    for path in sorted(folder.glob(f"checkpoints/step_{step}/bank_*.pt")):
+    for path in sorted(folder.glob(f"checkpoints/step_{step}/rows_*.pt")):
         state["model"][path.name] = torch.load(path, weights_only=True)["bank.embeddings"]
     for name, value in sorted(state["model"].items()):
         found.update(name.encode() + value.numpy().tobytes())
@@ -194,6 +194,41 @@ def test_probes_work_from_the_run_folder_alone(finished, evaluator):
         assert results["knn_top1"] == rows(folder)[-1]["eval/knn_top1"]
     else:
         assert results["linear_top1"] > 0.6
+
+
+def test_retrieval_is_among_test_pictures_of_other_classes(finished, tmp_path):
+    folder, rng = tmp_path / "run", np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (12, 1, 12, 12)).astype(np.uint8)
+    for i, picture in enumerate(pictures):
+        path = tmp_path / "others" / "abc"[i % 3] / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture[0]).save(path)
+    shutil.copytree(finished[0] / "backbone", folder / "backbone")
+    config = yaml.safe_load((finished[0] / "config.yaml").read_text())
+    config["data"]["test_source"] = str(tmp_path / "others")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    recipe = ROOT / "configs/evaluate/retrieval.yaml"
+    printed = run("evaluate", "--config", recipe, "--run", folder, "--retrieval.ks", "[1,5]")
+    assert "each of 12 test pictures asks about the others" in printed
+    results = json.loads((folder / "retrieval.json").read_text())
+    backbone = load(folder / "backbone")
+    mean, std = backbone.inputs.mean[0], backbone.inputs.std[0]
+    with torch.no_grad():
+        rows = backbone((torch.from_numpy(pictures) / 255 - mean) / std).double().numpy()
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    near = (rows @ rows.T - 9 * np.eye(12)).argmax(axis=1)
+    assert results["recall_at_1"] == pytest.approx((near % 3 == np.arange(12) % 3).mean())
+    assert set(results) == {
+        *("recall_at_1", "recall_at_5", "map_at_r", "r_precision", "queries", "left_out")
+    }
+
+
+def test_retrieval_without_test_pictures_is_refused(finished):
+    recipe = ROOT / "configs/evaluate/retrieval.yaml"
+    code, _, err = finish(start("evaluate", "--config", recipe, "--run", finished[0]))
+    assert code == 2
+    assert "has no test pictures; data.test_source in" in err
+    assert "Traceback" not in err
 
 
 def test_a_run_in_chunks_says_what_batch_norm_does_and_goes_on_without(pictures, tmp_path):
@@ -350,7 +385,7 @@ def noises(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CLOTHES + ["cpc_sequences"])
+@pytest.mark.parametrize("name", [*CLOTHES, "cpc_sequences"])
 def test_every_recipe_resumes_bit_for_bit(name, clothes, noises, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     command = [*recipe(name), *(noises if name == "cpc_sequences" else clothes)]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.losses.precision import full_precision
+from ssl_dml.precision import full_precision
 
 Negatives = Literal["batch", "sequence", "both"]
 

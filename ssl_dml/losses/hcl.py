@@ -12,8 +12,8 @@ from ssl_dml.losses.info_nce import (
     positive_cosines,
     unit_views,
 )
-from ssl_dml.losses.precision import full_precision
 from ssl_dml.losses.tiles import log_sum_exp
+from ssl_dml.precision import full_precision
 from ssl_dml.types import ALONE, Peers
 
 

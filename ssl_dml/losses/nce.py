@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.losses.info_nce import check_temperature
-from ssl_dml.losses.precision import full_precision
+from ssl_dml.precision import full_precision
 
 
 @full_precision

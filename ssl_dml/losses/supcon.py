@@ -5,8 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.losses.info_nce import check_temperature
-from ssl_dml.losses.precision import full_precision, unit_rows
 from ssl_dml.losses.tiles import log_sum_exp
+from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import ALONE, Peers
 
 

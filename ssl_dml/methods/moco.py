@@ -9,8 +9,9 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.norms import split_batch_norm
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, rank
+from ssl_dml.draws import draw_indices
 from ssl_dml.losses import TILE, info_nce, unit_rows
-from ssl_dml.memory import Queue, draw_indices
+from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, Task
 from ssl_dml.methods.momentum import check_momentum, follow, follower
 from ssl_dml.methods.views import check_task, check_views

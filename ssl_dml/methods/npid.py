@@ -11,8 +11,9 @@ from torch import Tensor
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
+from ssl_dml.draws import draw_indices
 from ssl_dml.losses import check_temperature, full_softmax, log_normaliser, nce, unit_rows
-from ssl_dml.memory import BankStorage, MemoryBank, draw_indices
+from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, Task
 from ssl_dml.types import Embeddings, Indices, StepOutput, Views
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
+from ssl_dml.draws import draw_indices
 from ssl_dml.losses import check_temperature, log_normaliser, nce, softmax_nce, unit_rows
-from ssl_dml.memory import BankStorage, MemoryBank, draw_indices
+from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, Task
 from ssl_dml.methods.pretexts import Jigsaw, Pretext, Rotation
 from ssl_dml.types import Embeddings, Images, Indices, StepOutput, Views

@@ -7,7 +7,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from ssl_dml.backbones import Backbone
-from ssl_dml.memory import BankStorage, draw_indices
+from ssl_dml.draws import draw_indices
+from ssl_dml.memory import BankStorage
 from ssl_dml.methods import NPID, Task
 
 

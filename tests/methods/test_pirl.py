@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from ssl_dml.backbones import Backbone
-from ssl_dml.memory import draw_indices
+from ssl_dml.draws import draw_indices
 from ssl_dml.methods import PIRL, Task
 
 

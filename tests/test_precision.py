@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ssl_dml.losses import full_precision, unit_rows
+from ssl_dml.precision import full_precision, unit_rows
 
 
 @full_precision

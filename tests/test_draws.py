@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy.stats import chisquare
 
-from ssl_dml.memory import draw_indices
+from ssl_dml.draws import draw_indices
 
 MASK = 2**64 - 1
 

@@ -1,0 +1,67 @@
+"""AdaCos: a scale that follows from the number of classes and the angles."""
+
+import math
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_dml.margins.base import Margin, Margined, Targets, angles, plain
+from ssl_dml.types import ALONE, Peers
+
+
+@final
+class AdaCos(Margin):
+    r"""``s cos θ`` without a margin, with s chosen so that the softmax is neither flat nor full.
+
+    Fixed, :math:`s = \sqrt2 \ln(C - 1)` for C classes. Dynamic, before each training step,
+
+    .. math:: s \leftarrow \frac{\ln B}{\cos \min(\pi / 4, \theta_{med})}, \quad
+        B = \frac1N \sum_i \sum_{k \ne y_i} e^{s \cos \theta_{ik}}
+
+    with the median of the angles of rows with their own classes, over the whole batch on all
+    processes.
+
+    Args:
+        scale: ``dynamic`` or ``fixed``.
+
+    Raises:
+        ValueError: At the first step, if there are fewer than 3 classes: the scale would be 0.
+
+    References:
+        Zhang et al., 2019, arXiv:1905.00292, eq. 12 and 14; the median is the mean of the middle
+        two, where ``torch.median`` and public codes take the lower.
+    """
+
+    scale: Tensor
+
+    def __init__(self, *, scale: Literal["dynamic", "fixed"] = "dynamic") -> None:
+        super().__init__()
+        self.dynamic = scale == "dynamic"
+        self.register_buffer("scale", torch.tensor(math.nan))
+
+    def forward(
+        self, cosines: Float[Tensor, "rows columns"], targets: Targets, peers: Peers = ALONE
+    ) -> Margined:
+        """Cosines times the scale, which moves first in training."""
+        classes = targets.num_classes
+        if classes < 3:  # noqa: PLR2004 - ln(2 - 1) is 0
+            raise ValueError(f"AdaCos needs 3 classes or more, got {classes}")
+        fixed = self.scale.new_tensor(math.sqrt(2) * math.log(classes - 1))
+        self.scale.copy_(torch.where(self.scale.isnan(), fixed, self.scale))
+        if self.training and self.dynamic:
+            self._adapt(cosines.detach(), targets, peers)
+        # A copy: the next step moves the scale, perhaps before this one goes backward.
+        return plain(self.scale.clone() * cosines)
+
+    def _adapt(
+        self, cosines: Float[Tensor, "rows columns"], targets: Targets, peers: Peers
+    ) -> None:
+        # Less 1, the largest cosine, so that no exponential overflows.
+        terms = (self.scale * (cosines - 1)).exp()
+        rows = (targets.columns >= 0).nonzero()[:, 0]
+        terms = terms.index_put((rows, targets.columns[rows]), terms.new_zeros(()))
+        others = peers.total(terms.sum()) / len(targets.all_cosines)
+        median = angles(targets.all_cosines).quantile(0.5)
+        self.scale.copy_((others.log() + self.scale) / median.clamp(max=math.pi / 4).cos())

@@ -1,0 +1,168 @@
+"""Margins added to the angle."""
+
+import math
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_dml.margins.base import (
+    Gradient,
+    Margin,
+    Margined,
+    Targets,
+    angles,
+    change_own,
+    check_scale,
+    cosine_of_sum,
+    plain,
+    with_gradient,
+)
+from ssl_dml.types import ALONE, Peers
+
+BeyondPi = Literal["raw", "monotone", "easy", "clip"]
+
+
+def add_angle(
+    cosines: Float[Tensor, " own"],
+    angle: float | Float[Tensor, " own"],
+    *,
+    beyond_pi: BeyondPi,
+    least: float = 1e-4,
+) -> Float[Tensor, " own"]:
+    """cos(θ + angle), and what takes its place where it would rise again.
+
+    Args:
+        cosines: cos θ.
+        angle: In radians; a negative one is clipped at 0 alone.
+        beyond_pi: See :class:`ArcFace`.
+        least: How near to 0 and π ``clip`` lets an angle come.
+    """
+    summed = cosine_of_sum(cosines, angle)
+    angle = torch.as_tensor(angle, dtype=cosines.dtype, device=cosines.device)
+    if beyond_pi == "raw":
+        return summed
+    if beyond_pi == "monotone":
+        return torch.where(cosines > -angle.cos(), summed, cosines - angle * angle.sin())
+    if beyond_pi == "easy":
+        return torch.where(cosines > 0, summed, cosines)
+    reached = angles(cosines) + angle
+    ends = reached.clamp(least, math.pi - least).cos()
+    return torch.where((reached > least) & (reached < math.pi - least), summed, ends)
+
+
+@final
+class ArcFace(Margin):
+    """``s cos(θ + m)`` for a row's own class.
+
+    Beyond θ = π - m the cosine of the sum rises again, so that a row at the far side would be
+    pulled further away. Published codes differ in what they do there:
+
+    - ``raw``: nothing, the paper's equation; insightface's PyTorch code today, and its MXNet code.
+    - ``monotone``: ``cos θ - m sin m``, which jumps at π - m; pytorch-metric-learning,
+      open-metric-learning, CurricularFace, and insightface until the end of 2022.
+    - ``easy``: ``cos θ`` already from θ = π / 2 on; the ``easy_margin`` of the same codes.
+    - ``clip``: ``cos(min(θ + m, π - 1e-4))``, without gradient; AdaFace's code.
+
+    Args:
+        scale: s, above 0. A softmax over few classes, or one that starts from random weights,
+            learns better with less, see :class:`AdaCos`.
+        margin: m, in radians, from 0 to π / 2; pytorch-metric-learning's is in degrees.
+        beyond_pi: What takes the place of the cosine beyond π.
+        gradient: ``exact`` is that of the value. ``straight_through`` takes the slope of the
+            margin for 1, as insightface does since the end of 2022, and so do figures published
+            with it since.
+
+    Raises:
+        ValueError: If ``scale`` or ``margin`` is outside its range.
+
+    References:
+        Deng et al., 2019, arXiv:1801.07698, eq. 3.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: float = 64.0,
+        margin: float = 0.5,
+        beyond_pi: BeyondPi = "raw",
+        gradient: Gradient = "exact",
+    ) -> None:
+        super().__init__()
+        check_scale(scale)
+        if not 0 <= margin <= math.pi / 2:
+            raise ValueError(f"margin must be from 0 to pi / 2 radians, got {margin}")
+        self.scale, self.margin = scale, margin
+        self.beyond_pi: BeyondPi = beyond_pi
+        self.gradient: Gradient = gradient
+
+    def forward(
+        self,
+        cosines: Float[Tensor, "rows columns"],
+        targets: Targets,
+        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+    ) -> Margined:
+        """Scaled cosines, the own one of a larger angle."""
+
+        def changed(own: Tensor, _: Tensor) -> Tensor:
+            added = add_angle(own, self.margin, beyond_pi=self.beyond_pi)
+            return with_gradient(added, own, self.gradient)
+
+        return plain(self.scale * change_own(cosines, targets.columns, changed))
+
+
+@final
+class CombinedMargin(Margin):
+    """``s (cos(m1 θ + m2) - m3)`` for a row's own class.
+
+    (1, m, 0) is :class:`ArcFace` and (1, 0, m) :class:`CosFace`. The angle is held at π where it
+    would pass it, without gradient.
+
+    Args:
+        scale: s, above 0.
+        m1: Factor of the angle, at least 0; the paper has 1 and 0.9.
+        m2: Added angle in radians, at least 0; 0.3 and 0.4.
+        m3: Subtracted from the cosine, at least 0; 0.2 and 0.15.
+        gradient: As of :class:`ArcFace`. insightface's own class of this name ignores ``m2``
+            where ``m3`` is given, and fails where m1 is not 1.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    References:
+        Deng et al., 2019, arXiv:1801.07698, eq. 4 and table 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: float = 64.0,
+        m1: float = 1.0,
+        m2: float = 0.3,
+        m3: float = 0.2,
+        gradient: Gradient = "exact",
+    ) -> None:
+        super().__init__()
+        check_scale(scale)
+        if min(m1, m2, m3) < 0:
+            raise ValueError(f"m1, m2 and m3 must be at least 0, got {m1}, {m2} and {m3}")
+        self.scale, self.m1, self.m2, self.m3 = scale, m1, m2, m3
+        self.gradient: Gradient = gradient
+
+    def forward(
+        self,
+        cosines: Float[Tensor, "rows columns"],
+        targets: Targets,
+        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+    ) -> Margined:
+        """Scaled cosines, the own one of a larger angle and less."""
+
+        def changed(own: Tensor, _: Tensor) -> Tensor:
+            # The slope of arccos ends where rounding does.
+            inside = own.clamp(-1 + 1e-7, 1 - 1e-7) if own.dtype == torch.float32 else own
+            theta = inside.clamp(-1 + 1e-12, 1 - 1e-12).acos()
+            moved = (self.m1 * theta + self.m2).clamp(max=math.pi).cos() - self.m3
+            return with_gradient(moved, own, self.gradient)
+
+        return plain(self.scale * change_own(cosines, targets.columns, changed))

@@ -1,0 +1,72 @@
+"""MagFace: the margin grows with the length of a row, and length is rewarded."""
+
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_dml.margins.angular import BeyondPi, add_angle
+from ssl_dml.margins.base import Margin, Margined, Targets, change_own, check_scale
+from ssl_dml.types import ALONE, Peers
+
+
+@final
+class MagFace(Margin):
+    r"""``s cos(θ + m(a))`` for a row's own class, with a the row's length.
+
+    .. math:: m(a) = m_l + \frac{(m_u - m_l)(a - l)}{u - l}, \quad
+        \text{and to the loss } \lambda_g \, \mathrm{mean} \Big( \frac{a}{u^2} + \frac1a \Big)
+
+    a is held between l and u, and has gradient in between.
+
+    Args:
+        scale: s, above 0.
+        lengths: l and u.
+        margins: :math:`m_l` and :math:`m_u`, in radians.
+        weight: :math:`\lambda_g`, at least 0; 35 in the authors' scripts.
+        beyond_pi: As of :class:`ArcFace`; the authors' recipes are ``easy``.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    References:
+        Meng et al., 2021, arXiv:2103.06627, eq. 2 and sec. 3.3.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: float = 64.0,
+        lengths: tuple[float, float] = (10.0, 110.0),
+        margins: tuple[float, float] = (0.45, 0.8),
+        weight: float = 35.0,
+        beyond_pi: BeyondPi = "easy",
+    ) -> None:
+        super().__init__()
+        check_scale(scale)
+        if not 0 < lengths[0] < lengths[1]:
+            raise ValueError(f"lengths must rise from above 0, got {lengths}")
+        if not 0 <= margins[0] <= margins[1]:
+            raise ValueError(f"margins must not fall, and be at least 0, got {margins}")
+        if weight < 0:
+            raise ValueError(f"weight must be at least 0, got {weight}")
+        self.scale, self.lengths, self.margins = scale, lengths, margins
+        self.weight = weight
+        self.beyond_pi: BeyondPi = beyond_pi
+
+    def forward(
+        self,
+        cosines: Float[Tensor, "rows columns"],
+        targets: Targets,
+        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+    ) -> Margined:
+        """Scaled cosines, the own one with the margin of its row, and the reward of length."""
+        (least, most), (low, high) = self.lengths, self.margins
+        lengths = targets.norms.to(cosines).clamp(least, most)
+        angles = low + (high - low) * (lengths - least) / (most - least)
+
+        def changed(own: Tensor, rows: Tensor) -> Tensor:
+            return add_angle(own, angles[rows], beyond_pi=self.beyond_pi)
+
+        logits = self.scale * change_own(cosines, targets.columns, changed)
+        return Margined(logits, self.weight * (lengths / most**2 + 1 / lengths).mean())

@@ -1,0 +1,97 @@
+"""SphereFace: the angle multiplied, and annealed into."""
+
+import math
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_dml.margins.base import Margin, Margined, Targets, angles, change_own, plain
+from ssl_dml.types import ALONE, Peers
+
+
+def psi(cosines: Float[Tensor, " own"], factor: int) -> Float[Tensor, " own"]:
+    """``(-1)^k cos(m θ) - 2 k`` with ``k = floor(m θ / π)``: cos(m θ) made to fall from 0 to π.
+
+    Args:
+        cosines: cos θ.
+        factor: m, from 1; k is at most m - 1 and has no gradient.
+
+    Returns:
+        1 at θ = 0 and ``1 - 2 m`` at θ = π.
+    """
+    before, multiple = torch.ones_like(cosines), cosines  # Chebyshev's polynomials T_0 and T_1
+    for _ in range(factor - 1):
+        before, multiple = multiple, 2 * cosines * multiple - before
+    k = (factor * angles(cosines) / math.pi).floor().clamp(max=factor - 1)
+    return (1 - 2 * (k % 2)) * multiple - 2 * k
+
+
+@final
+class SphereFace(Margin):
+    r"""A-Softmax: ``|x| cos θ``, and for a row's own class ``|x| (λ cos θ + ψ(θ)) / (1 + λ)``.
+
+    Rows keep their length; λ falls from a large value, so that training begins as a plain
+    softmax: :math:`\lambda = \max(\lambda_{min}, \lambda_0 (1 + \gamma \, t)^{-p})` at step t. The
+    defaults are those of the authors' Caffe prototxt; clcarwin's PyTorch code begins at 1,500
+    with γ = 0.1, and pytorch-metric-learning has none (λ = 0).
+
+    Args:
+        factor: m, a whole number from 1; 4 in the paper.
+        first: :math:`\lambda_0`, at least 0.
+        least: :math:`\lambda_{min}`, at least 0.
+        gamma: How fast it falls, a step; at least 0.
+        power: p, at least 0.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    References:
+        Liu et al., 2017, arXiv:1704.08063, eq. 7; annealing: the authors' code.
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        *,
+        factor: int = 4,
+        first: float = 1000.0,
+        least: float = 5.0,
+        gamma: float = 0.12,
+        power: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if factor < 1:
+            raise ValueError(f"factor must be at least 1, got {factor}")
+        if min(first, least, gamma, power) < 0:
+            raise ValueError(
+                "first, least, gamma and power must be at least 0, got "
+                f"{first}, {least}, {gamma} and {power}"
+            )
+        self.factor, self.first, self.least = factor, first, least
+        self.gamma, self.power = gamma, power
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+    def forward(
+        self,
+        cosines: Float[Tensor, "rows columns"],
+        targets: Targets,
+        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+    ) -> Margined:
+        """Cosines times lengths, the own one annealed; one step further in training."""
+        weight = self.annealing()
+
+        def changed(own: Tensor, _: Tensor) -> Tensor:
+            return (weight * own + psi(own, self.factor)) / (1 + weight)
+
+        if self.training:
+            self.step += 1
+        changed_cosines = change_own(cosines, targets.columns, changed)
+        return plain(targets.norms[:, None] * changed_cosines)
+
+    def annealing(self) -> Float[Tensor, ""]:
+        """λ at this step."""
+        fallen = self.first * (1 + self.gamma * self.step) ** -self.power
+        return fallen.clamp(min=self.least)

@@ -1,0 +1,175 @@
+"""The clustering loss beside scikit-learn's NMI, an exhaustive search and its published steps."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import normalized_mutual_info_score
+from torch.testing import assert_close
+
+from ssl_dml.losses import FacilityLocation, facility_location
+from ssl_dml.losses.medoids import assign, nmi, worst_medoids
+from ssl_dml.mining import All
+
+ROWS = [
+    *([0.0, 0.0], [0.2, 0.1], [1.1, 0.9], [1.0, 1.0], [1.2, 0.8], [0.1, 0.3]),
+    *([2.0, 0.1], [2.2, 0.0], [1.0, 0.4]),
+]
+LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2]
+# By gamma and normaliser: after the greedy search, and after five sweeps.
+VALUES = {
+    (1.0, "arithmetic"): (2.4974793501032893, 3.2618502331286283),
+    (1.0, "geometric"): (2.4974192697971196, 3.261790152822459),
+    (10.0, "arithmetic"): (7.960420385419459, 8.724791268444799),
+    (10.0, "geometric"): (7.959819582357765, 8.724190465383105),
+}
+
+
+def given():
+    return torch.tensor(ROWS, dtype=torch.float64), torch.tensor(LABELS)
+
+
+def table(rows):
+    return np.linalg.norm(rows[:, None] - rows, axis=2)
+
+
+def value_of(distances, labels, medoids, margin, normaliser):
+    """What the search maximises, from its definition."""
+    groups = distances[:, medoids].argmin(axis=1)
+    groups[list(medoids)] = range(len(medoids))
+    found = normalized_mutual_info_score(labels, groups, average_method=normaliser)
+    return -distances[:, medoids].min(axis=1).sum() + margin * (1 - found)
+
+
+def first_best(scores):
+    """Two members of a cluster of two are equally good, up to rounding."""
+    return next(i for i, score in enumerate(scores) if score > max(scores) - 1e-10)
+
+
+def slow_search(distances, labels, margin, normaliser, sweeps):
+    """Song's algorithms with an NMI from scratch for every candidate."""
+    number = len(set(labels.tolist()))
+    medoids: list[int] = []
+    for _ in range(number):
+        free = [i for i in range(len(labels)) if i not in medoids]
+        scores = [value_of(distances, labels, [*medoids, i], margin, normaliser) for i in free]
+        medoids.append(free[first_best(scores)])
+    for _ in range(sweeps):
+        groups = assign(distances, np.array(medoids))
+        for k in range(number):
+            members = np.flatnonzero(groups == k)
+            scores = []
+            for m in members:
+                changed = [*medoids[:k], m, *medoids[k + 1 :]]
+                nmi_of = normalized_mutual_info_score(
+                    labels, assign(distances, np.array(changed)), average_method=normaliser
+                )
+                scores.append(-distances[members, m].sum() + margin * (1 - nmi_of))
+            medoids[k] = int(members[first_best(scores)])
+    return medoids
+
+
+@pytest.mark.parametrize(("margin", "normaliser"), VALUES)
+def test_values_computed_elsewhere(margin, normaliser):
+    rows, labels = given()
+    for sweeps, expected in zip((0, 5), VALUES[margin, normaliser], strict=True):
+        found = facility_location(rows, labels, margin=margin, normaliser=normaliser, sweeps=sweeps)
+        assert_close(found.item(), expected)
+
+
+@pytest.mark.parametrize("normaliser", ["geometric", "arithmetic"])
+@pytest.mark.parametrize("margin", [0.5, 10.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_search_is_that_of_its_definition(normaliser, margin, seed):
+    rng = np.random.default_rng(seed)
+    distances = table(rng.normal(size=(24, 3)))
+    labels = rng.integers(0, 5, 24)
+    labels[:5] = range(5)
+    for sweeps in (0, 1, 5):
+        medoids, groups = worst_medoids(
+            distances, labels, margin=margin, normaliser=normaliser, sweeps=sweeps
+        )
+        assert medoids.tolist() == slow_search(distances, labels, margin, normaliser, sweeps)
+        assert groups.tolist() == assign(distances, medoids).tolist()
+
+
+def test_it_never_exceeds_the_exhaustive_maximum_and_often_reaches_it():
+    reached = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rows, labels = rng.normal(size=(10, 2)), rng.permutation(np.arange(10) % 3)
+        distances = table(rows)
+        best = max(
+            value_of(distances, labels, list(medoids), 2.0, "geometric")
+            for medoids in itertools.combinations(range(10), 3)
+        )
+        medoids, _ = worst_medoids(distances, labels, margin=2.0, normaliser="geometric", sweeps=5)
+        found = value_of(distances, labels, medoids.tolist(), 2.0, "geometric")
+        assert found <= best + 1e-9
+        if found > best - 1e-9:
+            reached += 1
+            wanted = sum(
+                -min(distances[np.ix_(labels == c, [j])].sum() for j in np.flatnonzero(labels == c))
+                for c in range(3)
+            )
+            loss = facility_location(torch.from_numpy(rows), torch.from_numpy(labels), margin=2.0)
+            assert_close(loss.item(), max(0.0, best - wanted))
+    assert reached >= 10
+
+
+@pytest.mark.parametrize("normaliser", ["geometric", "arithmetic"])
+def test_nmi_is_that_of_scikit_learn(normaliser):
+    rng = np.random.default_rng(0)
+    for parts in range(1, 6):
+        classes, groups = rng.integers(0, 3, 30), rng.integers(0, parts, 30)
+        expected = normalized_mutual_info_score(classes, groups, average_method=normaliser)
+        assert_close(nmi(classes, groups, normaliser=normaliser), expected)
+    assert nmi(np.zeros(4, int), np.zeros(4, int), normaliser=normaliser) == 1
+
+
+def test_gradient_is_that_of_the_chosen_distances():
+    rows, labels = given()
+    assert torch.autograd.gradcheck(
+        lambda rows: facility_location(rows, labels), rows.requires_grad_()
+    )
+
+
+def test_separate_classes_cost_nothing():
+    rows = torch.tensor([[0.0, 0.0], [0.1, 0.0], [9.0, 0.0], [9.1, 0.0]])
+    labels = torch.tensor([0, 0, 1, 1])
+    assert facility_location(rows, labels) == 0
+    assert facility_location(rows, labels[[0, 2, 1, 3]]) > 10
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 2, 3]])
+def test_duplicates_and_single_classes_are_finite(dtype, labels):
+    rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], dtype=dtype)
+    rows.requires_grad_()
+    loss = facility_location(rows, torch.tensor(labels))
+    loss.backward()
+    assert loss.isfinite()
+    assert rows.grad.isfinite().all()
+
+
+def test_a_batch_of_128_with_32_classes_takes_less_than_three_tenths_of_a_second():
+    rows = torch.nn.functional.normalize(torch.randn(128, 64), dim=1).requires_grad_()
+    labels = torch.arange(32).repeat_interleave(4)
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        facility_location(rows, labels).backward()
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.3
+
+
+def test_errors():
+    rows, labels = given()
+    with pytest.raises(ValueError, match="margin must be positive"):
+        facility_location(rows, labels, margin=0.0)
+    with pytest.raises(ValueError, match="sweeps must be at least 0, got -1"):
+        facility_location(rows, labels, sweeps=-1)
+    with pytest.raises(ValueError, match="leave out miner and memory"):
+        FacilityLocation()(rows, labels, mined=All()(rows, labels))

@@ -158,6 +158,14 @@ def mean(values: Tensor) -> Tensor:
     return values
 
 
+def largest(values: Tensor) -> Tensor:
+    """Largest over processes, without gradient."""
+    values = values.detach().clone()
+    if is_distributed():
+        dist.all_reduce(values, op=dist.ReduceOp.MAX)
+    return values
+
+
 def any_rank(condition: bool, device: torch.device) -> bool:
     """True on every process if ``condition`` is true on at least one."""
     if not is_distributed():

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -38,11 +39,13 @@ def sound():
 def run_workers():
     """Run a script once for every rank of a world, and fail with what any of them wrote."""
 
+    shared = {"PYTHONPATH": str(Path(__file__).parent)}  # what is shared among tests
+
     def run(script, world, *arguments):
         workers = [
             subprocess.Popen(
                 [sys.executable, str(script), *map(str, arguments)],
-                env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world)},
+                env={**os.environ, **shared, "RANK": str(rank), "WORLD_SIZE": str(world)},
                 stderr=subprocess.PIPE,
                 text=True,
             )

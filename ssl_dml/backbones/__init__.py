@@ -2,6 +2,7 @@
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.chunked import Chunked
+from ssl_dml.backbones.embedder import Embedder, Neck, layers
 from ssl_dml.backbones.image import TimmBackbone
 from ssl_dml.backbones.patches import PatchBackbone
 from ssl_dml.backbones.projectors import mlp
@@ -11,9 +12,12 @@ from ssl_dml.backbones.sequence import SequenceBackbone
 __all__ = [
     "Backbone",
     "Chunked",
+    "Embedder",
+    "Neck",
     "PatchBackbone",
     "SequenceBackbone",
     "TimmBackbone",
+    "layers",
     "load",
     "mlp",
     "save",

@@ -1,10 +1,12 @@
 """Image encoders from timm, with a stem for small pictures and a width factor."""
 
+from pathlib import Path
 from typing import Any, Literal, final
 
 import timm
 import torch
 from jaxtyping import Float
+from timm.models import group_parameters
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
@@ -51,13 +53,16 @@ class TimmBackbone(Backbone):
             close = timm.list_models(f"*{name.rstrip('0123456789')}*")[:4]
             hint = f"; it has {', '.join(close)}" if close else ""
             raise ValueError(f"backbone: timm has no network {name!r}{hint}")
-        arguments: dict[str, Any] = {
+        self.arguments: dict[str, Any] = {
+            "model_name": name,
+            "num_classes": 0,
+            "in_chans": images.channels,
             **_size_arguments(name, images),
             **_width_arguments(name, width),
         }
-        arguments |= options or {}
+        self.arguments |= options or {}
         try:
-            network = timm.create_model(name, num_classes=0, in_chans=images.channels, **arguments)
+            network = timm.create_model(**self.arguments)
         except TypeError as error:
             raise ValueError(f"backbone: {name} cannot be built so: {error}") from error
         if isinstance(network, ResNet):
@@ -78,6 +83,38 @@ class TimmBackbone(Backbone):
     ) -> Float[Tensor, "batch dim"]:
         """Pooled features of normalised pictures."""
         return self.network(samples.contiguous(memory_format=torch.channels_last))
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Parameters from the first layer to the last, as timm groups them."""
+        matcher: Any = self.network.group_matcher(coarse=False)  # pyright: ignore[reportCallIssue]
+        groups = group_parameters(self.network, matcher)
+        named = dict(self.network.named_parameters())
+        return [[named[name] for name in names] for names in groups.values()]
+
+    def load_weights(self, path: Path) -> None:
+        """Take weights of this network from a file of timm's, such as a download of its hub.
+
+        The classifier in it is left out, and the first convolution is fitted to the number of
+        channels.
+
+        Args:
+            path: ``.safetensors``, or a ``.pth`` or ``.bin`` of tensors alone.
+
+        Raises:
+            ValueError: Naming the file, if it cannot be read or is of another network.
+        """
+        file = {"file": str(path)}
+        try:
+            other = timm.create_model(
+                **self.arguments, pretrained=True, pretrained_cfg_overlay=file
+            )
+            self.network.load_state_dict(other.state_dict())
+        except Exception as error:  # timm and torch raise many kinds
+            reason = " ".join(str(error).split()[:40])
+            raise ValueError(
+                f"{path} does not fit {self.arguments['model_name']} as it is built here "
+                f"(stem, width and options must be those of the weights): {reason}"
+            ) from error
 
 
 def _size_arguments(name: str, images: ImageSpec) -> dict[str, object]:

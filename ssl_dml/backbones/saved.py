@@ -69,32 +69,56 @@ def load(folder: str | Path) -> Backbone:
         ValueError: Naming the file, if one is missing, damaged or not of this kind.
     """
     folder = Path(folder)
+    facts = read_facts(folder)
+    try:
+        state = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
+    try:
+        backbone = build(facts["class_path"], facts["init_args"], facts["inputs"])
+    except ValueError as error:
+        raise ValueError(f"{folder / FACTS} names what cannot be built: {error}") from error
+    try:
+        backbone.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).split("\n")[1].strip()
+        raise ValueError(
+            f"{folder / WEIGHTS} does not fit {facts['class_path']}: {reason}"
+        ) from error
+    return backbone.eval()
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What ``backbone.json`` says: class, arguments, samples, and how it was trained.
+
+    Raises:
+        ValueError: Naming the file, if one of the folder is missing or damaged.
+    """
     for name in (FACTS, WEIGHTS):
         if not (folder / name).exists():
             raise ValueError(f"{folder} is no saved backbone: it lacks {name}")
     try:
         facts = json.loads((folder / FACTS).read_text())
-        class_path, init_args = facts["class_path"], facts["init_args"]
         kind = next((name for name in SPECS if name in facts), "images")
         inputs = facts[kind]
         normalisation = {name: tuple(inputs[name]) for name in ("mean", "std")}
-        spec = SPECS[kind](**{**inputs, **normalisation})
-        state = load_file(folder / WEIGHTS)
+        facts["inputs"] = SPECS[kind](**{**inputs, **normalisation})
+        return {"class_path": facts["class_path"], "init_args": facts["init_args"], **facts}
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{folder / FACTS} is damaged: {error!r}") from error
-    except SafetensorError as error:
-        raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
+
+
+def build(class_path: str, init_args: dict[str, Any], inputs: ImageSpec | SequenceSpec) -> Backbone:
+    """A backbone of an installed package, with random weights.
+
+    Raises:
+        ValueError: If there is no such class, or it is no backbone.
+    """
     module, _, name = class_path.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{folder / FACTS} names {class_path}, which is not installed") from error
+        raise ValueError(f"{class_path} is not installed") from error
     if not (isinstance(cls, type) and issubclass(cls, Backbone)):
-        raise ValueError(f"{folder / FACTS} names {class_path}, which is no backbone")
-    backbone = cls(spec, **init_args)  # pyright: ignore[reportCallIssue]
-    try:
-        backbone.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).split("\n")[1].strip()
-        raise ValueError(f"{folder / WEIGHTS} does not fit {class_path}: {reason}") from error
-    return backbone.eval()
+        raise ValueError(f"{class_path} is no backbone")
+    return cls(inputs, **init_args)  # pyright: ignore[reportCallIssue]

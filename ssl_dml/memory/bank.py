@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ssl_dml.distributed import rank, rows_of_owners, share, world_size
-
-BLOCK = 4096
+from ssl_dml.distributed import rank, rows_of_owners, world_size
+from ssl_dml.memory.drawn import drawn_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +49,7 @@ class MemoryBank(nn.Module):
     """
 
     embeddings: Tensor
+    unit = "instances"
 
     def __init__(
         self,
@@ -67,10 +67,22 @@ class MemoryBank(nn.Module):
         first = min(rank() * self.share, size) if storage.sharded else 0
         self.owned = range(first, min(first + self.share, size))
         dtype = getattr(torch, storage.dtype)
-        self.register_buffer("embeddings", _random_unit_rows(self.owned, dim, dtype))
+        self.register_buffer(
+            "embeddings",
+            drawn_rows(self.owned, (dim,), lambda x: F.normalize(x, dim=1), dtype=dtype),
+        )
 
     def __len__(self) -> int:
         return self.size
+
+    @property
+    def sharded(self) -> bool:
+        """Whether this process keeps a part of the rows only."""
+        return self.storage.sharded
+
+    def tables(self) -> dict[str, Tensor]:
+        """Everything that has a row for each instance, by its name in the state."""
+        return {"embeddings": self.embeddings}
 
     def rows(self, indices: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
         """A copy of some rows in float32 or better, which a later update leaves as it is.
@@ -115,15 +127,3 @@ class MemoryBank(nn.Module):
 
 def _widen(rows: Tensor) -> Tensor:
     return rows.to(torch.promote_types(rows.dtype, torch.float32))
-
-
-def _random_unit_rows(owned: range, dim: int, dtype: torch.dtype) -> Float[Tensor, "own dim"]:
-    """Part of a table whose rows do not depend on how it is cut, drawn in blocks."""
-    seed = share(int(torch.randint(2**62, ())))  # one number, so that all draw the same table
-    rows = torch.empty(len(owned), dim, dtype=dtype)
-    for first in range(owned.start // BLOCK * BLOCK, owned.stop, BLOCK):
-        generator = torch.Generator().manual_seed(seed + first)
-        block = F.normalize(torch.randn(BLOCK, dim, generator=generator), dim=1)
-        start, stop = max(first, owned.start), min(first + BLOCK, owned.stop)
-        rows[start - owned.start : stop - owned.start] = block[start - first : stop - first]
-    return rows

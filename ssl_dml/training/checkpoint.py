@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ssl_dml.distributed import gather_object, rank, share, world_size
-from ssl_dml.training.banks import cut_banks, split_rows
 from ssl_dml.training.files import digest, read, write
 from ssl_dml.training.generators import generator_state, restore
+from ssl_dml.training.tables import cut_tables, split_rows
 from ssl_dml.types import NonFiniteError
 
 STATE, FACTS = "state.pt", "checkpoint.json"
@@ -56,7 +56,7 @@ class Checkpoints:
     def save(self, step: int, parts: dict[str, Stateful], facts: dict[str, Any]) -> Path:
         """Write the state of every part and of every process's generators.
 
-        Rows of a bank that is split over processes are written by the one that owns them.
+        Rows of a table that is split over processes are written by the one that owns them.
 
         Args:
             step: Updates made so far.
@@ -80,7 +80,7 @@ class Checkpoints:
         _refuse_non_finite(step, split)
         write(part / f"generators_{rank()}.pt", generator_state())
         if split:
-            write(part / f"bank_{rank()}.pt", split)
+            write(part / f"rows_{rank()}.pt", split)
         own = {path.name: digest(path) for path in part.glob(f"*_{rank()}.pt")}
         everyones = gather_object(own)
         if rank() == 0:
@@ -120,12 +120,12 @@ class Checkpoints:
                     "one before"
                 )
         state = read(place / STATE)
-        banks = [f"bank_{r}.pt" for r in range(facts["processes"])]
-        banks = [place / name for name in banks if name in facts["files"]]
+        tables = [f"rows_{r}.pt" for r in range(facts["processes"])]
+        tables = [place / name for name in tables if name in facts["files"]]
         for name, item in parts.items():
             try:
                 if name == "model":
-                    cut_banks(item, state[name], banks)
+                    cut_tables(item, state[name], tables)
                 item.load_state_dict(state[name])
             except (RuntimeError, KeyError, ValueError) as error:
                 reason = " ".join(str(error).split()[:60])

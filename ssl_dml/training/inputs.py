@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ssl_dml.types import Views
+from ssl_dml.types import Indices, Labels, Views
 
 
 def view_batches(
@@ -14,3 +14,22 @@ def view_batches(
     """Views and indices of every batch, made on the device."""
     for pixels, indices in loader:
         yield augment(pixels.to(device, non_blocking=True)), indices.to(device, non_blocking=True)
+
+
+def labelled_batches(
+    loader: Iterable[tuple[Tensor, Tensor]],
+    augment: nn.Module,
+    labels: Indices,
+    device: torch.device,
+) -> Iterator[tuple[tuple[Views, Labels], Tensor]]:
+    """Views with the class of each sample, and indices, of every batch.
+
+    Args:
+        loader: Samples and their indices.
+        augment: Makes views.
+        labels: Class of each sample of the data set.
+        device: Where they are wanted.
+    """
+    labels = labels.to(device)
+    for views, indices in view_batches(loader, augment, device):
+        yield (views, labels[indices]), indices

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_dml.config import ConfigError
 from ssl_dml.distributed import gather, mean, world_size
-from ssl_dml.training.optimizers import gradients
+from ssl_dml.training.open_rows import gradient_norm
 from ssl_dml.types import NonFiniteError
 
 SHOWN = 8
@@ -115,9 +115,9 @@ def fit(
     watch = _Watch(accelerator)
     step, seen, busy, began = start, 0, 0.0, time.perf_counter()
     model.train()
+    if start >= steps:
+        return
     for data, indices in inputs:
-        if step >= steps:
-            return
         with accelerator.accumulate(model):
             loss, logs = model(data, indices)
             accelerator.backward(loss)
@@ -142,6 +142,8 @@ def fit(
             accelerator.log(log, step=step)
             seen, busy = 0, 0.0
         yield step
+        if step == steps:  # before another batch is taken, which may be somebody else's
+            return
         began = time.perf_counter()
 
 
@@ -149,11 +151,11 @@ def _clip(model: nn.Module, limit: float | None, accelerator: Accelerator) -> Te
     """Norm of the whole gradient before clipping; 0 while gradients still accumulate."""
     if not accelerator.sync_gradients:
         return torch.zeros((), device=accelerator.device)
+    accelerator.unscale_gradients()  # of fp16; elsewhere this does nothing
+    norm = gradient_norm(model)
     if limit is not None:
-        norm = accelerator.clip_grad_norm_(model.parameters(), limit)
-        return torch.as_tensor(norm, device=accelerator.device)
-    accelerator.unscale_gradients()  # of fp16, as clipping does; elsewhere this does nothing
-    return get_total_norm(gradients(model.parameters()))
+        clip_grads_with_norm_(model.parameters(), limit, norm)
+    return norm
 
 
 class _Watch:

@@ -1,6 +1,6 @@
 """What an optimizer is given, and how its rate follows the batch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from torch import nn
@@ -9,24 +9,52 @@ from torch.optim import Optimizer
 BASE_BATCH = 256
 
 
-def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: matrices, and vectors without weight decay.
+def parameter_groups(
+    model: nn.Module, rates: Mapping[nn.Parameter, float] | None = None
+) -> list[dict[str, Any]]:
+    """Trainable parameters in groups: matrices, and vectors without weight decay, by rate.
 
     Biases and the weights of norms are vectors. timm's LARS adapts only what it decays, so they
     are left out of its adaptation too, as in SimCLR (Chen et al., 2020, arXiv:2002.05709).
+
+    Args:
+        model: Whose parameters they are.
+        rates: Factor on the learning rate of a parameter, 1 where it is not given; see
+            :func:`scale_learning_rate`.
     """
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1]},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            rate = (rates or {}).get(parameter, 1.0)
+            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
+    plain = {True: {}, False: {"weight_decay": 0.0}}
+    return [
+        {"params": groups[rate, matrices], "rate": rate, **plain[matrices]}
+        for rate, matrices in sorted(groups, key=lambda key: (-key[0], not key[1]))
     ]
-    return [group for group in groups if group["params"]]
+
+
+def layer_rates(
+    layers: Sequence[Sequence[nn.Parameter]], *, rate: float, decay: float
+) -> dict[nn.Parameter, float]:
+    """A factor for each parameter that falls from the last layer to the first.
+
+    Args:
+        layers: Parameters from the first layer to the last.
+        rate: Factor of the last layer.
+        decay: Factor from a layer to the one before it, above 0 and at most 1.
+
+    References:
+        Howard and Ruder, 2018, arXiv:1801.06146, sec. 3.2 ("discriminative fine-tuning").
+    """
+    last = len(layers) - 1
+    return {p: rate * decay ** (last - depth) for depth, ps in enumerate(layers) for p in ps}
 
 
 def scale_learning_rate(
     optimizer: Optimizer, batch: int, rule: Literal["none", "linear", "sqrt"]
 ) -> None:
-    """Multiply the rate of every group by ``batch / 256``, its square root, or 1.
+    """Multiply the rate of every group by ``batch / 256``, its square root, or 1; and by its own.
 
     References:
         Goyal et al., 2017, arXiv:1706.02677; square root: Chen et al., 2020, arXiv:2002.05709.
@@ -34,7 +62,7 @@ def scale_learning_rate(
     ratio = batch / BASE_BATCH
     factor = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[rule]
     for group in optimizer.param_groups:
-        group["lr"] *= factor
+        group["lr"] *= factor * group.get("rate", 1.0)
 
 
 def gradients(parameters: Iterable[nn.Parameter]) -> list[Any]:

@@ -5,16 +5,12 @@ the losses, the gradients after DDP's mean, and the state after the last step; a
 that goes on from the state after the first.
 """
 
-import copy
-import os
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
+from processes import STEPS, part_of, train, write_steps
 
 from ssl_dml.backbones import Chunked, PatchBackbone, SequenceBackbone, TimmBackbone
 from ssl_dml.backbones.norms import synchronise_batch_norm
@@ -36,7 +32,7 @@ from ssl_dml.methods import (
 )
 from ssl_dml.types import ImageSpec, SequenceSpec
 
-INSTANCES, BATCH, STEPS, STOP = 40, 8, 3, 1
+INSTANCES, BATCH = 40, 8
 TASK = Task(
     num_instances=INSTANCES,
     batch_size=BATCH,
@@ -159,61 +155,27 @@ METHODS = {
 }
 
 
-def main(folder: Path) -> None:
-    """Run the steps of every method and write what they did."""
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    torch.set_num_threads(1)
-    if world > 1:
-        dist.init_process_group(
-            "gloo", init_method=f"file://{folder}/store_{world}", rank=rank, world_size=world
-        )
-    for name in METHODS:
-        found = steps(name, rank, world)
-        found["resumed"] = steps(name, rank, world, saved=found["saved"])
-        torch.save(found, folder / f"{name}_{world}_{rank}.pt")
-    if world > 1:
-        dist.barrier()
-        dist.destroy_process_group()  # gloo's threads must not outlive the interpreter
-
-
-def steps(name: str, rank: int, world: int, saved: Any = None) -> dict[str, Any]:
+def steps(name: str, rank: int, world: int, saved: Any) -> dict[str, Any]:
     """Losses, gradients and last state of a method; from the beginning, or from what was saved."""
     torch.manual_seed(0 if saved is None else 99)
     views, build = METHODS[name]
     method = build().double()
     extent = (40,) if isinstance(method.backbone, SequenceBackbone) else (8, 8)
     synchronise_batch_norm(method)
-    model = DistributedDataParallel(method, broadcast_buffers=False) if world > 1 else method
-    trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.SGD(trained.values(), lr=0.05, momentum=0.9)
     data = torch.Generator().manual_seed(1)
-    losses, gradients, states = [], [], []
-    if saved is not None:
-        method.load_state_dict(saved[0])
-        optimizer.load_state_dict(saved[1])
-    for step in range(STEPS):
+    batches = []
+    for _ in range(STEPS):
         indices = torch.randperm(INSTANCES, generator=data)[:BATCH]
         samples = torch.randn(views, BATCH, 1, *extent, generator=data, dtype=torch.float64)
-        if saved is not None and step < STOP:
-            continue
-        part = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
-        loss, _ = model([view[part] for view in samples], indices[part])
-        optimizer.zero_grad()
-        loss.backward()
-        gradients.append({n: p.grad.clone() for n, p in trained.items()})
-        optimizer.step()
-        total = loss.detach() / world
-        if world > 1:
-            dist.all_reduce(total)
-        losses.append(total)
-        states.append(copy.deepcopy((method.state_dict(), optimizer.state_dict())))
-    state = states[-1][0]
+        own = [part_of(view, rank, world) for view in samples]
+        batches.append((own, part_of(indices, rank, world)))
+    made = train(method, batches, world, saved)
     if isinstance(method, BankMethod):
-        state["bank.embeddings"] = method.bank.rows(torch.arange(INSTANCES))  # of all processes
-    made = {"losses": losses, "gradients": gradients, "state": state}
-    return made if saved is not None else {**made, "saved": states[STOP - 1]}
+        rows = method.bank.rows(torch.arange(INSTANCES))  # of all processes
+        made["state"]["bank.embeddings"] = rows
+    return made
 
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", message=".broadcast_buffers. is deprecated")
-    main(Path(sys.argv[1]))
+    write_steps(sys.argv[1], METHODS, steps)

@@ -30,7 +30,7 @@ def restored(folder, **storage):
 def test_a_split_bank_is_cut_anew(saved, restored_by, tmp_path, run_workers):
     run_workers(WORKER, saved, "save", tmp_path)
     names = {path.name for path in (tmp_path / "checkpoints/step_5").iterdir()}
-    assert {f"bank_{rank}.pt" for rank in range(saved)} <= names
+    assert {f"rows_{rank}.pt" for rank in range(saved)} <= names
     run_workers(WORKER, restored_by, "load", tmp_path)
     for rank in range(restored_by):
         assert torch.equal(torch.load(tmp_path / f"rows_{rank}.pt"), table())
@@ -47,7 +47,7 @@ def save_whole(folder, **storage):
 
 def test_a_whole_bank_may_be_split_later(tmp_path):
     place = save_whole(tmp_path)
-    assert not list(place.glob("bank_*"))
+    assert not list(place.glob("rows_*"))
     assert torch.equal(restored(tmp_path, sharded=True), table())
 
 
@@ -61,11 +61,11 @@ def test_a_bank_of_another_size_is_one_line(sharded, tmp_path):
 
 
 def test_a_damaged_share_is_named(tmp_path):
-    path = save_whole(tmp_path, sharded=True) / "bank_0.pt"
+    path = save_whole(tmp_path, sharded=True) / "rows_0.pt"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"bank_0\.pt differs from what was written"):
+    with pytest.raises(ValueError, match=r"rows_0\.pt differs from what was written"):
         restored(tmp_path, sharded=True)
 
 

@@ -1,0 +1,89 @@
+"""Centre loss: rows are drawn to the centre of their class."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_dml.distributed import gather, world_size
+from ssl_dml.heads.base import Head, check_labels
+from ssl_dml.precision import full_precision
+from ssl_dml.types import Embeddings, Labels, StepOutput
+
+
+@final
+class CentreLoss(Head):
+    r"""Half of the squared distances of rows from the centres of their classes.
+
+    The centres are no parameters. In training they follow the batch after its loss,
+
+    .. math:: c_j \leftarrow c_j - \alpha \, \frac{\sum_{i: y_i = j} (c_j - x_i)}{1 + n_j}
+
+    with sums and counts :math:`n_j` over all processes; those of classes that are not in the
+    batch stay. It holds classes together and does not hold them apart, so it goes beside another
+    head, see :class:`~ssl_dml.heads.WeightedSum`.
+
+    Args:
+        embedding_dim: Dimension of a row.
+        num_classes: Number of centres.
+        rate: :math:`\alpha`, from 0 to 1.
+        reduction: ``sum`` over the batch, the paper's, with a weight of 0.003 beside a summed
+            softmax; or the ``mean``, which does not grow with the batch.
+
+    Raises:
+        ValueError: If ``rate`` is outside its range.
+
+    References:
+        Wen et al., 2016, "A discriminative feature learning approach for deep face recognition",
+        eq. 2 to 4. Public codes that learn centres by gradient move them with the loss's weight.
+    """
+
+    centres: Tensor
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        rate: float = 0.5,
+        reduction: str = "sum",
+    ) -> None:
+        super().__init__()
+        if not 0 <= rate <= 1:
+            raise ValueError(f"rate must be from 0 to 1, got {rate}")
+        if reduction not in ("sum", "mean"):
+            raise ValueError(f"reduction must be sum or mean, got {reduction}")
+        self.rate, self.reduction = rate, reduction
+        self.register_buffer("centres", torch.zeros(num_classes, embedding_dim))
+
+    def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
+        """Loss of the whole batch, as a mean over processes; then the centres move."""
+        check_labels(labels, len(self.centres))
+        loss = _half_squares(embeddings, self.centres[labels])
+        if self.training:
+            self._follow(gather(embeddings), gather(labels))
+        # Every process returns as many times its own part as there are processes.
+        parts = world_size() if self.reduction == "sum" else 1 / max(1, len(labels))
+        return StepOutput(loss * parts, {})
+
+    @torch.no_grad()
+    def _follow(self, rows: Float[Tensor, "all dim"], labels: Labels) -> None:
+        found, places = labels.unique(return_inverse=True)
+        self.centres[found] -= self.rate * _pulls(self.centres[found], rows, places)
+
+
+@full_precision
+def _half_squares(embeddings: Embeddings, centres: Embeddings) -> Float[Tensor, ""]:
+    return (embeddings - centres).square().sum() / 2
+
+
+@full_precision
+def _pulls(
+    centres: Float[Tensor, "found dim"], rows: Float[Tensor, "all dim"], places: Labels
+) -> Float[Tensor, "found dim"]:
+    """What eq. 4 takes from each centre; ``places`` are the centres of the rows."""
+    # A product gives all processes the same bits; index_add_ on an accelerator does not.
+    members = (torch.arange(len(centres), device=places.device)[:, None] == places).to(centres)
+    counts = members.sum(dim=1, keepdim=True)
+    return (counts * centres - members @ rows.to(centres)) / (1 + counts)

@@ -1,0 +1,55 @@
+"""An embedding model under a head: what fine-tuning trains."""
+
+from typing import final
+
+import torch
+from torch import nn
+
+from ssl_dml.backbones import Embedder
+from ssl_dml.heads.base import Head
+from ssl_dml.memory import names_in_tables
+from ssl_dml.types import Indices, Labels, StepOutput, Views
+
+
+@final
+class Finetuner(nn.Module):
+    """Embeds views of labelled samples and hands them to a head.
+
+    Args:
+        embedder: Backbone and neck.
+        head: The objective.
+    """
+
+    def __init__(self, embedder: Embedder, head: Head) -> None:
+        super().__init__()
+        self.embedder, self.head = embedder, head
+        self.frozen = False
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """What ``DistributedDataParallel`` asks a module for by this name."""
+        return names_in_tables(self)
+
+    def forward(self, batch: tuple[Views, Labels], indices: Indices) -> StepOutput:  # noqa: ARG002
+        """One step on this process's part of the batch.
+
+        Args:
+            batch: Views, and the class of each sample; views of a sample are of its class.
+            indices: Which samples these are.
+        """
+        views, labels = batch
+        embeddings = torch.cat([self.embedder(view) for view in views])
+        return self.head(embeddings, labels.repeat(len(views)))
+
+    def freeze(self, frozen: bool) -> None:
+        """Hold the backbone, its batch statistics too, or let it go; neck and head train."""
+        self.frozen = frozen
+        self.embedder.backbone.requires_grad_(not frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Finetuner":
+        """Training mode, in which a frozen backbone stays as in use."""
+        super().train(mode)
+        if self.frozen:
+            self.embedder.backbone.eval()
+        return self

@@ -1,0 +1,107 @@
+"""A head without parameters: the rows of a batch against each other."""
+
+from copy import deepcopy
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ssl_dml.comparisons import compare
+from ssl_dml.distributed import gather, gather_with_gradient
+from ssl_dml.heads.base import Head, check_labels
+from ssl_dml.losses import PairLoss
+from ssl_dml.memory import CrossBatchMemory
+from ssl_dml.mining import Miner
+from ssl_dml.precision import unit_rows
+from ssl_dml.types import Embeddings, Labelled, Labels, StepOutput
+
+
+@final
+class PairHead(Head):
+    """Any loss on pairs or triplets, with any miner, beside a memory of earlier batches.
+
+    Every process computes the loss of the whole batch, so a batch is mined and compared as on
+    one process. A batch where no row has both another of its class and one of another class
+    teaches nothing: its loss is 0 with zero gradients, and ``batches_without_pairs`` in the log
+    counts it.
+
+    Args:
+        embedding_dim: Dimension of a row.
+        num_classes: Not used; labels may be any numbers from 0.
+        loss: What is minimised.
+        miner: What counts; None for everything.
+        normalise: Whether rows are scaled to length 1 first. Margins of the literature are for
+            such rows; N-pair is for rows as they are.
+        memory_size: Rows of earlier batches that the batch is compared with too; 0 for none.
+            The batch's own rows have gradient on both sides.
+        memory_after: Batches after which the memory is used, as early embeddings drift.
+
+    Raises:
+        ValueError: If an argument of the loss or the miner is outside its range.
+
+    References:
+        Memory: Wang et al., 2020, arXiv:1912.06798.
+    """
+
+    batches: Tensor
+    without_pairs: Tensor
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,  # noqa: ARG002 - the contract's
+        *,
+        loss: PairLoss,
+        miner: Miner | None = None,
+        normalise: bool = True,
+        memory_size: int = 0,
+        memory_after: int = 0,
+    ) -> None:
+        super().__init__()
+        if min(memory_size, memory_after) < 0:
+            raise ValueError(
+                "memory_size and memory_after must be at least 0, got "
+                f"{memory_size} and {memory_after}"
+            )
+        self.loss, self.miner, self.normalise = loss, miner, normalise
+        # A wrong argument is to be named before anything is trained; a copy keeps the state.
+        rows, labels = torch.eye(4, max(2, embedding_dim)), torch.tensor([0, 0, 1, 1])
+        trial = Labelled(rows, labels) if memory_size else None
+        deepcopy(self)._compare(rows, labels, trial)
+        self.memory = CrossBatchMemory(memory_size, embedding_dim) if memory_size else None
+        self.memory_after = memory_after
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+        self.register_buffer("without_pairs", torch.zeros((), dtype=torch.long))
+
+    def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
+        """Loss of the whole batch, on every process."""
+        rows = unit_rows(embeddings) if self.normalise else embeddings
+        rows, labels = gather_with_gradient(rows), gather(labels)
+        check_labels(labels, None)
+        memory = self._earlier()
+        loss, logs = self._compare(rows, labels, memory)
+        pairs = compare(rows.detach(), labels, memory)
+        valid = (pairs.same.any(dim=1) & pairs.other.any(dim=1)).any()
+        if self.training:
+            self.batches += 1
+            self.without_pairs += ~valid
+            if self.memory is not None:
+                self.memory.enqueue(rows, labels)
+        logs["batches_without_pairs"] = self.without_pairs.float()
+        return StepOutput(loss.where(valid, 0.0), logs)
+
+    def _earlier(self) -> Labelled | None:
+        if self.memory is None:
+            return None
+        embeddings, labels = self.memory.rows()
+        used = self.batches >= self.memory_after
+        return Labelled(embeddings, labels.where(used, -1))
+
+    def _compare(
+        self, rows: Embeddings, labels: Labels, memory: Labelled | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        mined = None if self.miner is None else self.miner(rows.detach(), labels, memory)
+        loss = self.loss(rows, labels, memory, mined)
+        if mined is None:
+            return loss, {}
+        return loss, {"mined_triplets": (mined.high - mined.low).sum().float()}

@@ -1,0 +1,209 @@
+"""Proxies: learned rows that stand for classes in a loss on pairs."""
+
+import math
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ssl_dml.distributed import gather, gather_with_gradient
+from ssl_dml.heads.base import Head, check_labels
+from ssl_dml.precision import full_precision, unit_rows
+from ssl_dml.types import Embeddings, Labels, StepOutput
+
+
+@final
+class ProxyNCA(Head):
+    r"""Proxy-NCA++: a softmax over squared distances to the proxies of all classes.
+
+    .. math:: -\log \frac{e^{-\|x - p_y\|^2 / T}}{\sum_c e^{-\|x - p_c\|^2 / T}}
+
+    on rows and proxies of length 1. The first ProxyNCA leaves the own proxy out of the
+    denominator and has T = 1; pytorch-metric-learning's class of that name keeps it.
+
+    Args:
+        embedding_dim: Dimension of a row.
+        num_classes: Number of proxies.
+        temperature: T, above 0; 1/9 in the paper.
+
+    Raises:
+        ValueError: If ``temperature`` is not positive.
+
+    References:
+        Teh et al., 2020, arXiv:2004.01113, eq. 6.
+    """
+
+    def __init__(self, embedding_dim: int, num_classes: int, *, temperature: float = 1 / 9) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        self.temperature = temperature
+        self.proxies = _proxies(num_classes, embedding_dim)
+
+    def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
+        """Mean over this process's rows."""
+        check_labels(labels, len(self.proxies))
+        return StepOutput(_proxy_nca(embeddings, self.proxies, labels, self.temperature), {})
+
+
+@final
+class ProxyAnchor(Head):
+    r"""Proxies as anchors, each with all rows of the batch.
+
+    .. math:: \frac{1}{|P^+|} \sum_{p \in P^+} \log \Big( 1 + \sum_{x \in X_p^+}
+        e^{-\alpha (s(x, p) - \delta)} \Big) + \frac{1}{|P|} \sum_p \log \Big( 1 +
+        \sum_{x \in X_p^-} e^{\alpha (s(x, p) + \delta)} \Big)
+
+    on cosines s; :math:`P^+` are the proxies of classes in the batch.
+
+    Args:
+        embedding_dim: Dimension of a row.
+        num_classes: Number of proxies.
+        margin: :math:`\delta`, at least 0.
+        scale: :math:`\alpha`, above 0.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    References:
+        Kim et al., 2020, arXiv:2003.13911, eq. 4.
+    """
+
+    def __init__(
+        self, embedding_dim: int, num_classes: int, *, margin: float = 0.1, scale: float = 32.0
+    ) -> None:
+        super().__init__()
+        if margin < 0:
+            raise ValueError(f"margin must be at least 0, got {margin}")
+        if scale <= 0:
+            raise ValueError(f"scale must be positive, got {scale}")
+        self.margin, self.scale = margin, scale
+        self.proxies = _proxies(num_classes, embedding_dim)
+
+    def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
+        """Loss of the whole batch, on every process."""
+        rows, labels = gather_with_gradient(unit_rows(embeddings)), gather(labels)
+        check_labels(labels, len(self.proxies))
+        return StepOutput(_proxy_anchor(rows, self.proxies, labels, self.margin, self.scale), {})
+
+
+@final
+class SoftTriple(Head):
+    r"""Several centres a class, of which a row has a soft choice.
+
+    .. math:: S_c = \sum_k \frac{e^{s(x, w_{ck}) / \gamma}}{\sum_l e^{s(x, w_{cl}) / \gamma}}
+        s(x, w_{ck}), \quad -\log \frac{e^{\lambda (S_y - \delta)}}{e^{\lambda (S_y - \delta)} +
+        \sum_{c \ne y} e^{\lambda S_c}}
+
+    on cosines s, and :math:`\tau / 2` times the mean distance of a class's centres from each
+    other, which merges those that are not needed.
+
+    Args:
+        embedding_dim: Dimension of a row.
+        num_classes: Number of classes.
+        centres: Centres of a class, from 1.
+        scale: :math:`\lambda`, above 0.
+        temperature: :math:`\gamma`, above 0.
+        margin: :math:`\delta`, at least 0.
+        weight: :math:`\tau`, at least 0; pytorch-metric-learning's has no such term by default.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    References:
+        Qian et al., 2019, arXiv:1909.05235, eq. 8 and 9, with its K = 10, 20, 0.1, 0.01 and 0.2.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        centres: int = 10,
+        scale: float = 20.0,
+        temperature: float = 0.1,
+        margin: float = 0.01,
+        weight: float = 0.2,
+    ) -> None:
+        super().__init__()
+        if centres < 1:
+            raise ValueError(f"centres must be at least 1, got {centres}")
+        if min(scale, temperature) <= 0:
+            raise ValueError(
+                f"scale and temperature must be positive, got {scale} and {temperature}"
+            )
+        if min(margin, weight) < 0:
+            raise ValueError(f"margin and weight must be at least 0, got {margin} and {weight}")
+        self.centres, self.scale, self.temperature = centres, scale, temperature
+        self.margin, self.weight = margin, weight
+        self.proxies = _proxies(num_classes * centres, embedding_dim)
+
+    def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
+        """Mean over this process's rows, and what holds centres together."""
+        check_labels(labels, len(self.proxies) // self.centres)
+        loss = _soft_triple(
+            embeddings,
+            self.proxies,
+            labels,
+            self.centres,
+            self.scale,
+            self.temperature,
+            self.margin,
+        )
+        spread = _spread(self.proxies, self.centres)
+        return StepOutput(loss + self.weight / 2 * spread, {"centre_distance": spread.detach()})
+
+
+def _proxies(number: int, dim: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(number, dim) / math.sqrt(dim))
+
+
+@full_precision
+def _proxy_nca(
+    embeddings: Embeddings, proxies: Tensor, labels: Labels, temperature: float
+) -> Float[Tensor, ""]:
+    # Squared distances of unit rows are 2 - 2 cos, and a softmax does not see the 2.
+    cosines = unit_rows(embeddings) @ unit_rows(proxies).T
+    return F.cross_entropy(2 * cosines / temperature, labels)
+
+
+@full_precision
+def _proxy_anchor(
+    rows: Embeddings, proxies: Tensor, labels: Labels, margin: float, scale: float
+) -> Float[Tensor, ""]:
+    cosines = rows @ unit_rows(proxies).T
+    own = labels[:, None] == torch.arange(len(proxies), device=labels.device)
+    one = cosines.new_zeros(1, len(proxies))
+    pull = (-scale * (cosines - margin)).masked_fill(~own, -torch.inf)
+    push = (scale * (cosines + margin)).masked_fill(own, -torch.inf)
+    pulls, pushes = (torch.cat([one, side]).logsumexp(dim=0) for side in (pull, push))
+    return pulls.sum() / own.any(dim=0).sum().clamp(min=1) + pushes.mean()
+
+
+@full_precision
+def _soft_triple(
+    embeddings: Embeddings,
+    proxies: Tensor,
+    labels: Labels,
+    centres: int,
+    scale: float,
+    temperature: float,
+    margin: float,
+) -> Float[Tensor, ""]:
+    cosines = (unit_rows(embeddings) @ unit_rows(proxies).T).unflatten(1, (-1, centres))
+    similarity = ((cosines / temperature).softmax(dim=2) * cosines).sum(dim=2)
+    own = F.one_hot(labels, similarity.shape[1]).to(similarity)
+    return F.cross_entropy(scale * (similarity - margin * own), labels)
+
+
+@full_precision
+def _spread(proxies: Tensor, centres: int) -> Float[Tensor, ""]:
+    """Mean distance of a class's centres from each other, with a finite slope where they meet."""
+    if centres == 1:
+        return proxies.new_zeros(())
+    rows = unit_rows(proxies).unflatten(0, (-1, centres))
+    first, second = torch.triu_indices(centres, centres, 1, device=proxies.device)
+    cosines = (rows[:, first] * rows[:, second]).sum(dim=2)
+    return (2 - 2 * cosines).clamp(min=1e-10).sqrt().mean()

@@ -1,0 +1,56 @@
+"""Several heads at once."""
+
+from collections.abc import Callable, Mapping
+from typing import final
+
+import torch
+from torch import nn
+
+from ssl_dml.heads.base import Head
+from ssl_dml.types import Embeddings, Labels, StepOutput
+
+
+@final
+class WeightedSum(Head):
+    """Heads whose losses are added, each with its weight and each logged.
+
+    Args:
+        embedding_dim: Dimension of a row.
+        num_classes: Number of classes.
+        heads: By name.
+        weights: Weight of the head of that name; 1 where it is not given.
+
+    Raises:
+        ValueError: If there is no head, or a weight is negative or of no head.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        heads: Mapping[str, Callable[[int, int], Head]],
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        weights = weights or {}
+        if not heads:
+            raise ValueError("heads must name at least one head")
+        for name, weight in weights.items():
+            if name not in heads:
+                raise ValueError(f"weights names {name}, and there is no such head")
+            if weight < 0:
+                raise ValueError(f"the weight of {name} must be at least 0, got {weight}")
+        self.heads = nn.ModuleDict(
+            {name: build(embedding_dim, num_classes) for name, build in heads.items()}
+        )
+        self.weights = {name: weights.get(name, 1.0) for name in heads}
+
+    def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
+        """The sum, with the loss and the logs of each head under its name."""
+        outputs = {name: head(embeddings, labels) for name, head in self.heads.items()}
+        losses = [self.weights[name] * output.loss for name, output in outputs.items()]
+        logs = {f"{name}_loss": output.loss.detach() for name, output in outputs.items()}
+        for name, output in outputs.items():
+            logs |= {f"{name}_{key}": value for key, value in output.logs.items()}
+        return StepOutput(torch.stack(losses).sum(), logs)

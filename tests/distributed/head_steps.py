@@ -1,0 +1,161 @@
+"""Worker of test_heads: a few steps of each head on this process's part of fixed batches.
+
+Usage: head_steps.py FOLDER, with RANK and WORLD_SIZE in the environment. Writes for each head
+the losses, the gradients after DDP's mean, and the state after the last step; and the same of a run
+that goes on from the state after the first.
+"""
+
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from processes import STEPS, part_of, train, write_steps
+from torch import Tensor, nn
+
+from ssl_dml.distributed import gather_object
+from ssl_dml.heads import (
+    CentreLoss,
+    Head,
+    PairHead,
+    ProxyAnchor,
+    ProxyNCA,
+    SoftTriple,
+    WeightedSum,
+)
+from ssl_dml.losses import (
+    Circle,
+    Contrastive,
+    FacilityLocation,
+    Lifted,
+    MultiSimilarity,
+    NPair,
+    SmoothAP,
+    Triplet,
+)
+from ssl_dml.memory import RowTable, names_in_tables
+from ssl_dml.mining import (
+    All,
+    BatchHard,
+    DistanceWeighted,
+    Easy,
+    FaceNet,
+    Hard,
+    MultiSimilarityMiner,
+    SemiHard,
+)
+from ssl_dml.types import StepOutput
+
+BATCH, INPUTS, DIM, CLASSES = 16, 6, 4, 5
+LOSSES = {
+    "contrastive": Contrastive,
+    "contrastive_kinds": partial(Contrastive, form="plain", reduction="kinds"),
+    "triplet": Triplet,
+    "triplet_soft": partial(Triplet, margin=None),
+    "lifted": Lifted,
+    "lifted_hardest": partial(Lifted, form="hardest"),
+    "lifted_generalised": partial(Lifted, form="generalised"),
+    "multi_similarity": MultiSimilarity,
+    "circle": partial(Circle, margin=0.4, scale=80.0),
+    "smooth_ap": SmoothAP,
+    "smooth_ap_counted": partial(SmoothAP, query="counted"),
+}
+# Those that make their own pairs, or cluster the batch.
+UNMINED = {"n_pair": NPair, "n_pair_one": partial(NPair, against="one", l2=0.0)}
+ALONE = {"facility_location": FacilityLocation}
+MINERS = {
+    "all": All,
+    "easy": Easy,
+    "semi_hard": SemiHard,
+    "hard": Hard,
+    "facenet": FaceNet,
+    "batch_hard": BatchHard,
+    "distance_weighted": DistanceWeighted,
+    "multi_similarity": MultiSimilarityMiner,
+}
+WIDE = partial(Triplet, margin=1.0)  # so that easy triplets have a loss too
+MEMORY = {"memory_size": 25, "memory_after": 1}
+
+
+def pair(loss: Callable, miner: Callable | None = None, **options: Any) -> Callable[[], Head]:
+    def build() -> Head:
+        chooser = None if miner is None else miner()
+        return PairHead(DIM, CLASSES, loss=loss(), miner=chooser, **options)
+
+    return build
+
+
+# A head that is added is listed here once: how it is built.
+HEADS: dict[str, Callable[[], Head]] = {
+    **{name: pair(loss) for name, loss in {**LOSSES, **UNMINED, **ALONE}.items()},
+    **{f"{name}_as_they_are": pair(loss, normalise=False) for name, loss in UNMINED.items()},
+    **{f"{name}_mined": pair(loss, BatchHard) for name, loss in LOSSES.items()},
+    **{f"{name}_memory": pair(loss, **MEMORY) for name, loss in {**LOSSES, **UNMINED}.items()},
+    **{f"{name}_with_memory": pair(WIDE, miner, **MEMORY) for name, miner in MINERS.items()},
+    "proxy_nca": lambda: ProxyNCA(DIM, CLASSES),
+    "proxy_anchor": lambda: ProxyAnchor(DIM, CLASSES),
+    "soft_triple": lambda: SoftTriple(DIM, CLASSES, centres=3),
+    "centre": lambda: CentreLoss(DIM, CLASSES),
+    "centre_mean": lambda: CentreLoss(DIM, CLASSES, rate=0.2, reduction="mean"),
+    "proxies_and_centre": lambda: WeightedSum(
+        DIM,
+        CLASSES,
+        heads={"proxies": ProxyNCA, "centre": CentreLoss},
+        weights={"centre": 0.003},
+    ),
+    "proxies_and_triplet": lambda: WeightedSum(
+        DIM,
+        CLASSES,
+        heads={
+            "proxies": ProxyAnchor,
+            "pairs": partial(PairHead, loss=Triplet(), miner=DistanceWeighted(), memory_size=25),
+        },
+    ),
+}
+
+
+class Model(nn.Module):
+    """A small network under a head."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(INPUTS, 8), nn.ReLU(), nn.Linear(8, DIM))
+        self.head = head
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        return names_in_tables(self)
+
+    def forward(self, samples: Tensor, labels: Tensor) -> StepOutput:
+        return self.head(self.network(samples), labels)
+
+
+def steps(name: str, rank: int, world: int, saved: Any) -> dict[str, Any]:
+    """Losses, gradients and last state of a head; from the beginning, or from what was saved."""
+    torch.manual_seed(0 if saved is None else 99)
+    model = Model(HEADS[name]()).double()
+    data = torch.Generator().manual_seed(1)
+    batches = []
+    for _ in range(STEPS):
+        labels = torch.randint(CLASSES, (BATCH,), generator=data)
+        samples = torch.randn(BATCH, INPUTS, generator=data, dtype=torch.float64)
+        batches.append((part_of(samples, rank, world), part_of(labels, rank, world)))
+    made = train(model, batches, world, saved)
+    for tensors in (made["state"], *made["gradients"]):
+        _put_together(model, tensors)
+    return made
+
+
+def _put_together(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Rows of tables that are split, of all processes."""
+    for path, module in model.named_modules():
+        if isinstance(module, RowTable) and module.sharded:
+            for name in [name for name in tensors if name.startswith(f"{path}.")]:
+                tensors[name] = torch.cat(gather_object(tensors[name]))
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", message=".broadcast_buffers. is deprecated")
+    write_steps(sys.argv[1], HEADS, steps)

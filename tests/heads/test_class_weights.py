@@ -1,0 +1,275 @@
+"""Class weights against plain cross-entropy, pytorch-metric-learning, and rows kept by hand."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from rows import small
+from torch import nn
+from torch.testing import assert_close
+
+from ssl_dml.heads import ClassWeights
+from ssl_dml.margins import (
+    AdaCos,
+    AdaFace,
+    ArcFace,
+    CombinedMargin,
+    CosFace,
+    CurricularFace,
+    MagFace,
+    NormalisedSoftmax,
+    SphereFace,
+    whole_batch,
+)
+from ssl_dml.training import train_open_rows
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from pytorch_metric_learning import losses as pml
+
+MARGINS = [
+    NormalisedSoftmax, CosFace, ArcFace, CombinedMargin, SphereFace, AdaCos, AdaFace,
+    CurricularFace, MagFace,
+]  # fmt: skip
+WEIGHTS = torch.tensor([[0.7, 0.2, -0.1], [0.1, 0.8, 0.3], [-0.2, 0.1, 0.9]], dtype=torch.float64)
+LARGE, DIM = 200, 4
+
+
+def head(margin=None, classes=3, dim=3, **arguments):
+    return ClassWeights(dim, classes, margin=margin or ArcFace(), **arguments).double()
+
+
+def gradients(made, rows, labels):
+    """Loss, and gradients of rows and of the open class weights."""
+    rows = rows.clone().requires_grad_()
+    loss, _ = made(rows, labels)
+    loss.backward()
+    return loss.detach(), rows.grad, made.table.window.grad
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+def test_is_cross_entropy_on_the_margins_logits(margin):
+    rows, labels = small()
+    rows = 12 * rows
+    made = head(margin()).train()
+    made.table.weight.copy_(WEIGHTS[:, None])
+    found = gradients(made, rows, labels)
+    rows, weights = rows.clone().requires_grad_(), WEIGHTS.clone().requires_grad_()
+    cosines = F.normalize(rows, dim=1) @ F.normalize(weights, dim=1).T
+    logits, penalty = margin().double()(cosines, whole_batch(cosines, labels, rows.norm(dim=1)))
+    (F.cross_entropy(logits, labels) + penalty).backward()
+    expected = F.cross_entropy(logits, labels) + penalty
+    assert_close(found, (expected.detach(), rows.grad, weights.grad[:, None]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("centres", [1, 3])
+def test_is_that_of_pytorch_metric_learning(seed, centres):
+    torch.manual_seed(seed)
+    rows, labels = torch.randn(12, 5, dtype=torch.float64), torch.arange(12) % 4
+    weights = torch.randn(4, centres, 5, dtype=torch.float64)
+    made = head(ArcFace(scale=30.0, beyond_pi="monotone"), 4, 5, sub_centres=centres)
+    made.table.weight.copy_(weights)
+    loss, of_rows, of_weights = gradients(made, rows, labels)
+    degrees = math.degrees(0.5)
+    if centres == 1:
+        theirs = pml.ArcFaceLoss(4, 5, margin=degrees, scale=30).double()
+    else:
+        theirs = pml.SubCenterArcFaceLoss(
+            num_classes=4, embedding_size=5, margin=degrees, scale=30, sub_centers=centres
+        ).double()
+    theirs.W.data = weights.flatten(0, 1).T.clone()
+    rows = rows.requires_grad_()
+    expected = theirs(rows, labels)
+    expected.backward()
+    assert_close(loss, expected.detach())
+    assert_close(of_rows, rows.grad)
+    assert_close(of_weights.flatten(0, 1), theirs.W.grad.T)
+
+
+def test_a_sample_holds_the_batch_and_its_share_and_is_a_function_of_the_step():
+    labels = torch.tensor([3, 3, 150])
+    rows = torch.randn(3, DIM, dtype=torch.float64)
+    sizes, seen = [], set()
+    first, second = (head(classes=LARGE, dim=DIM, sample_rate=0.1) for _ in range(2))
+    for _ in range(100):
+        for made in (first, second):
+            made.zero_grad()
+            gradients(made, rows, labels)
+        assert torch.equal(first.table.opened, second.table.opened)
+        assert {3, 150} <= {*first.table.opened.tolist()}
+        sizes.append(len(first.table.opened))
+        seen |= {*first.table.opened.tolist()}
+    assert abs(np.mean(sizes) - (20 + 2 * 0.9)) < 1.5
+    assert len(seen) == LARGE
+    other = head(classes=LARGE, dim=DIM, sample_rate=0.1, seed=1)
+    gradients(other, rows, labels)
+    assert not torch.equal(other.table.opened, second.table.opened)
+
+
+def test_a_sampled_step_is_cross_entropy_over_what_was_drawn():
+    labels = torch.tensor([3, 7, 150, 7])
+    rows = torch.randn(4, DIM, dtype=torch.float64)
+    made = head(classes=LARGE, dim=DIM, sample_rate=0.2)
+    loss, of_rows, of_weights = gradients(made, rows, labels)
+    opened = made.table.opened
+    weights = made.table.weight[opened, 0].clone().requires_grad_()
+    rows = rows.requires_grad_()
+    cosines = F.normalize(rows, dim=1) @ F.normalize(weights, dim=1).T
+    columns = torch.tensor([opened.tolist().index(label) for label in labels])
+    logits, _ = ArcFace()(cosines, whole_batch(cosines, columns))
+    expected = F.cross_entropy(logits, columns)
+    expected.backward()
+    assert_close((loss, of_rows, of_weights[:, 0]), (expected.detach(), rows.grad, weights.grad))
+
+
+def by_hand(name, steps):
+    """Rows after some steps of the optimizer, each row's state kept apart, in NumPy."""
+
+    def sgd(row, state, gradient):
+        gradient = gradient + 0.1 * row
+        state["m"] = 0.9 * state.get("m", 0.0) + gradient
+        return row - 0.5 * state["m"]
+
+    def adamw(row, state, gradient, step):
+        state["m"] = 0.9 * state.get("m", 0.0) + 0.1 * gradient
+        state["v"] = 0.999 * state.get("v", 0.0) + 0.001 * gradient**2
+        row = row * (1 - 0.5 * 0.1)
+        ahead = (state["v"] / (1 - 0.999**step)) ** 0.5 + 1e-8
+        return row - 0.5 * state["m"] / (1 - 0.9**step) / ahead
+
+    weights, states = None, {}
+    for number, (before, opened, gradient) in enumerate(steps, 1):
+        weights = before if weights is None else weights
+        for row, slope in zip(opened, gradient, strict=True):
+            state = states.setdefault(row, {})
+            extra = (number,) if name == "adamw" else ()
+            update = sgd if name == "sgd" else adamw
+            weights[row] = update(weights[row], state, slope, *extra)
+    return weights
+
+
+def optimizer_for(name, made):
+    if name == "sgd":
+        optimizer = torch.optim.SGD(made.parameters(), lr=0.5, momentum=0.9, weight_decay=0.1)
+    else:
+        optimizer = torch.optim.AdamW(made.parameters(), lr=0.5, weight_decay=0.1)
+    train_open_rows(made, optimizer)
+    return optimizer
+
+
+def train(made, optimizer, steps, first=0):
+    """Some steps; of each the weights before it, the rows that were open, and their gradient."""
+    told = []
+    for step in range(first, first + steps):
+        generator = torch.Generator().manual_seed(step)
+        rows = torch.randn(6, DIM, generator=generator, dtype=torch.float64)
+        labels = torch.randint(0, LARGE, (6,), generator=generator)
+        before = made.table.weight.clone().numpy()
+        optimizer.zero_grad()
+        _, _, gradient = gradients(made, rows, labels)
+        opened = made.table.opened
+        opened = list(range(LARGE)) if opened is None else opened.tolist()
+        told.append((before, opened, gradient.numpy()))
+        optimizer.step()
+        left = sorted({*range(LARGE)} - {*opened})
+        assert np.array_equal(made.table.weight.numpy()[left], before[left])
+    return told
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0])
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_open_rows_alone_are_trained_with_their_own_momentum(name, rate):
+    made = head(classes=LARGE, dim=DIM, sample_rate=rate)
+    told = train(made, optimizer_for(name, made), 30)
+    assert_close(made.table.weight, torch.from_numpy(by_hand(name, told)))
+    assert len(made.table.window) == 0
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0])
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_resumed_run_is_the_one_that_was_never_stopped(name, rate):
+    torch.manual_seed(0)
+    whole = head(classes=LARGE, dim=DIM, sample_rate=rate)
+    begun = head(classes=LARGE, dim=DIM, sample_rate=rate)
+    begun.load_state_dict(whole.state_dict())
+    train(whole, optimizer_for(name, whole), 12)
+    optimizer = optimizer_for(name, begun)
+    train(begun, optimizer, 5)
+    resumed = head(classes=LARGE, dim=DIM, sample_rate=rate)
+    other = optimizer_for(name, resumed)
+    resumed.load_state_dict(begun.state_dict())
+    other.load_state_dict(optimizer.state_dict())
+    train(resumed, other, 7, first=5)
+    assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
+    assert "table.window" not in whole.state_dict()
+
+
+def test_gradients_of_several_batches_add_up_without_sampling():
+    made = head()
+    rows, labels = small()
+    for _ in range(2):
+        gradients(made, rows, labels)
+    twice = made.table.window.grad.clone()
+    made.zero_grad()
+    assert_close(twice, 2 * gradients(made, rows, labels)[2])
+
+
+def test_evaluation_takes_all_classes_and_draws_nothing():
+    made = head(classes=LARGE, dim=DIM, sample_rate=0.1).eval()
+    rows, labels = torch.randn(4, DIM, dtype=torch.float64), torch.arange(4)
+    loss, _ = made(rows, labels)
+    made.sample_rate = 1.0
+    assert_close(loss, made(rows, labels).loss)
+    assert made.step == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("margin", MARGINS)
+def test_computes_in_full_precision_under_autocast(margin, dtype):
+    rows, labels = small()
+    rows = (12 * rows).float()
+    made = head(margin()).float().eval()
+    expected = made(rows, labels).loss
+    with torch.autocast("cpu", dtype=dtype):
+        found = made(rows, labels).loss
+        half = made(rows.to(dtype), labels).loss
+    assert_close(found, expected)
+    assert half.dtype == torch.float32
+    assert half.isfinite()
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+def test_is_finite_on_and_opposite_a_class_weight(margin):
+    made = head(margin())
+    rows = torch.cat([7 * made.table.weight[:, 0], -3 * made.table.weight[:, 0]])
+    for found in gradients(made, rows, torch.tensor([0, 1, 2, 0, 1, 2])):
+        assert found.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"classes": 1}, "class weights need 2 classes or more, got 1"),
+        ({"sub_centres": 0}, "sub_centres must be at least 1, got 0"),
+        ({"sample_rate": 0.0}, "sample_rate must be above 0 and at most 1, got 0.0"),
+        ({"sample_rate": 1.5}, "sample_rate must be above 0 and at most 1, got 1.5"),
+    ],
+)
+def test_errors(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        head(**arguments)
+
+
+def test_errors_of_a_step():
+    rows, labels = small()
+    made = head(sample_rate=0.5)
+    with pytest.raises(ValueError, match="labels must be from 0 to 2, got 3"):
+        made(rows, labels + 1)
+    gradients(made, rows, labels)
+    with pytest.raises(ValueError, match=r"set train\.accumulation to 1"):
+        made(rows, labels)
+    assert isinstance(made, nn.Module)

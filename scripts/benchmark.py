@@ -1,8 +1,9 @@
 """Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``.
 
-``benchmark.py NAME --help`` says what a table takes: ``tiles`` compares the loss in tiles with the
-whole matrix, ``bank`` the cost of a step by the size of its bank; ``speech FOLDER`` makes the
-labelled sound that CPC is measured on.
+``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
+recipes; ``tiles`` and ``losses`` compare losses with other toolkits', ``bank`` and ``classes`` the cost
+of a step by the size of its bank or its class weights; ``speech FOLDER`` makes the labelled sound
+that CPC is measured on.
 """
 
 import sys
@@ -12,7 +13,16 @@ from pathlib import Path
 from jsonargparse import auto_cli
 from pretrain import DEFAULT, PretrainConfig, build, open_data
 
-from ssl_dml.benchmarks import bank_table, compare_speed, method_table, speak, tile_table
+from ssl_dml.benchmarks import (
+    bank_table,
+    class_table,
+    compare_speed,
+    finetune_table,
+    loss_table,
+    method_table,
+    speak,
+    tile_table,
+)
 from ssl_dml.config import ConfigError, parse, run
 from ssl_dml.data import make_loader
 from ssl_dml.distributed import world_size
@@ -69,7 +79,15 @@ def pretrain_speed(args: list[str]) -> int:
 
 
 # Each takes its own arguments from the command line.
-TABLES = {"bank": bank_table, "methods": method_table, "tiles": tile_table, "speech": speak}
+TABLES = {
+    "bank": bank_table,
+    "classes": class_table,
+    "finetune": finetune_table,
+    "losses": loss_table,
+    "methods": method_table,
+    "speech": speak,
+    "tiles": tile_table,
+}
 
 
 def main() -> int:

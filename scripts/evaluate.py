@@ -8,13 +8,22 @@ import torch
 import yaml
 from accelerate import Accelerator
 
-from ssl_dml.backbones import load
+from ssl_dml.backbones import Backbone, load
 from ssl_dml.config import ConfigError, fill, parse, run
-from ssl_dml.data import DataConfig, load_test, load_train
+from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.dataset import like
-from ssl_dml.evaluation import encoder, knn, linear_probe, probe_split, tables
+from ssl_dml.evaluation import (
+    embed,
+    encoder,
+    knn,
+    linear_probe,
+    probe_split,
+    retrieval,
+    tables,
+)
 from ssl_dml.training.hardware import use_threads
 from ssl_dml.training.run_folder import write_json
+from ssl_dml.types import EmbeddingTable
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "evaluate" / "knn.yaml"
 
@@ -52,20 +61,35 @@ class LinearConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetrievalConfig:
+    """A search among the test samples, each of which asks about the others.
+
+    Args:
+        ks: Numbers of nearest samples of which one is to be of the class.
+        metric: What is nearest.
+    """
+
+    ks: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
+    metric: Literal["cosine", "euclidean"] = "cosine"
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """A probe of a finished run.
 
     Args:
         run: The run folder.
         evaluator: Which probe.
-        knn: Settings of the one.
-        linear: Settings of the other.
+        knn: Settings of the first.
+        linear: Settings of the second.
+        retrieval: Settings of the third, whose classes need not be those of training.
     """
 
     run: Path
-    evaluator: Literal["knn", "linear"]
+    evaluator: Literal["knn", "linear", "retrieval"]
     knn: KnnConfig = KnnConfig()
     linear: LinearConfig = LinearConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
 
 
 def main() -> int:
@@ -87,6 +111,25 @@ def main() -> int:
         raise ConfigError(f"{settings} is no configuration of a run: {error!r}") from error
     data = like(fill(DataConfig, section), backbone.inputs)
     train = load_train(data)
+    measure = _retrieve if config.evaluator == "retrieval" else _probe
+    words, results = measure(config, data, train, backbone, accelerator)
+    if accelerator.is_main_process:
+        print(f"{config.run}: {words}")
+        print("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
+        write_json(config.run / f"{config.evaluator}.json", results)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return 0
+
+
+def _probe(
+    config: EvaluateConfig,
+    data: DataConfig,
+    train: SampleSet,
+    backbone: Backbone,
+    accelerator: Accelerator,
+) -> tuple[str, dict[str, float]]:
+    """Who asks whom, and what a probe of the classes of training measures; on the first process."""
     split = probe_split(train, load_test(data, train))
     if isinstance(split, str):
         raise ConfigError(f"data.source {data.source!r}: {split}")
@@ -96,15 +139,46 @@ def main() -> int:
             f"got {max(config.knn.ks)}"
         )
     gallery, query = tables(encoder(backbone, accelerator.device), split, device=accelerator.device)
-    if accelerator.is_main_process:
-        evaluate = {"knn": knn, "linear": linear_probe}[config.evaluator]
-        results = evaluate(gallery, query, **asdict(getattr(config, config.evaluator)))
-        print(f"{config.run}: {split.description}")
-        print("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
-        write_json(config.run / f"{config.evaluator}.json", results)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return 0
+    if not accelerator.is_main_process:
+        return split.description, {}
+    evaluate = {"knn": knn, "linear": linear_probe}[config.evaluator]
+    settings = asdict(getattr(config, config.evaluator))
+    return split.description, evaluate(gallery, query, **settings)
+
+
+def _retrieve(
+    config: EvaluateConfig,
+    data: DataConfig,
+    train: SampleSet,
+    backbone: Backbone,
+    accelerator: Accelerator,
+) -> tuple[str, dict[str, float]]:
+    """Who asks whom, and what a search among the test samples finds; on the first process."""
+    test, nouns = load_test(data, train), f"{train.form.noun}s"
+    if test is None:
+        raise ConfigError(
+            f"data.source {data.source!r} has no test {nouns}; data.test_source in "
+            f"{config.run / 'config.yaml'} gives them"
+        )
+    if test.labels is None:
+        raise ConfigError(
+            f"data.source {data.source!r}: the test {nouns} have no labels; sub-folders, or a "
+            "label column, give them"
+        )
+    rows = (test.labels >= 0).nonzero()[:, 0]
+    ks = config.retrieval.ks
+    if not ks or min(ks) < 1 or max(ks) >= len(rows):
+        raise ConfigError(
+            f"retrieval.ks must be from 1 to the number of other test {nouns}, {len(rows) - 1}; "
+            f"got {ks}"
+        )
+    encode = encoder(backbone, accelerator.device)
+    found = embed(encode, test, rows, device=accelerator.device)
+    words = f"each of {len(rows):,} test {nouns} asks about the others"
+    if not accelerator.is_main_process:
+        return words, {}
+    table = EmbeddingTable(embeddings=found, labels=test.labels[rows])
+    return words, retrieval(table, **asdict(config.retrieval))
 
 
 if __name__ == "__main__":

@@ -28,16 +28,52 @@ class Comparison(NamedTuple):
         """The pairs that are part of a triplet; all where nothing was mined."""
         if triplets is None:
             return self
-        counted = triplets.high > triplets.low
-        # A range begins at one rank and ends at another; between them more began than ended.
-        edges = torch.zeros(
-            len(counted), counted.shape[1] + 1, dtype=torch.long, device=counted.device
-        )
-        edges.scatter_add_(1, triplets.low, counted.long())
-        edges.scatter_add_(1, triplets.high, -counted.long())
-        inside = edges.cumsum(dim=1)[:, :-1] > 0
-        negatives = torch.zeros_like(self.other).scatter_(1, triplets.order, inside)
-        return self._replace(same=counted, other=negatives)
+        order, anchors, positives, low, high = triplets
+        same = torch.zeros_like(self.same).index_put_((anchors, positives), high > low)
+        inside = covered(triplets, low, high) > 0
+        return self._replace(same=same, other=torch.zeros_like(same).scatter_(1, order, inside))
+
+
+def covered(
+    triplets: Triplets, low: Int[Tensor, " pairs"], high: Int[Tensor, " pairs"]
+) -> Int[Tensor, "batch ranks"]:
+    """How many pairs of an anchor have each rank of its order between ``low`` and ``high``."""
+    batch, ranks = triplets.order.shape
+    # Between two ranks as many ranges go on as began before and have not ended.
+    edges = low.new_zeros(batch * (ranks + 1))
+    first = triplets.anchors * (ranks + 1)
+    one = torch.ones_like(low)
+    edges.index_add_(0, first + low, one).index_add_(0, first + high, one, alpha=-1)
+    return edges.view(batch, -1).cumsum(dim=1)[:, :-1]
+
+
+def places(anchors: Int[Tensor, " pairs"], batch: int) -> tuple[Int[Tensor, " pairs"], int]:
+    """The number of each pair among those of its anchor, from 0, and how many the most have."""
+    counts = anchors.bincount(minlength=batch)
+    begins = counts.cumsum(dim=0) - counts
+    numbers = torch.arange(len(anchors), device=anchors.device) - begins[anchors]
+    return numbers, int(counts.max()) if batch else 0
+
+
+def ranks_of(
+    values: Float[Tensor, " pairs"],
+    rising: Float[Tensor, "batch ranks"],
+    anchors: Int[Tensor, " pairs"],
+    *,
+    or_equal: bool,
+) -> Int[Tensor, " pairs"]:
+    """How many entries of its anchor's row are below each value, or equal to it.
+
+    Args:
+        values: One for each pair.
+        rising: A row for each anchor.
+        anchors: Row of each pair, ascending.
+        or_equal: Whether equal entries count.
+    """
+    numbers, most = places(anchors, len(rising))
+    table = values.new_zeros(len(rising), most)
+    table[anchors, numbers] = values
+    return torch.searchsorted(rising, table, right=or_equal)[anchors, numbers]
 
 
 def compare(

@@ -1,6 +1,6 @@
 """Distances between all pairs of rows."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -36,24 +36,68 @@ def distances(
     others = rows if others is None else others
     itself = others is rows
     if kind == "dot":
-        return -(rows @ others.T)
+        return -(_Gram.apply(rows) if itself else rows @ others.T)  # pyright: ignore[reportOperatorIssue]
     if kind == "cosine":
-        found = 1 - F.normalize(rows, dim=1) @ F.normalize(others, dim=1).T
-        return found.fill_diagonal_(0.0) if itself else found
+        rows = F.normalize(rows, dim=1)
+        if not itself:
+            return 1 - rows @ F.normalize(others, dim=1).T
+        return (1 - _Gram.apply(rows)).fill_diagonal_(0.0)  # pyright: ignore[reportOperatorIssue]
     # Differences do not change when all move, and cancellation is least near the origin.
     centre = others.detach().mean(dim=0) if len(others) else 0.0
     rows, others = rows - centre, others - centre
-    squares = rows.square().sum(dim=1)[:, None] + others.square().sum(dim=1)
-    squares = torch.addmm(squares, rows, others.T, alpha=-2).clamp(min=0)
-    if itself:
-        squares = squares.fill_diagonal_(0.0)
-    return squares if kind == "squared" else _root(squares)
+    return _Euclidean.apply(rows, others, itself, kind == "squared")  # pyright: ignore[reportReturnType]
 
 
-def _root(squares: Tensor) -> Tensor:
-    """Square roots whose gradient is 0 at 0."""
-    zero = squares == 0
-    return squares.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
+class _Gram(torch.autograd.Function):
+    """Rows times themselves; backward is one product where autograd makes two."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's own signature
+        ctx.save_for_backward(rows)
+        return rows @ rows.T
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
+        (rows,) = ctx.saved_tensors
+        with torch.autocast(rows.device.type, enabled=False):
+            return (gradients[0] + gradients[0].T) @ rows
+
+
+class _Euclidean(torch.autograd.Function):
+    """Distances or their squares, of which nothing but themselves is kept for backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's own signature
+        rows: Tensor,
+        others: Tensor,
+        itself: bool,
+        squared: bool,
+    ) -> Tensor:
+        found = rows.square().sum(dim=1)[:, None] + others.square().sum(dim=1)
+        found = found.addmm_(rows, others.T, alpha=-2).clamp_(min=0)
+        if itself:
+            found.fill_diagonal_(0.0)
+        found = found if squared else found.sqrt_()
+        ctx.save_for_backward(rows, others, found)
+        ctx.itself, ctx.squared = itself, squared
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        rows, others, found = ctx.saved_tensors
+        with torch.autocast(rows.device.type, enabled=False):
+            # The slope of a distance is the difference of the rows over it, and 0 at 0.
+            slopes = 2.0 if ctx.squared else found.masked_fill(found == 0, torch.inf).reciprocal()
+            weights = gradients[0] * slopes
+            if ctx.itself:
+                weights = weights.fill_diagonal_(0.0)
+                weights = weights + weights.T
+            for_rows = weights.sum(dim=1, keepdim=True) * rows - weights @ others
+            if ctx.itself or not ctx.needs_input_grad[1]:
+                return for_rows, None, None, None
+            for_others = weights.sum(dim=0)[:, None] * others - weights.T @ rows
+            return for_rows, for_others, None, None
 
 
 @full_precision

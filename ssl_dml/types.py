@@ -47,20 +47,25 @@ class Labelled(NamedTuple):
 class Triplets(NamedTuple):
     """Which negatives count beside which positive of an anchor.
 
-    The anchors are the rows of a batch, the references those rows and then those of a memory.
-    For anchor a and its positive p the negatives are ``order[a, k]`` with
-    ``low[a, p] <= k < high[a, p]``: a range of its negatives from near to far. So all triplets of
-    a batch, of which there are as many as its cube, are three matrices.
+    The rows of a batch are compared with themselves and then with those of a memory. The negatives
+    beside pair i are ``order[anchors[i], k]`` with ``low[i] <= k < high[i]``: a range of the
+    anchor's negatives from near to far. So all triplets of a batch, of which there are as many as
+    its cube, take the memory of its pairs.
 
     Attributes:
-        order: References of each anchor: its negatives from near to far, then the others.
-        low: Where the range of each positive begins; 0 where a reference is no positive.
-        high: Where it ends.
+        order: References of each row of the batch: negatives from near to far, as many as the
+            ranges reach; behind them anything.
+        anchors: Row of each pair, ascending.
+        positives: Reference of its class.
+        low: Where the range of each pair begins.
+        high: Where it ends, not before it begins.
     """
 
-    order: Int[Tensor, "anchors references"]
-    low: Int[Tensor, "anchors references"]
-    high: Int[Tensor, "anchors references"]
+    order: Int[Tensor, "batch ranks"]
+    anchors: Int[Tensor, " pairs"]
+    positives: Int[Tensor, " pairs"]
+    low: Int[Tensor, " pairs"]
+    high: Int[Tensor, " pairs"]
 
 
 class Peers(ABC):

@@ -71,10 +71,10 @@ def run_once(config: Path, folder: Path, *, views: int, seed: int) -> Result:
             "resume": "true",
         }
         flags = [f"--{key}={value}" for key, value in overrides.items()]
-        megabytes = _launch("pretrain.py", "--config", str(config), *flags)
+        megabytes = launch("pretrain.py", "--config", str(config), *flags)
         linear = SCRIPTS.parent / "configs" / "evaluate" / "linear.yaml"
         short = "--linear.epochs=10"  # the probe would take longer than the training
-        _launch("evaluate.py", "--config", str(linear), "--run", str(folder), short)
+        launch("evaluate.py", "--config", str(linear), "--run", str(folder), short)
         cost.write_text(json.dumps({"megabytes": megabytes}))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     probes = [row for row in rows if "eval/knn_top1" in row]
@@ -112,8 +112,7 @@ def method_table(
         ValueError: If there are too few or too many seeds for an interval.
         OSError: If a run fails.
     """
-    if seeds not in T:
-        raise ValueError(f"seeds must be from 2 to {max(T)} for an interval, got {seeds}")
+    check_seeds(seeds)
     configs = configs or _of_clothes()
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[Result]] = {config.stem: [] for config in configs}
@@ -134,11 +133,17 @@ def method_table(
         "| configuration | weighted kNN | linear probe | samples/s | memory |",
         "|---|---|---|---|---|",
         *(_row(name, results) for name, results in found.items()),
-        f"| random weights of `{configs[0].stem}` | {_interval([r.random for r in first])} | | | |",
+        f"| random weights of `{configs[0].stem}` | {interval([r.random for r in first])} | | | |",
         f"| {first[0].reference_name} | {100 * first[0].reference:.2f} | | | |",
     ]
     (folder / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def check_seeds(seeds: int) -> None:
+    """Refuse a number of seeds that there is no interval for."""
+    if seeds not in T:
+        raise ValueError(f"seeds must be from 2 to {max(T)} for an interval, got {seeds}")
 
 
 def _of_clothes() -> list[Path]:
@@ -148,19 +153,19 @@ def _of_clothes() -> list[Path]:
 
 def _row(name: str, results: list[Result]) -> str:
     return (
-        f"| `{name}` | {_interval([r.knn for r in results])} | "
-        f"{_interval([r.linear for r in results])} | {median(r.speed for r in results):,.0f} | "
+        f"| `{name}` | {interval([r.knn for r in results])} | "
+        f"{interval([r.linear for r in results])} | {max(r.speed for r in results):,.0f} | "
         f"{median(r.megabytes for r in results):,.0f} MB |"
     )
 
 
-def _interval(values: list[float]) -> str:
+def interval(values: list[float]) -> str:
     """Mean and half-width of its 95% interval, in percent."""
     half = T[len(values)] * stdev(values) / math.sqrt(len(values))
     return f"{100 * mean(values):.2f} ± {100 * half:.2f}"
 
 
-def _launch(script: str, *arguments: str) -> float:
+def launch(script: str, *arguments: str) -> float:
     """Run a script by accelerate; the largest resident memory of it, in megabytes."""
     launcher: Any = accelerate_cli.__name__
     command = [sys.executable, "-m", launcher, "launch", "--quiet", str(SCRIPTS / script)]

@@ -14,6 +14,8 @@ from ssl_dml.evaluation.health import alignment, health
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
 from ssl_dml.evaluation.probe import ProbeConfig, probe, reference
+from ssl_dml.evaluation.retrieval import retrieval
+from ssl_dml.evaluation.validate import validate
 
 __all__ = [
     "ProbeConfig",
@@ -30,5 +32,7 @@ __all__ = [
     "probe_split",
     "raw_reference",
     "reference",
+    "retrieval",
     "tables",
+    "validate",
 ]

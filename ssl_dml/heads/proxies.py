@@ -152,7 +152,7 @@ class SoftTriple(Head):
             self.temperature,
             self.margin,
         )
-        spread = _spread(self.proxies, self.centres)
+        spread = _spread(self.proxies if self.weight else self.proxies.detach(), self.centres)
         return StepOutput(loss + self.weight / 2 * spread, {"centre_distance": spread.detach()})
 
 
@@ -192,10 +192,12 @@ def _soft_triple(
     temperature: float,
     margin: float,
 ) -> Float[Tensor, ""]:
-    cosines = (unit_rows(embeddings) @ unit_rows(proxies).T).unflatten(1, (-1, centres))
-    similarity = ((cosines / temperature).softmax(dim=2) * cosines).sum(dim=2)
-    own = F.one_hot(labels, similarity.shape[1]).to(similarity)
-    return F.cross_entropy(scale * (similarity - margin * own), labels)
+    # With the classes last, a softmax over a few centres is as fast as one over many.
+    turned = unit_rows(proxies).unflatten(0, (-1, centres)).transpose(0, 1).flatten(0, 1)
+    cosines = (unit_rows(embeddings) @ turned.T).unflatten(1, (centres, -1))
+    similarity = ((cosines / temperature).softmax(dim=1) * cosines).sum(dim=1)
+    own = torch.zeros_like(similarity).scatter_(1, labels[:, None], margin)
+    return F.cross_entropy(scale * (similarity - own), labels)
 
 
 @full_precision
@@ -205,5 +207,5 @@ def _spread(proxies: Tensor, centres: int) -> Float[Tensor, ""]:
         return proxies.new_zeros(())
     rows = unit_rows(proxies).unflatten(0, (-1, centres))
     first, second = torch.triu_indices(centres, centres, 1, device=proxies.device)
-    cosines = (rows[:, first] * rows[:, second]).sum(dim=2)
+    cosines = (rows @ rows.mT)[:, first, second]
     return (2 - 2 * cosines).clamp(min=1e-10).sqrt().mean()

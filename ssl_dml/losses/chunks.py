@@ -30,7 +30,7 @@ def per_pair(
     Args:
         matrix: Distances or similarities of each anchor.
         anchors: Row of each pair.
-        others: Column of each pair.
+        others: What else the function is told of each pair, such as its column.
         function: Given a part's rows of the matrix, its anchors and its others; its values may
             depend on that row of the matrix alone.
     """

@@ -83,15 +83,18 @@ def n_pair(
     if memory is not None:
         others = torch.cat([positives, memory.embeddings.detach().to(positives)])
         classes = torch.cat([labels, memory.labels.to(labels)])
-    own = (anchors * positives).sum(dim=1, keepdim=True)
+    scores = anchors @ others.T
     left_out = (labels[:, None] == classes) | (classes < 0)
-    gaps = (anchors @ others.T - own).masked_fill(left_out, -torch.inf)
     if against == "one":
-        losses = F.softplus(gaps).sum(dim=1)
+        gaps = scores - scores.diagonal()[:, None]
+        total = F.softplus(gaps.masked_fill(left_out, -torch.inf)).sum()
     else:
-        losses = torch.cat([torch.zeros_like(own), gaps], dim=1).logsumexp(dim=1)
-    lengths = anchors.square().sum() + positives.square().sum()
-    return (losses.sum() + l2 / 4 * lengths) / max(1, len(anchors))
+        left = scores.masked_fill(left_out.fill_diagonal_(False), -torch.inf)
+        own = torch.arange(len(anchors), device=anchors.device)
+        total = F.cross_entropy(left, own, reduction="sum")
+    if l2:
+        total = total + l2 / 4 * (anchors.square().sum() + positives.square().sum())
+    return total / max(1, len(anchors))
 
 
 @final
@@ -129,11 +132,10 @@ class NPair(PairLoss):
 
 def _pairs(labels: Labels) -> tuple[Tensor, Tensor]:
     """Rows of a class two by two, in their order; an odd one is left."""
-    order = labels.argsort(stable=True)
-    order = order[labels[order] >= 0]
-    _, counts = labels[order].unique_consecutive(return_counts=True)
-    begins = (counts.cumsum(0) - counts).repeat_interleave(counts)
-    place = torch.arange(len(order), device=labels.device) - begins
-    paired = (place % 2 == 0) & (place + 1 < counts.repeat_interleave(counts))
-    at = paired.nonzero()[:, 0]
+    ranked, order = labels.sort(stable=True)
+    rank = torch.arange(len(order), device=labels.device)
+    as_next = ranked[:-1] == ranked[1:]
+    begins = rank[1:].masked_fill(as_next, 0).cummax(0).values  # of the class of the next row
+    first = F.pad(begins, (1, 0))[:-1]
+    at = (as_next & ((rank[:-1] - first) % 2 == 0) & (ranked[:-1] >= 0)).nonzero()[:, 0]
     return order[at], order[at + 1]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.comparisons import compare
+from ssl_dml.comparisons import Comparison, compare, covered, ranks_of
 from ssl_dml.distances import Distance, distances
 from ssl_dml.losses.base import PairLoss, Reduction
 from ssl_dml.losses.chunks import per_pair
@@ -32,8 +32,8 @@ def triplet(
 
     .. math:: \max(0, \; d_{ap} - d_{an} + m)
 
-    Negatives are sorted once for each anchor, and sums over a range of them are differences of
-    running sums; the cube of the batch is never looped over. Only the soft margin has to, a part
+    Negatives are sorted once for each anchor, and how many are within the margin of a positive is
+    searched for; the cube of the batch is never looped over. Only the soft margin has to, a part
     at a time.
 
     Args:
@@ -63,76 +63,101 @@ def triplet(
         raise ValueError(f"margin must be at least 0, or null for the soft one, got {margin}")
     pairs = compare(embeddings, labels, memory)
     found = distances(pairs.anchors, pairs.references, kind=distance)
-    chosen = mined or _every(found, pairs.same, pairs.other)
-    count = (chosen.high - chosen.low).sum()
-    if margin is None:
-        total, positive = _one_by_one(found, chosen, F.softplus)
-    elif mined is None or _in_order(found, chosen):
+    chosen = mined or _every(found, pairs)
+    count = positive = (chosen.high - chosen.low).sum()
+
+    def function(gaps: Tensor) -> Tensor:
+        return F.softplus(gaps) if margin is None else F.relu(gaps + margin)
+
+    def above(gaps: Tensor) -> Tensor:
+        return (function(gaps) > 0).to(gaps)
+
+    if count <= found.numel():
+        losses = _listed(found, chosen, function)
+        total, positive = losses.sum(), (losses > 0).sum()
+    elif margin is not None and (mined is None or _in_order(found, chosen)):
         total, positive = _hinge(found, chosen, margin)
     else:
-        total, positive = _one_by_one(found, chosen, lambda gaps: F.relu(gaps + margin))
+        total = _in_parts(found, chosen, function)
+        if reduction == "non_zero":
+            positive = _in_parts(found.detach(), chosen, above)
     if reduction == "sum":
         return total
     number = positive if reduction == "non_zero" else count
     return total / number.clamp(min=1).to(total.dtype)
 
 
-def _every(found: Tensor, same: Tensor, other: Tensor) -> Triplets:
-    order = found.detach().masked_fill(~other, torch.inf).argsort(dim=1)
-    high = other.sum(dim=1, keepdim=True) * same
-    return Triplets(order, torch.zeros_like(high), high)
+def _every(found: Tensor, pairs: Comparison) -> Triplets:
+    anchors, positives = pairs.same.nonzero(as_tuple=True)
+    order = found.detach().masked_fill(~pairs.other, torch.inf).argsort(dim=1)
+    high = pairs.other.sum(dim=1)[anchors]
+    return Triplets(order, anchors, positives, torch.zeros_like(high), high)
 
 
 def _in_order(found: Tensor, chosen: Triplets) -> bool:
     """Whether every range goes from near to far by this distance too."""
     steps = found.detach().gather(1, chosen.order).diff(dim=1)
-    before = torch.arange(steps.shape[1], device=steps.device) < _last(chosen) - 1
-    return not bool(((steps < 0) & before).any())
+    return not bool(((steps < 0) & _within(chosen)[:, 1:]).any())
 
 
-def _last(chosen: Triplets) -> Tensor:
-    """Where the last range of each anchor ends."""
-    return F.pad(chosen.high, (1, 0)).amax(dim=1, keepdim=True)
+def _within(chosen: Triplets) -> Tensor:
+    """Ranks before the end of the last range of each anchor."""
+    last = chosen.high.new_zeros(len(chosen.order), 1)
+    last = last[:, 0].scatter_reduce(0, chosen.anchors, chosen.high, "amax")[:, None]
+    return torch.arange(chosen.order.shape[1], device=last.device) < last
 
 
 def _hinge(found: Tensor, chosen: Triplets, margin: float) -> tuple[Tensor, Tensor]:
-    """Sum over the triplets, and how many have a loss above 0; ranges go from near to far."""
-    order, low, high = chosen
+    """Sum over the triplets, and how many have a loss above 0; ranges go from near to far.
+
+    The sum is linear in the distances, once it is known how often each of them counts.
+    """
+    order, anchors, positives, low, high = chosen
+    with torch.no_grad():
+        # Behind the last range distances need not rise.
+        rising = found.gather(1, order).masked_fill_(~_within(chosen), torch.inf)
+        limits = found[anchors, positives] + margin
+        cut = ranks_of(limits, rising, anchors, or_equal=False).minimum(high).maximum(low)
+        number = cut - low
+        weights = torch.zeros_like(found)
+        weights.scatter_(1, order, covered(chosen, low, cut).to(found).neg_())
+        weights[anchors, positives] = number.to(found)
     # Differences of long sums: in double precision where there is one.
     precise = found if found.device.type == "mps" else found.double()
-    ranked = precise.gather(1, order)
-    # Behind the last range distances need not rise.
-    inside = torch.arange(order.shape[1], device=order.device) < _last(chosen)
-    limits = precise + margin
-    rising = ranked.detach().masked_fill(~inside, torch.inf)
-    cut = torch.searchsorted(rising, limits.detach().contiguous()).minimum(high).maximum(low)
-    number = cut - low
-    sums = F.pad(ranked.cumsum(dim=1), (1, 0))
-    losses = number * limits - (sums.gather(1, cut) - sums.gather(1, low))
-    return losses.masked_fill(number == 0, 0.0).sum().to(found.dtype), number.sum()
+    total = (precise * weights).sum() + margin * number.sum().to(precise.dtype)
+    return total.to(found.dtype), number.sum()
 
 
-def _one_by_one(
-    found: Tensor, chosen: Triplets, function: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Sum of a function of the gaps of all triplets, and of how many it is above 0."""
-    order, low, high = chosen
-    anchors, others = (high > low).nonzero(as_tuple=True)
-    ranks = torch.arange(found.shape[1], device=found.device)
+Function = Callable[[Tensor], Tensor]
 
-    def values(rows: Tensor, anchors: Tensor, others: Tensor) -> Tensor:
-        gaps = rows.gather(1, others[:, None]) - rows.gather(1, order[anchors])
-        begins, ends = (side[anchors, others][:, None] for side in (low, high))
-        return function(gaps).masked_fill((ranks < begins) | (ranks >= ends), 0.0)
 
-    def losses(*part: Tensor) -> Tensor:
-        return values(*part).sum(dim=1)
+def _listed(found: Tensor, chosen: Triplets, function: Function) -> Tensor:
+    """A function of the gap of each triplet."""
+    order, anchors, positives, low, high = chosen
+    widths = high - low
+    pairs = torch.arange(len(widths), device=widths.device).repeat_interleave(widths)
+    begins = widths.cumsum(dim=0) - widths - low
+    ranks = torch.arange(len(pairs), device=widths.device) - begins[pairs]
+    rows = anchors * found.shape[1]
+    flat = found.flatten()
+    own = flat.index_select(0, rows + positives).index_select(0, pairs)
+    other = flat.index_select(0, rows[pairs] + order[anchors[pairs], ranks])
+    return function(own - other)
 
-    def above(*part: Tensor) -> Tensor:
-        return (values(*part) > 0).sum(dim=1).to(found.dtype)
 
-    positive = per_pair(found.detach(), anchors, others, above).sum()
-    return per_pair(found, anchors, others, losses).sum(), positive
+def _in_parts(found: Tensor, chosen: Triplets, function: Function) -> Tensor:
+    """Sum of a function of the gaps of triplets that are too many to be listed."""
+    order, anchors, positives, low, high = chosen
+    numbers = torch.arange(len(anchors), device=found.device)
+    ranks = torch.arange(order.shape[1], device=found.device)
+
+    def values(rows: Tensor, anchors: Tensor, numbers: Tensor) -> Tensor:
+        gaps = rows.gather(1, positives[numbers, None]) - rows.gather(1, order[anchors])
+        begins, ends = low[numbers, None], high[numbers, None]
+        outside = (ranks < begins) | (ranks >= ends)
+        return function(gaps).masked_fill(outside, 0.0).sum(dim=1)
+
+    return per_pair(found, anchors, numbers, values).sum()
 
 
 @final

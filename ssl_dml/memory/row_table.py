@@ -100,6 +100,7 @@ class RowTable(nn.Module):
             self._keep(KEPT + key, state.pop(key))
         if self.opened is not None:
             self.weight.index_copy_(0, self.opened, self.window.detach())
+        self.window.grad = None
         self.window.data = self.weight[:0]
 
     def _keep(self, name: str, values: Tensor) -> None:

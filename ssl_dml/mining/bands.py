@@ -2,8 +2,6 @@
 
 from typing import final
 
-import torch
-
 from ssl_dml.distances import Distance
 from ssl_dml.mining.base import Miner, rank
 from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
@@ -18,7 +16,7 @@ class All(Miner):
     ) -> Triplets:
         """All negatives beside each positive."""
         ranking = rank(embeddings, labels, memory, "squared")
-        return ranking.between(torch.zeros_like(ranking.negatives), ranking.negatives)
+        return ranking.between(0, ranking.negatives[ranking.anchors])
 
 
 @final
@@ -39,7 +37,7 @@ class Hard(Miner):
         """Negatives up to the distance of each positive."""
         ranking = rank(embeddings, labels, memory, self.distance)
         high = ranking.nearer(ranking.distances, or_equal=True)
-        return ranking.between(torch.zeros_like(high), high)
+        return ranking.between(0, high)
 
 
 @final
@@ -96,7 +94,7 @@ class Easy(Miner):
         """Negatives behind each positive and its margin."""
         ranking = rank(embeddings, labels, memory, self.distance)
         low = ranking.nearer(ranking.distances + self.margin, or_equal=True)
-        return ranking.between(low, ranking.negatives)
+        return ranking.between(low, ranking.negatives[ranking.anchors])
 
 
 def check_margin(margin: float) -> None:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ssl_dml.comparisons import compare
+from ssl_dml.comparisons import compare, ranks_of
 from ssl_dml.distances import Distance, distances
 from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
 
@@ -29,39 +29,41 @@ class Miner(nn.Module, ABC):
 
 
 class Ranking(NamedTuple):
-    """Distances of a batch, and each anchor's negatives in order.
+    """Distances of the pairs of a class in a batch, and each anchor's negatives in order.
 
     Attributes:
-        distances: From each anchor to each reference.
-        same: References that are positives.
-        order: Negatives from near to far, then the others.
+        anchors: Row of each pair, ascending.
+        positives: Reference of its class.
+        distances: Between them.
+        order: References of each anchor: its negatives from near to far, then the others.
         far: The distances of ``order``, infinite behind the negatives.
         negatives: How many each anchor has.
     """
 
-    distances: Float[Tensor, "anchors references"]
-    same: Bool[Tensor, "anchors references"]
-    order: Int[Tensor, "anchors references"]
-    far: Float[Tensor, "anchors references"]
-    negatives: Int[Tensor, "anchors 1"]
+    anchors: Int[Tensor, " pairs"]
+    positives: Int[Tensor, " pairs"]
+    distances: Float[Tensor, " pairs"]
+    order: Int[Tensor, "batch references"]
+    far: Float[Tensor, "batch references"]
+    negatives: Int[Tensor, " batch"]
 
-    def nearer(
-        self, limits: Float[Tensor, "anchors limits"], *, or_equal: bool
-    ) -> Int[Tensor, "anchors limits"]:
-        """How many negatives of each anchor are nearer than each of its limits."""
-        found = torch.searchsorted(self.far, limits.contiguous(), right=or_equal)
-        return found.minimum(self.negatives)
+    def nearer(self, limits: Float[Tensor, " pairs"], *, or_equal: bool) -> Int[Tensor, " pairs"]:
+        """How many negatives of a pair's anchor are nearer than its limit."""
+        found = ranks_of(limits, self.far, self.anchors, or_equal=or_equal)
+        return found.minimum(self.negatives[self.anchors])
 
     def between(
         self,
-        low: Int[Tensor, "anchors #references"],
-        high: Int[Tensor, "anchors #references"],
-        positives: Bool[Tensor, "anchors references"] | None = None,
+        low: Int[Tensor, " pairs"] | int,
+        high: Int[Tensor, " pairs"],
+        kept: Bool[Tensor, " pairs"] | None = None,
     ) -> Triplets:
-        """Triplets of the positives with the negatives that are ranked in a range."""
-        kept = self.same if positives is None else positives
-        low, high = (rank.expand_as(self.order) * kept for rank in (low, high))
-        return Triplets(self.order, low, high.maximum(low))
+        """Triplets of pairs with the negatives that are ranked in a range."""
+        low = torch.zeros_like(high) + low
+        found = Triplets(self.order, self.anchors, self.positives, low, high.maximum(low))
+        if kept is None:
+            return found
+        return Triplets(self.order, *(part[kept] for part in found[1:]))
 
 
 @torch.no_grad()
@@ -71,5 +73,7 @@ def rank(
     """Measure a batch against itself and a memory."""
     pairs = compare(embeddings, labels, memory)
     found = distances(pairs.anchors, pairs.references, kind=kind)
-    far, order = found.masked_fill(~pairs.other, torch.inf).sort(dim=1, stable=True)
-    return Ranking(found, pairs.same, order, far, pairs.other.sum(dim=1, keepdim=True))
+    anchors, positives = pairs.same.nonzero(as_tuple=True)
+    own = found[anchors, positives]
+    far, order = found.masked_fill_(~pairs.other, torch.inf).sort(dim=1, stable=True)
+    return Ranking(anchors, positives, own, order, far, pairs.other.sum(dim=1))

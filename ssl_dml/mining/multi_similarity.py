@@ -32,7 +32,8 @@ class MultiSimilarityMiner(Miner):
     ) -> Triplets:
         """Kept pairs of each anchor that has both kinds."""
         ranking = rank(embeddings, labels, memory, "cosine")
-        kept = ranking.same & (ranking.distances + self.epsilon > ranking.far[:, :1])
-        farthest = ranking.distances.masked_fill(~ranking.same, -torch.inf).amax(1, keepdim=True)
-        high = ranking.nearer(farthest + self.epsilon, or_equal=False)
-        return ranking.between(torch.zeros_like(high), high, kept)
+        anchors, found = ranking.anchors, ranking.distances
+        farthest = found.new_full((len(embeddings),), -torch.inf)
+        farthest = farthest.scatter_reduce(0, anchors, found, "amax")[anchors]
+        kept = found + self.epsilon > ranking.far[anchors, 0]
+        return ranking.between(0, ranking.nearer(farthest + self.epsilon, or_equal=False), kept)

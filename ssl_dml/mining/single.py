@@ -5,7 +5,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ssl_dml.distances import Distance
+from ssl_dml.comparisons import compare, places, ranks_of
+from ssl_dml.distances import Distance, distances
 from ssl_dml.draws import draw_indices
 from ssl_dml.mining.base import Miner, Ranking, rank
 from ssl_dml.precision import unit_rows
@@ -37,7 +38,7 @@ class FaceNet(Miner):
         """One negative for each positive of each anchor that has negatives."""
         ranking = rank(embeddings, labels, memory, self.distance)
         first = ranking.nearer(ranking.distances, or_equal=True)
-        return _one(ranking, first.minimum(ranking.negatives - 1))
+        return _one(ranking, first)
 
 
 @final
@@ -59,10 +60,13 @@ class BatchHard(Miner):
         self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
     ) -> Triplets:
         """One triplet for each anchor that has both."""
-        ranking = rank(embeddings, labels, memory, self.distance)
-        farthest = ranking.distances.masked_fill(~ranking.same, -torch.inf).argmax(dim=1)
-        only = torch.zeros_like(ranking.same).scatter_(1, farthest[:, None], True)
-        return _one(ranking, torch.zeros_like(ranking.negatives), only & ranking.same)
+        pairs = compare(embeddings.detach(), labels, memory)
+        found = distances(pairs.anchors, pairs.references, kind=self.distance)
+        farthest = found.masked_fill(~pairs.same, -torch.inf).argmax(dim=1)
+        nearest = found.masked_fill(~pairs.other, torch.inf).argmin(dim=1)
+        anchors = (pairs.same.any(dim=1) & pairs.other.any(dim=1)).nonzero()[:, 0]
+        low = torch.zeros_like(anchors)
+        return Triplets(nearest[:, None], anchors, farthest[anchors], low, low + 1)
 
 
 @final
@@ -107,14 +111,16 @@ class DistanceWeighted(Miner):
             memory = memory._replace(embeddings=unit_rows(memory.embeddings))
         ranking = rank(rows, labels, memory, "euclidean")
         weights = self._log_weights(ranking.far, dim=rows.shape[1])
-        reachable = (ranking.far < self.farthest).sum(dim=1, keepdim=True)
+        reachable = (ranking.far < self.farthest).sum(dim=1)[ranking.anchors]
         cumulated = weights.softmax(dim=1).cumsum(dim=1)
-        anchors = torch.arange(len(rows), device=rows.device) + (self.seed << 32)
-        draws = draw_indices(anchors, self.step, count=ranking.order.shape[1], high=2**24)
+        numbers, most = places(ranking.anchors, len(rows))
+        what_for = torch.arange(len(rows), device=rows.device) + (self.seed << 32)
+        draws = draw_indices(what_for, self.step, count=most, high=2**24)
         self.step += 1
-        wanted = (draws.to(cumulated) + 0.5) / 2**24 * cumulated[:, -1:]
-        at = torch.searchsorted(cumulated, wanted, right=True).minimum(reachable - 1)
-        return _one(ranking, at.clamp(min=0), ranking.same & (reachable > 0))
+        share = (draws[ranking.anchors, numbers].to(cumulated) + 0.5) / 2**24
+        wanted = share * cumulated[ranking.anchors, -1]
+        at = ranks_of(wanted, cumulated, ranking.anchors, or_equal=True).minimum(reachable - 1)
+        return _one(ranking, at, reachable > 0)
 
     def _log_weights(self, far: Tensor, *, dim: int) -> Tensor:
         nearest = far.clamp(self.cutoff, self.farthest)
@@ -124,6 +130,8 @@ class DistanceWeighted(Miner):
         return weights.masked_fill((far >= self.farthest).all(dim=1, keepdim=True), 0.0)
 
 
-def _one(ranking: Ranking, at: Tensor, positives: Tensor | None = None) -> Triplets:
-    some = ranking.negatives > 0
-    return ranking.between(at * some, (at + 1) * some, positives)
+def _one(ranking: Ranking, at: Tensor, kept: Tensor | None = None) -> Triplets:
+    """Triplets of pairs with the negative of a rank, or with the last where it is beyond."""
+    last = ranking.negatives[ranking.anchors] - 1
+    at = at.minimum(last)
+    return ranking.between(at, at + 1, last >= 0 if kept is None else kept)

@@ -3,6 +3,7 @@
 from ssl_dml.reporting.pictures import views_picture
 from ssl_dml.reporting.trackers import (
     explain_non_finite,
+    finetune_summary,
     finish,
     read_records,
     record_probe,
@@ -13,6 +14,7 @@ from ssl_dml.reporting.trackers import (
 
 __all__ = [
     "explain_non_finite",
+    "finetune_summary",
     "finish",
     "read_records",
     "record_probe",

@@ -17,6 +17,8 @@ from ssl_dml.data import SampleSet
 from ssl_dml.reporting.pictures import views_picture
 from ssl_dml.types import NonFiniteError, Views
 
+# What the bar shows of a probe.
+PROBES = {"eval/knn_top1": "kNN", "eval/recall_at_1": "recall@1"}
 COLLAPSED_SPREAD = 0.1
 COLLAPSED_RANK = 2.0
 
@@ -71,17 +73,17 @@ class ProgressTracker(GeneralTracker):
     Args:
         steps: Steps in the run.
         step: Step the run goes on from.
-        last_probe: kNN top-1 of the last probe before that, if there was one.
+        before: The last rows that were logged before that, whose probe it shows.
     """
 
     name = "progress"
     requires_logging_directory = False
 
-    def __init__(self, *, steps: int, step: int, last_probe: float | None) -> None:
+    def __init__(self, *, steps: int, step: int, before: Iterable[dict[str, Any]] = ()) -> None:
         super().__init__()
         self.shown: dict[str, str] = {}
-        if last_probe is not None:
-            self.shown["kNN"] = f"{last_probe:.1%}"
+        for row in before:
+            self._show_probe(row)
         self.bar = tqdm(
             total=steps,
             initial=step,
@@ -104,10 +106,14 @@ class ProgressTracker(GeneralTracker):
         if "train/loss" in values:
             self.shown["loss"] = f"{values['train/loss']:.3f}"
             self.shown["samples/s"] = f"{values['train/samples_per_s']:.0f}"
-        if "eval/knn_top1" in values:
-            self.shown["kNN"] = f"{values['eval/knn_top1']:.1%}"
+        self._show_probe(values)
         self.bar.set_postfix(self.shown, refresh=False)
         self.bar.update((step or 0) - self.bar.n)
+
+    def _show_probe(self, values: dict[str, Any]) -> None:
+        for name, word in PROBES.items():
+            if name in values:
+                self.shown[word] = f"{values[name]:.1%}"
 
     @on_main_process
     def finish(self) -> None:
@@ -123,9 +129,8 @@ def start_trackers(
         accelerator.log_with = []
         return
     record = RecordTracker(folder, step=step, steps_per_epoch=steps_per_epoch)
-    probes = [row["eval/knn_top1"] for row in read_records(folder) if "eval/knn_top1" in row]
     board = TensorBoardTracker("tensorboard", folder, purge_step=step + 1 if step else 0)
-    bar = ProgressTracker(steps=steps, step=step, last_probe=probes[-1] if probes else None)
+    bar = ProgressTracker(steps=steps, step=step, before=read_records(folder))
     accelerator.log_with = [record, board, bar]
     accelerator.init_trackers("tensorboard")
 
@@ -215,6 +220,32 @@ def summary(folder: Path) -> str:
         f"run folder: {folder}",
         following,
         f"curves:        tensorboard --logdir {folder / 'tensorboard'}",
+    ]
+    return "\n".join(lines)
+
+
+def finetune_summary(folder: Path) -> str:
+    """The end of fine-tuning: retrieval among what was held out, and what to do next."""
+    rows = [row for row in read_records(folder) if "eval/recall_at_1" in row]
+    lines = ["", "nothing was held out, so nothing is known of retrieval"]
+    if rows:
+        best = max(rows, key=lambda row: row["eval/recall_at_1"])  # the first of equals
+        table = {
+            "before the first step": rows[0],
+            f"best, {best['epoch']:.0f} epochs": best,
+            f"last, {rows[-1]['epoch']:.0f} epochs": rows[-1],
+        }
+        lines = ["", f"{'held-out samples':24}  recall@1     MAP@R"]
+        lines += [
+            f"{name:24}  {row['eval/recall_at_1']:8.1%}  {row['eval/map_at_r']:8.1%}"
+            for name, row in table.items()
+        ]
+    evaluate = "evaluate.py --config configs/evaluate/retrieval.yaml"
+    lines += [
+        "",
+        f"run folder: {folder} (backbone: the last; best: the best)",
+        f"on the test set: accelerate launch scripts/{evaluate} --run {folder}",
+        f"curves:          tensorboard --logdir {folder / 'tensorboard'}",
     ]
     return "\n".join(lines)
 

@@ -3,12 +3,12 @@ import re
 import pytest
 import yaml
 
-from ssl_dml.benchmarks.methods import _interval, _of_clothes, method_table, run_once
+from ssl_dml.benchmarks.methods import _of_clothes, interval, method_table, run_once
 
 
 def test_interval_of_three_seeds():
     """Mean 0.82, standard deviation 0.02; 4.303 * 0.02 / sqrt(3) = 0.0497."""
-    assert _interval([0.80, 0.82, 0.84]) == "82.00 ± 4.97"
+    assert interval([0.80, 0.82, 0.84]) == "82.00 ± 4.97"
 
 
 def test_every_method_of_pictures_has_a_recipe_in_the_table():
@@ -17,7 +17,7 @@ def test_every_method_of_pictures_has_a_recipe_in_the_table():
     assert named == {f"ssl_dml.methods.{name}" for name in names.split()}
 
 
-def test_one_seed_has_no_interval():
+def test_one_seed_has_nointerval():
     with pytest.raises(ValueError, match="seeds must be from 2 to 10 for an interval, got 1"):
         method_table(seeds=1)
 

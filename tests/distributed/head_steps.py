@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ssl_dml.distributed import gather_object
 from ssl_dml.heads import (
     CentreLoss,
+    ClassWeights,
     Head,
     PairHead,
     ProxyAnchor,
@@ -34,6 +35,17 @@ from ssl_dml.losses import (
     NPair,
     SmoothAP,
     Triplet,
+)
+from ssl_dml.margins import (
+    AdaCos,
+    AdaFace,
+    ArcFace,
+    CombinedMargin,
+    CosFace,
+    CurricularFace,
+    MagFace,
+    NormalisedSoftmax,
+    SphereFace,
 )
 from ssl_dml.memory import RowTable, names_in_tables
 from ssl_dml.mining import (
@@ -75,6 +87,25 @@ MINERS = {
     "distance_weighted": DistanceWeighted,
     "multi_similarity": MultiSimilarityMiner,
 }
+MARGINS = {
+    "softmax": NormalisedSoftmax,
+    "cosface": CosFace,
+    "arcface": ArcFace,
+    "arcface_monotone": partial(ArcFace, beyond_pi="monotone"),
+    "combined": CombinedMargin,
+    "sphereface": SphereFace,
+    "adacos": AdaCos,
+    "adaface": AdaFace,
+    "curricularface": CurricularFace,
+    "magface": MagFace,
+}
+# How class weights are kept; of four processes one has none of five classes.
+KEPT = {
+    "whole": {},
+    "split": {"sharded": True},
+    "sampled": {"sample_rate": 0.3},
+    "split_sampled": {"sharded": True, "sample_rate": 0.3, "sub_centres": 2},
+}
 WIDE = partial(Triplet, margin=1.0)  # so that easy triplets have a loss too
 MEMORY = {"memory_size": 25, "memory_after": 1}
 
@@ -87,6 +118,10 @@ def pair(loss: Callable, miner: Callable | None = None, **options: Any) -> Calla
     return build
 
 
+def classes(margin: Callable, kept: dict[str, Any]) -> Callable[[], Head]:
+    return lambda: ClassWeights(DIM, CLASSES, margin=margin(), **kept)
+
+
 # A head that is added is listed here once: how it is built.
 HEADS: dict[str, Callable[[], Head]] = {
     **{name: pair(loss) for name, loss in {**LOSSES, **UNMINED, **ALONE}.items()},
@@ -94,6 +129,11 @@ HEADS: dict[str, Callable[[], Head]] = {
     **{f"{name}_mined": pair(loss, BatchHard) for name, loss in LOSSES.items()},
     **{f"{name}_memory": pair(loss, **MEMORY) for name, loss in {**LOSSES, **UNMINED}.items()},
     **{f"{name}_with_memory": pair(WIDE, miner, **MEMORY) for name, miner in MINERS.items()},
+    **{
+        f"{name}_{how}": classes(margin, kept)
+        for name, margin in MARGINS.items()
+        for how, kept in KEPT.items()
+    },
     "proxy_nca": lambda: ProxyNCA(DIM, CLASSES),
     "proxy_anchor": lambda: ProxyAnchor(DIM, CLASSES),
     "soft_triple": lambda: SoftTriple(DIM, CLASSES, centres=3),
@@ -103,6 +143,15 @@ HEADS: dict[str, Callable[[], Head]] = {
         DIM,
         CLASSES,
         heads={"proxies": ProxyNCA, "centre": CentreLoss},
+        weights={"centre": 0.003},
+    ),
+    "classes_and_centre": lambda: WeightedSum(
+        DIM,
+        CLASSES,
+        heads={
+            "classes": partial(ClassWeights, margin=ArcFace(), sharded=True, sample_rate=0.5),
+            "centre": CentreLoss,
+        },
         weights={"centre": 0.003},
     ),
     "proxies_and_triplet": lambda: WeightedSum(

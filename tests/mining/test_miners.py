@@ -25,12 +25,11 @@ MARGIN = 0.4
 
 def triples(found):
     """The triplets a miner's ranges stand for."""
-    order, low, high = (part.tolist() for part in found)
+    order, *pairs = (part.tolist() for part in found)
     return sorted(
         (a, p, order[a][k])
-        for a in range(len(order))
-        for p in range(len(order[a]))
-        for k in range(low[a][p], high[a][p])
+        for a, p, low, high in zip(*pairs, strict=True)
+        for k in range(low, high)
     )
 
 

@@ -28,7 +28,7 @@ def test_going_on_takes_away_what_will_be_written_again(tmp_path):
 
 
 def test_the_bar_shows_loss_speed_and_the_last_probe(capsys):
-    bar = ProgressTracker(steps=10, step=4, last_probe=0.5)
+    bar = ProgressTracker(steps=10, step=4, before=[{"eval/knn_top1": 0.5}])
     bar.log({"train/loss": 1.25, "train/samples_per_s": 99.6}, step=6)
     bar.log({"eval/knn_top1": 0.75}, step=6)
     bar.tracker.refresh()

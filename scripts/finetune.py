@@ -1,0 +1,347 @@
+"""Fine-tune an embedding: ``accelerate launch scripts/finetune.py --config FILE --init FOLDER``."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ssl_dml.augment import Augmentation
+from ssl_dml.backbones import Backbone, Chunked, Embedder, Neck, TimmBackbone, layers, load, save
+from ssl_dml.backbones.norms import synchronise_batch_norm
+from ssl_dml.backbones.saved import FACTS, read_facts
+from ssl_dml.config import ConfigError, component, parse, run
+from ssl_dml.data import DataConfig, SampleSet, load_train
+from ssl_dml.data.dataset import batches, describe, like
+from ssl_dml.data.labelled import (
+    LabelConfig,
+    LabelledBatches,
+    LabelledRows,
+    ValidationConfig,
+    divide,
+)
+from ssl_dml.evaluation import validate
+from ssl_dml.heads import Finetuner, Head
+from ssl_dml.reporting import (
+    explain_non_finite,
+    finetune_summary,
+    finish,
+    record_probe,
+    start_trackers,
+)
+from ssl_dml.training import (
+    Best,
+    Checkpoints,
+    TrainConfig,
+    fit,
+    layer_rates,
+    parameter_groups,
+    scale_learning_rate,
+    train_open_rows,
+    warmup_cosine,
+)
+from ssl_dml.training.hardware import make_accelerator
+from ssl_dml.training.inputs import labelled_batches
+from ssl_dml.training.interrupt import Interrupt
+from ssl_dml.training.run_folder import config_for, open_run, refuse_existing, write_json
+from ssl_dml.types import ImageSpec, NonFiniteError, SequenceSpec
+
+DEFAULT = Path(__file__).parents[1] / "configs" / "finetune" / "arcface.yaml"
+EMBEDDER = "ssl_dml.backbones.Embedder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartConfig:
+    """How the network starts, and how fast its parts move.
+
+    Args:
+        neck: What follows the backbone: none, linear, batch_norm or linear_batch_norm.
+        embedding_dim: Dimension of an embedding; null keeps that of the backbone's features.
+        frozen_epochs: Passes over the data in which the backbone stays as it is.
+        backbone_rate: Factor on the learning rate of the backbone's last layer.
+        layer_decay: Factor on the rate from each layer to the one before it, at most 1.
+    """
+
+    neck: Neck = "linear_batch_norm"
+    embedding_dim: int | None = 128
+    frozen_epochs: float = 0.0
+    backbone_rate: float = 1.0
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.frozen_epochs < 0:
+            raise ConfigError(f"start.frozen_epochs must not be negative, got {self.frozen_epochs}")
+        for name in ("backbone_rate", "layer_decay"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"start.{name} must be positive, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """A fine-tuning run.
+
+    Args:
+        output_dir: The run folder; it must be new unless the run is resumed.
+        data: Which pictures or sequences; they need labels.
+        augment: Makes views of them.
+        backbone: The encoder, unless ``init`` is a folder that names one.
+        head: The objective, given the dimension of an embedding and the number of classes.
+        optimizer: Given the parameters; its learning rate is the peak.
+        train: How long and how fast.
+        init: The ``backbone`` folder of a run, or a file of weights of timm for the encoder;
+            null starts from random weights.
+        start: Neck, freezing and rates.
+        labels: How labels are used.
+        validation: What is held out.
+        seed: Number that weights, order and draws depend on.
+        resume: Go on from the newest checkpoint of the run folder, or begin if there is none.
+    """
+
+    output_dir: Path
+    data: DataConfig
+    augment: Callable[[ImageSpec | SequenceSpec], Augmentation]
+    backbone: Callable[[ImageSpec | SequenceSpec], Backbone]
+    head: Callable[[int, int], Head]
+    optimizer: Callable[[list[dict[str, Any]]], Optimizer]
+    train: TrainConfig
+    init: Path | None = None
+    start: StartConfig = field(default_factory=StartConfig)
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    seed: int = 0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed must be from 0 to 2147483647, got {self.seed}")
+        if self.init is not None and not self.init.exists():
+            raise ConfigError(f"init {str(self.init)!r}: there is no such file or folder")
+
+
+def open_data(
+    config: FinetuneConfig, say: Callable[[str], Any]
+) -> tuple[SampleSet, LabelledRows, dict[str, Any]]:
+    """The samples, how they are divided, and facts; said aloud."""
+    data = config.data
+    if config.init is not None and config.init.is_dir():
+        data = like(data, read_facts(config.init)["inputs"])
+        for name in ("channels", "image_size"):
+            given = getattr(config.data, name)
+            if given not in (None, getattr(data, name)):
+                raise ConfigError(
+                    f"data.{name} is {given}, and the backbone of init {str(config.init)!r} is for "
+                    f"{getattr(data, name)}; leave it out"
+                )
+    train = load_train(data)
+    rows = divide(train, config.labels, config.validation, seed=config.seed)
+    trained = int((rows.labels >= 0).sum())
+    nouns = f"{train.form.noun}s"
+    say(f"{trained:,} {nouns} of {rows.num_classes:,} classes to train on")
+    if len(rows.queries):
+        among = "one another" if rows.gallery is None else f"{len(rows.gallery):,} trained on"
+        say(f"validation: {len(rows.queries):,} {nouns} held out, searched among {among}")
+    return train, rows, describe(train, None, config.data.source)
+
+
+def build_embedder(
+    config: FinetuneConfig, resolved: str, train: SampleSet
+) -> tuple[Embedder, dict[str, Any]]:
+    """Backbone and neck with the weights they start from, and the arguments that build them."""
+    class_path, init_args = component(resolved, "backbone")
+    inputs = train.spec
+    folder = config.init if config.init is not None and config.init.is_dir() else None
+    if folder is not None:
+        facts = read_facts(folder)
+        class_path, init_args, inputs = (facts[k] for k in ("class_path", "init_args", "inputs"))
+    arguments = {
+        "class_path": class_path,
+        "init_args": init_args,
+        "neck": config.start.neck,
+        "dim": config.start.embedding_dim,
+    }
+    embedder = Embedder(inputs, **arguments)
+    if folder is not None:
+        embedder.backbone.load_state_dict(load(folder).state_dict())
+    elif config.init is not None:
+        if not isinstance(embedder.backbone, TimmBackbone):
+            raise ConfigError(
+                f"init {str(config.init)!r} is a file, which is for a network of timm, and the "
+                f"backbone is {class_path}; name a folder with a {FACTS}"
+            )
+        embedder.backbone.load_weights(config.init)
+    if config.train.encode_chunk is not None:
+        embedder.backbone = Chunked(embedder.backbone, config.train.encode_chunk)
+    return embedder, arguments
+
+
+def build(
+    config: FinetuneConfig, embedder: Embedder, rows: LabelledRows, per_epoch: int
+) -> tuple[Finetuner, Optimizer, LRScheduler, int]:
+    """Network, optimizer and schedule of a run, and how many steps it has."""
+    head = config.head(embedder.feature_dim, rows.num_classes)
+    model = Finetuner(embedder, head)
+    synchronise_batch_norm(model)
+    steps = config.train.total_steps(per_epoch)
+    warmup = min(config.train.warmup_steps(per_epoch), steps // 2)
+    rates = layer_rates(
+        layers(embedder.backbone), rate=config.start.backbone_rate, decay=config.start.layer_decay
+    )
+    optimizer = config.optimizer(parameter_groups(model, rates))
+    batch = config.data.batch_size * config.train.accumulation
+    scale_learning_rate(optimizer, batch, config.train.lr_scaling)
+    train_open_rows(model, optimizer)
+    return model, optimizer, warmup_cosine(optimizer, steps=steps, warmup=warmup), steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeper:
+    """Measures an embedding model on what is held out, and saves it, the best one too."""
+
+    config: FinetuneConfig
+    embedder: Embedder
+    about: dict[str, Any]  # what is saved of the run
+    arguments: dict[str, Any]  # what builds the embedder
+    train: SampleSet
+    rows: LabelledRows
+    accelerator: Accelerator
+    best: Best
+
+    def measure(self, step: int) -> None:
+        """Log retrieval among the held-out samples; keep the model if it is the best so far."""
+        if not len(self.rows.queries):
+            return
+        rows, device = self.rows, self.accelerator.device
+        found = validate(self.embedder, self.train, rows.queries, rows.gallery, device=device)
+        record_probe(self.accelerator, step, found)
+        if self.accelerator.is_main_process and self.best.improved(found, step):
+            self.save("best", step)
+
+    def save(self, name: str, step: int) -> None:
+        """Write the model into a folder of the run."""
+        if self.accelerator.is_main_process:
+            trained = {**self.about, "steps": step}
+            place = self.config.output_dir / name
+            save(self.embedder, place, EMBEDDER, self.arguments, trained=trained)
+
+
+def updates(
+    accelerator: Accelerator,
+    model: Finetuner,
+    *,
+    frozen: int,
+    start: int,
+    steps: int,
+    **rest: Any,  # noqa: ANN401 - what the loop takes besides
+) -> Iterator[int]:
+    """Steps with the backbone held, then steps with all; DDP is built anew between them."""
+    for end, hold in ((min(frozen, steps), True), (steps, False)):
+        if start < end:
+            model.freeze(hold)
+            prepared = accelerator.prepare_model(model)
+            yield from fit(prepared, start=start, steps=end, accelerator=accelerator, **rest)
+            accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+            start = end
+
+
+def finetune(config: FinetuneConfig, resolved: str) -> int:
+    """Go on where the run stopped or begin, train and validate to the last step, save."""
+    folder, settings = config.output_dir, config.train
+    refuse_existing(folder, resume=config.resume)
+    accelerator = make_accelerator(settings, seed=config.seed)
+    device, say = accelerator.device, accelerator.print
+    train, rows, about = open_data(config, say)
+    cut = {"batch_size": config.data.batch_size, "seed": config.seed}
+    per_epoch = LabelledBatches(rows, config.labels, **cut).per_epoch
+    embedder, arguments = build_embedder(config, resolved, train)
+    augment = config.augment(embedder.inputs).to(device)
+    model, optimizer, scheduler, steps = build(config, embedder, rows, per_epoch)
+    model.to(device)
+    optimizer = accelerator.prepare_optimizer(optimizer)
+    best = Best("recall_at_1")
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "best": best}
+    if accelerator.scaler is not None:
+        parts["scaler"] = accelerator.scaler
+
+    set_seed(config.seed, device_specific=True)  # from here on every process draws for itself
+    checkpoints = Checkpoints(folder / "checkpoints", keep=settings.keep)
+    facts = {
+        "data": train.fingerprint,
+        "classes": rows.num_classes,
+        "data.batch_size": config.data.batch_size,
+        "train.accumulation": settings.accumulation,
+        "seed": config.seed,
+    }
+    start = checkpoints.resume(parts, facts, say=say) if config.resume else 0
+    if start > steps:
+        raise ConfigError(f"train.steps must be at least the {start} already made, got {steps}")
+    if accelerator.is_main_process:
+        open_run(folder, resolved)
+        write_json(folder / "data.json", {**about, "classes": rows.num_classes})
+    steps_per_epoch = per_epoch / settings.accumulation
+    start_trackers(accelerator, folder, step=start, steps=steps, steps_per_epoch=steps_per_epoch)
+    order = LabelledBatches(rows, config.labels, **cut, start=start * settings.accumulation)
+    loader = batches(train, order, workers=config.data.workers, pin_memory=device.type == "cuda")
+    keeper = Keeper(
+        config=config,
+        embedder=embedder,
+        about={"head": component(resolved, "head")[0], "data": about},
+        arguments=arguments,
+        train=train,
+        rows=rows,
+        accelerator=accelerator,
+        best=best,
+    )
+    if start == 0:
+        keeper.measure(0)
+    every = max(1, round(config.validation.every_epochs * steps_per_epoch))
+    training = updates(
+        accelerator,
+        model,
+        frozen=round(config.start.frozen_epochs * steps_per_epoch),
+        start=start,
+        steps=steps,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        inputs=labelled_batches(loader, augment, rows.labels, device),
+        config=settings,
+    )
+    with Interrupt() as interrupt:
+        for step in training:
+            stop = interrupt.wanted(step, device) and step < steps
+            if step % every == 0 or step == steps:
+                keeper.measure(step)
+            if step % settings.save_every == 0 or step == steps or stop:
+                checkpoints.save(step, parts, facts)
+            if stop:
+                finish(accelerator)
+                say(f"stopped at step {step} of {steps} and saved; to go on: --resume true "
+                    f"--output_dir {folder}")  # fmt: skip
+                return interrupt.exit_code
+    keeper.save("backbone", steps)
+    finish(accelerator)
+    say(finetune_summary(folder))
+    return 0
+
+
+def main() -> int:
+    """Build the parts, go on where the run stopped, train, validate, save."""
+    args = sys.argv[1:]
+    config, resolved = parse(
+        FinetuneConfig,
+        args,
+        default=config_for(args, DEFAULT),
+        either=("train.steps", "train.epochs"),
+    )
+    try:
+        return finetune(config, resolved)
+    except NonFiniteError as error:
+        raise explain_non_finite(error, config.output_dir) from error
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,182 @@
+"""Losses as they are set up here and in pytorch-metric-learning, so that both are the same."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ssl_dml.heads import Head, ProxyAnchor, ProxyNCA, SoftTriple
+from ssl_dml.losses import (
+    TILE,
+    Circle,
+    Contrastive,
+    FacilityLocation,
+    Lifted,
+    MultiSimilarity,
+    NPair,
+    PairLoss,
+    SmoothAP,
+    Triplet,
+    nt_xent,
+    supcon,
+)
+from ssl_dml.mining import BatchHard, Miner, MultiSimilarityMiner, SemiHard
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Case(NamedTuple):
+    """A loss on both sides, each built for a number of classes and a dimension.
+
+    Attributes:
+        ours: Builds this toolkit's.
+        theirs: Builds the other's from its package; None where it has none.
+        of_each: Rows of a class; 0 for as many as there are classes.
+    """
+
+    ours: Callable[[int, int], Loss]
+    theirs: Callable[..., Loss] | None = None
+    of_each: int = 4
+
+
+def loss_of(name: str, side: Literal["ours", "theirs"], classes: int, dim: int) -> Loss:
+    """A loss of one side."""
+    torch.manual_seed(0)
+    case = CASES[name]
+    if side == "ours" or case.theirs is None:
+        return case.ours(classes, dim)
+    import pytorch_metric_learning as library
+    import pytorch_metric_learning.distances
+    import pytorch_metric_learning.losses
+    import pytorch_metric_learning.miners
+    import pytorch_metric_learning.reducers
+
+    return case.theirs(library, classes, dim)
+
+
+def _pairs(loss: PairLoss, miner: Miner | None = None) -> Callable[[int, int], Loss]:
+    def value(rows: Tensor, labels: Tensor) -> Tensor:
+        mined = None if miner is None else miner(rows.detach(), labels)
+        return loss(rows, labels, None, mined)
+
+    return lambda classes, dim: value  # noqa: ARG005 - needs neither
+
+
+def _head(build: Callable[[int, int], Head]) -> Callable[[int, int], Loss]:
+    def make(classes: int, dim: int) -> Loss:
+        head = build(dim, classes)
+        return lambda rows, labels: head(rows, labels).loss
+
+    return make
+
+
+def _raw(library: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Distances of rows as they are, and the mean over everything, which are not its defaults."""
+    distance = library.distances.LpDistance(normalize_embeddings=False)
+    return {"distance": distance, "reducer": library.reducers.MeanReducer()}
+
+
+def _mined(loss: Loss, miner: Any) -> Loss:  # noqa: ANN401
+    def value(rows: Tensor, labels: Tensor) -> Tensor:
+        return loss(rows, labels, miner(rows.detach(), labels))  # pyright: ignore[reportCallIssue]
+
+    return value
+
+
+def _as_views(loss: Loss) -> Loss:
+    return lambda rows, labels: loss(rows, torch.arange(len(labels)) // 2)
+
+
+CASES = {
+    "contrastive": Case(
+        _pairs(Contrastive(form="plain", reduction="kinds")),
+        lambda library, *_: library.losses.ContrastiveLoss(**_raw(library)),
+    ),
+    "contrastive_hadsell": Case(_pairs(Contrastive())),
+    "triplet": Case(
+        _pairs(Triplet()),
+        lambda library, *_: library.losses.TripletMarginLoss(margin=0.2, **_raw(library)),
+    ),
+    "triplet_soft": Case(
+        _pairs(Triplet(margin=None)),
+        lambda library, *_: library.losses.TripletMarginLoss(
+            margin=0, smooth_loss=True, **_raw(library)
+        ),
+    ),
+    "triplet_batch_hard": Case(
+        _pairs(Triplet(), BatchHard()),
+        lambda library, *_: _mined(
+            library.losses.TripletMarginLoss(margin=0.2, **_raw(library)),
+            library.miners.BatchHardMiner(distance=_raw(library)["distance"]),
+        ),
+    ),
+    "triplet_semi_hard": Case(
+        _pairs(Triplet(), SemiHard()),
+        lambda library, *_: _mined(
+            library.losses.TripletMarginLoss(margin=0.2, **_raw(library)),
+            library.miners.TripletMarginMiner(
+                margin=0.2, type_of_triplets="semihard", distance=_raw(library)["distance"]
+            ),
+        ),
+    ),
+    "lifted": Case(
+        _pairs(Lifted()), lambda library, *_: library.losses.LiftedStructureLoss(**_raw(library))
+    ),
+    "lifted_hardest": Case(_pairs(Lifted(form="hardest"))),
+    "lifted_generalised": Case(
+        _pairs(Lifted(form="generalised")),
+        lambda library, *_: library.losses.GeneralizedLiftedStructureLoss(**_raw(library)),
+    ),
+    "n_pair": Case(
+        _pairs(NPair(l2=0.0)),
+        lambda library, *_: library.losses.NPairsLoss(
+            distance=library.distances.DotProductSimilarity(normalize_embeddings=False)
+        ),
+        of_each=2,
+    ),
+    "n_pair_one": Case(_pairs(NPair(against="one"))),
+    "multi_similarity": Case(
+        _pairs(MultiSimilarity()), lambda library, *_: library.losses.MultiSimilarityLoss()
+    ),
+    "multi_similarity_mined": Case(
+        _pairs(MultiSimilarity(), MultiSimilarityMiner()),
+        lambda library, *_: _mined(
+            library.losses.MultiSimilarityLoss(), library.miners.MultiSimilarityMiner()
+        ),
+    ),
+    "circle": Case(
+        _pairs(Circle(margin=0.4, scale=80.0)), lambda library, *_: library.losses.CircleLoss()
+    ),
+    "smooth_ap": Case(
+        _pairs(SmoothAP(query="counted")),
+        lambda library, *_: library.losses.SmoothAPLoss(),
+        of_each=0,
+    ),
+    "facility_location": Case(_pairs(FacilityLocation())),
+    "nt_xent": Case(
+        lambda *_: lambda rows, _: nt_xent(
+            rows[0::2], rows[1::2], temperature=0.1, tile_size=TILE
+        ),
+        lambda library, *_: _as_views(library.losses.NTXentLoss(temperature=0.1)),
+        of_each=2,
+    ),
+    "supcon": Case(
+        lambda *_: lambda rows, labels: supcon(
+            rows[None], labels, temperature=0.1, tile_size=TILE
+        ),
+        lambda library, *_: library.losses.SupConLoss(temperature=0.1),
+    ),
+    "proxy_nca": Case(
+        _head(partial(ProxyNCA, temperature=1.0)),
+        lambda library, *sizes: library.losses.ProxyNCALoss(*sizes),
+    ),
+    "proxy_anchor": Case(
+        _head(ProxyAnchor), lambda library, *sizes: library.losses.ProxyAnchorLoss(*sizes)
+    ),
+    "soft_triple": Case(
+        _head(partial(SoftTriple, weight=0.0)),
+        lambda library, *sizes: library.losses.SoftTripleLoss(*sizes),
+    ),
+}

@@ -1,0 +1,149 @@
+"""Which labelled samples are trained on, which are held out, and how batches are cut."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, final
+
+from jaxtyping import Int
+from torch import Tensor
+
+from ssl_dml.config import ConfigError
+from ssl_dml.data.class_batches import ClassBatches
+from ssl_dml.data.dataset import SampleSet
+from ssl_dml.data.samplers import EpochBatches
+from ssl_dml.data.splits import contiguous, hold_out, limit_per_class
+from ssl_dml.distributed import rank, world_size
+from ssl_dml.types import Indices, Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """How labels are used.
+
+    Args:
+        per_class: Samples of each class to train on, drawn by the run's seed; null for all.
+        classes_per_batch: Distinct classes in a batch, over which its samples are spread evenly;
+            null shuffles samples without regard to their class.
+    """
+
+    per_class: int | None = None
+    classes_per_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("per_class", "classes_per_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"labels.{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """What is held out of training to measure retrieval on; test samples are never looked at.
+
+    Args:
+        share: Of the classes, or of the samples of each; null holds nothing out.
+        by: ``classes`` holds out whole classes, of which each sample is searched among the
+            others; ``samples`` some of each class, which are searched among those trained on.
+        every_epochs: Passes over the data between two measurements.
+        seed: Number that what is held out depends on.
+    """
+
+    share: float | None = 0.1
+    by: Literal["classes", "samples"] = "classes"
+    every_epochs: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.share is not None and not 0 < self.share < 1:
+            raise ConfigError(f"validation.share must be above 0 and below 1, got {self.share}")
+        if self.every_epochs < 1:
+            raise ConfigError(
+                f"validation.every_epochs must be at least 1, got {self.every_epochs}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """A data set divided for training with labels.
+
+    Args:
+        labels: Class of each sample that is trained on, from 0 without gaps; -1 of all others.
+        num_classes: Number of those classes.
+        queries: Rows held out; none where nothing is.
+        gallery: Rows they are searched among; None for one another.
+    """
+
+    labels: Labels
+    num_classes: int
+    queries: Int[Tensor, " queries"]
+    gallery: Int[Tensor, " gallery"] | None
+
+
+def divide(
+    samples: SampleSet, labels: LabelConfig, validation: ValidationConfig, *, seed: int
+) -> LabelledRows:
+    """Choose what is trained on and what is held out.
+
+    Raises:
+        ConfigError: If there are no labels, or too few classes.
+    """
+    nouns = f"{samples.form.noun}s"
+    if samples.labels is None:
+        raise ConfigError(
+            f"fine-tuning needs labels and the {nouns} have none: put them in sub-folders named by "
+            "class, or name their column with data.label_column"
+        )
+    rows = (samples.labels >= 0).nonzero()[:, 0]
+    queries = rows[:0]
+    if validation.share is not None:
+        rows, queries = hold_out(
+            samples.labels, share=validation.share, by=validation.by, seed=validation.seed
+        )
+    if labels.per_class is not None:
+        rows = limit_per_class(samples.labels, rows, count=labels.per_class, seed=seed)
+    classes, number = contiguous(samples.labels, rows)
+    if number < 2:  # noqa: PLR2004 - nothing to tell apart
+        raise ConfigError(f"fine-tuning needs 2 classes or more to train on, got {number}")
+    gallery = rows if validation.by == "samples" and len(queries) else None
+    return LabelledRows(labels=classes, num_classes=number, queries=queries, gallery=gallery)
+
+
+@final
+class LabelledBatches:
+    """This process's part of every batch of the labelled samples, without end.
+
+    Args:
+        rows: What is trained on.
+        config: How batches are cut.
+        batch_size: Samples in a batch over all processes.
+        seed: Number the order depends on.
+        start: Batches already visited.
+    """
+
+    def __init__(
+        self,
+        rows: LabelledRows,
+        config: LabelConfig,
+        *,
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+    ) -> None:
+        place = {"seed": seed, "start": start, "rank": rank(), "world_size": world_size()}
+        self.trained: Tensor | None = None
+        if config.classes_per_batch is None:
+            self.trained = (rows.labels >= 0).nonzero()[:, 0]
+            self.order = EpochBatches(len(self.trained), batch_size, **place)
+        else:
+            self.order = ClassBatches(
+                rows.labels, batch_size, classes=config.classes_per_batch, **place
+            )
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return self.order.per_epoch
+
+    def __iter__(self) -> Iterator[Indices]:
+        for batch in self.order:
+            yield batch if self.trained is None else self.trained[batch]

@@ -1,0 +1,55 @@
+"""What an embedding model is worth on samples that were held out."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ssl_dml.backbones import Backbone
+from ssl_dml.data import SampleSet
+from ssl_dml.distributed import rank
+from ssl_dml.evaluation.embed import embed, encoder
+from ssl_dml.evaluation.health import health
+from ssl_dml.evaluation.retrieval import retrieval
+from ssl_dml.types import EmbeddingTable
+
+KS = (1, 2, 4, 8)
+
+
+def validate(
+    backbone: Backbone,
+    samples: SampleSet,
+    queries: Int[Tensor, " queries"],
+    gallery: Int[Tensor, " gallery"] | None,
+    *,
+    device: torch.device,
+) -> dict[str, float]:
+    """Retrieval by :func:`retrieval` and health of the embeddings; on the first process.
+
+    The mode of the network is the same afterwards.
+
+    Args:
+        backbone: Makes the embeddings.
+        samples: Data set with labels.
+        queries: Its rows that ask.
+        gallery: Its rows that are searched; None for the other queries.
+        device: Where the network is.
+    """
+    training = backbone.training
+    backbone.eval()
+    encode = encoder(backbone, device)
+    asked = _table(samples, queries, embed(encode, samples, queries, device=device))
+    searched = None
+    if gallery is not None:
+        searched = _table(samples, gallery, embed(encode, samples, gallery, device=device))
+    backbone.train(training)
+    if rank() != 0:
+        return {}
+    others = len(queries) - 1 if gallery is None else len(gallery)
+    ks = [k for k in KS if k <= others]
+    found = retrieval(asked, ks=ks) if searched is None else retrieval(searched, asked, ks=ks)
+    return {**found, **health(asked.embeddings)}
+
+
+def _table(samples: SampleSet, rows: Tensor, features: Tensor) -> EmbeddingTable:
+    assert samples.labels is not None
+    return EmbeddingTable(embeddings=features, labels=samples.labels[rows][: len(features)])

@@ -1,0 +1,212 @@
+"""Fine-tuning as a user runs it: from a pretrained backbone, killed, resumed, and mistaken."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from launching import digest, finish, kill_workers, rows, run, start, wait_for
+from PIL import Image
+
+from ssl_dml.backbones import Embedder, load
+
+ROOT = Path(__file__).parents[1]
+CLASSES, EACH, SIDE = 8, 12, 12
+STEPS = 20
+SMALL = [
+    "--data.batch_size", "16", "--train.steps", STEPS, "--train.save_every", "3",
+    "--train.warmup_epochs", "0", "--train.log_every", "1", "--validation.share", "0.25",
+    "--validation.every_epochs", "1", "--start.embedding_dim", "16",
+]  # fmt: skip
+SPLIT = """
+class_path: ssl_dml.heads.WeightedSum
+init_args:
+  heads:
+    classes:
+      class_path: ssl_dml.heads.ClassWeights
+      init_args:
+        margin: {class_path: ssl_dml.margins.AdaFace, init_args: {scale: 16.0}}
+        sample_rate: 0.5
+        sharded: true
+    pairs:
+      class_path: ssl_dml.heads.PairHead
+      init_args:
+        loss: {class_path: ssl_dml.losses.Triplet}
+        miner: {class_path: ssl_dml.mining.DistanceWeighted}
+        memory_size: 40
+    centre:
+      class_path: ssl_dml.heads.CentreLoss
+  weights: {centre: 0.003}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Eight classes of noisy pictures, each around a picture of its own."""
+    root, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for label in range(CLASSES):
+        (root / f"class_{label}").mkdir()
+        centre = rng.integers(60, 190, (SIDE, SIDE))
+        for number in range(EACH):
+            picture = (centre + rng.normal(0, 25, centre.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(picture).save(root / f"class_{label}" / f"{number:02}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(pictures, tmp_path_factory):
+    """A run that was never stopped, and what it printed."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, run("finetune", "--data.source", pictures, "--output_dir", folder, *SMALL)
+
+
+@pytest.fixture(scope="module")
+def split_config(tmp_path_factory):
+    """Heads with every kind of state: split rows, statistics, a memory, draws, centres."""
+    config = yaml.safe_load((ROOT / "configs/finetune/arcface.yaml").read_text())
+    config["head"] = yaml.safe_load(SPLIT)
+    config["labels"] = {"classes_per_batch": 4}
+    path = tmp_path_factory.mktemp("config") / "split.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    folder, printed = finished
+    names = {path.name for path in folder.iterdir()}
+    expected = {"config.yaml", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert names == expected | {"backbone", "best"}
+    assert "72 pictures of 6 classes to train on" in printed
+    assert "validation: 24 pictures held out, searched among one another" in printed
+    for line in ("before the first step", "best, ", "last, 5 epochs", "retrieval.yaml"):
+        assert line in printed
+    measured = [row for row in rows(folder) if "eval/recall_at_1" in row]
+    assert [row["step"] for row in measured] == [0, 4, 8, 12, 16, 20]
+    names = ("recall_at_2", "recall_at_4", "recall_at_8", "map_at_r", "r_precision", "spread")
+    assert {f"eval/{name}" for name in names} <= set(measured[0])
+    best = max(measured, key=lambda row: row["eval/recall_at_1"])["step"]
+    facts = json.loads((folder / "best/backbone.json").read_text())
+    assert facts["trained"]["steps"] == best
+
+
+def test_its_embedding_loads_with_one_call(finished):
+    embedder = load(finished[0] / "backbone")
+    assert isinstance(embedder, Embedder)
+    assert embedder(torch.randn(2, 1, SIDE, SIDE)).shape == (2, 16)
+
+
+def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, pictures, tmp_path):
+    folder = tmp_path / "run"
+    process = start("finetune", "--data.source", pictures, "--output_dir", folder, *SMALL)
+    wait_for(folder / "checkpoints/step_3", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    assert not (folder / "backbone").exists()
+    assert "going on from" in run("finetune", "--output_dir", folder, "--resume", "true")
+    assert digest(folder, STEPS) == digest(finished[0], STEPS)
+    for name in ("model.safetensors", "backbone.json"):
+        again, once = (place / "best" / name for place in (folder, finished[0]))
+        assert again.read_bytes() == once.read_bytes()
+
+
+def test_two_processes_with_split_rows_resume_bit_for_bit(split_config, pictures, tmp_path):
+    command = ["--config", split_config, "--data.source", pictures, *SMALL]
+    command += ["--start.frozen_epochs", "1"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run("finetune", *command, "--output_dir", whole, processes=2)
+    process = start("finetune", *command, "--output_dir", killed, processes=2)
+    wait_for(killed / "checkpoints/step_3", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    kill_workers(killed)
+    run("finetune", "--output_dir", killed, "--resume", "true", processes=2)
+    assert digest(killed, STEPS) == digest(whole, STEPS)
+    names = {path.name for path in (whole / f"checkpoints/step_{STEPS}").iterdir()}
+    assert {"rows_0.pt", "rows_1.pt"} <= names
+    more = ["--train.steps", STEPS + 2]
+    printed = run("finetune", "--output_dir", killed, "--resume", "true", *more)
+    assert "made by 2 processes, with 1" in printed
+    assert rows(killed)[-1]["step"] == STEPS + 2
+
+
+def test_a_frozen_backbone_stays_as_it_was_pretrained(pictures, tmp_path):
+    first, second = tmp_path / "pretrained", tmp_path / "tuned"
+    small = ["--data.batch_size", "16", "--train.steps", "3", "--train.warmup_epochs", "0"]
+    source = ["--data.source", pictures]
+    run("pretrain", *source, *small, "--evaluation.k", "5", "--output_dir", first)
+    frozen = [*SMALL, "--init", first / "backbone", "--start.frozen_epochs", "1"]
+    run("finetune", *source, *frozen, "--train.steps", "4", "--output_dir", second)
+    before, after = load(first / "backbone"), load(second / "backbone")
+    for name, value in after.backbone.state_dict().items():
+        assert torch.equal(value, before.state_dict()[name]), name
+    run("finetune", "--output_dir", second, "--resume", "true", "--train.steps", "8")
+    moved = load(second / "backbone").backbone.state_dict()
+    assert any(not torch.equal(value, before.state_dict()[n]) for n, value in moved.items())
+
+
+def test_weights_of_timm_on_disk(pictures, tmp_path):
+    import timm
+
+    torch.save(timm.create_model("resnet10t", num_classes=5).state_dict(), tmp_path / "w.pth")
+    config = yaml.safe_load((ROOT / "configs/finetune/arcface.yaml").read_text())
+    config["backbone"]["init_args"] = {"name": "resnet10t", "stem": "standard"}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    command = ["--config", path, "--data.source", pictures, *SMALL, "--train.steps", "1"]
+    run("finetune", *command, "--init", tmp_path / "w.pth", "--output_dir", tmp_path / "run")
+    config["backbone"]["init_args"]["name"] = "resnet18"
+    path.write_text(yaml.safe_dump(config))
+    other = ["--init", tmp_path / "w.pth", "--output_dir", tmp_path / "other"]
+    code, _, err = finish(start("finetune", *command, *other))
+    assert code == 1
+    assert f"{tmp_path / 'w.pth'} does not fit resnet18" in err
+    assert err.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data.labelled", "false"], "fine-tuning needs labels and the pictures have none"),
+        (["--init", "nowhere"], "init 'nowhere': there is no such file or folder"),
+        (["--validation.share", "0.99"], "validation.share"),
+        (["--validation.share", "2"], "validation.share must be above 0 and below 1, got 2"),
+        (["--labels.classes_per_batch", "7"], "7"),
+        (["--labels.per_class", "0"], "labels.per_class must be at least 1, got 0"),
+        (["--start.neck", "batch_norm"], "dim must be null or the 128 of the backbone"),
+        (["--data.batch_size", "100"], "from 1 to the number of samples, 72; got 100"),
+        (["--init", "{backbone}", "--data.channels", "3"], "data.channels is 3, and the backbone"),
+        (["--head.init_args.sample_rate", "0"], "sample_rate must be above 0 and at most 1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    finished, pictures, tmp_path, arguments, words
+):
+    given = [str(a).format(backbone=finished[0] / "backbone") for a in arguments]
+    command = ["--data.source", pictures, "--output_dir", tmp_path / "run", *SMALL, *given]
+    code, _, err = finish(start("finetune", *command))
+    assert code in (1, 2)
+    assert words in err
+    assert "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_classes_on_resume_are_named(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    command = ["--output_dir", tmp_path / "run", "--resume", "true", "--validation.share", "0.5"]
+    code, _, err = finish(start("finetune", *command))
+    assert code == 1
+    assert "was made with classes 6 and this run has 4" in err
+    assert "Traceback" not in err

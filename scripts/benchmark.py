@@ -1,9 +1,9 @@
 """Measure the toolkit: ``accelerate launch scripts/benchmark.py pretrain --config FILE``.
 
 ``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
-recipes; ``tiles`` and ``losses`` compare losses with other toolkits', ``bank`` and ``classes`` the cost
-of a step by the size of its bank or its class weights; ``speech FOLDER`` makes the labelled sound
-that CPC is measured on.
+recipes; ``tiles`` and ``losses`` compare losses with other toolkits', ``bank`` and ``classes`` the
+cost of a step by the size of its bank or its class weights; ``speech FOLDER`` makes the labelled
+sound that CPC is measured on.
 """
 
 import sys

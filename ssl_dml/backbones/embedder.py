@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.chunked import Chunked
 from ssl_dml.backbones.saved import build
 from ssl_dml.types import ImageSpec, Samples, SequenceSpec
 
@@ -68,8 +69,10 @@ def layers(backbone: nn.Module) -> list[list[nn.Parameter]]:
 
     A backbone may say itself what its layers are; else they are its children in order.
     """
+    if isinstance(backbone, Chunked):
+        return layers(backbone.backbone)
     own: Any = getattr(backbone, "layers", None)
     children = [list(child.parameters()) for child in backbone.children()]
-    groups = own() if callable(own) else children
+    groups: Any = own() if callable(own) else children
     trained = [[p for p in group if p.requires_grad] for group in groups]
     return [group for group in trained if group]

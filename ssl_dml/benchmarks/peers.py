@@ -1,5 +1,6 @@
 """Losses as they are set up here and in pytorch-metric-learning, so that both are the same."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ssl_dml.heads import Head, ProxyAnchor, ProxyNCA, SoftTriple
+from ssl_dml.heads import CentreLoss, ClassWeights, Head, ProxyAnchor, ProxyNCA, SoftTriple
 from ssl_dml.losses import (
     TILE,
     Circle,
@@ -22,9 +23,21 @@ from ssl_dml.losses import (
     nt_xent,
     supcon,
 )
+from ssl_dml.margins import (
+    AdaCos,
+    AdaFace,
+    ArcFace,
+    CosFace,
+    CurricularFace,
+    MagFace,
+    Margin,
+    NormalisedSoftmax,
+    SphereFace,
+)
 from ssl_dml.mining import BatchHard, Miner, MultiSimilarityMiner, SemiHard
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Side = Literal["ours", "theirs"]
 
 
 class Case(NamedTuple):
@@ -34,14 +47,16 @@ class Case(NamedTuple):
         ours: Builds this toolkit's.
         theirs: Builds the other's from its package; None where it has none.
         of_each: Rows of a class; 0 for as many as there are classes.
+        classes: Classes at least, of which a batch has some.
     """
 
     ours: Callable[[int, int], Loss]
     theirs: Callable[..., Loss] | None = None
     of_each: int = 4
+    classes: int = 0
 
 
-def loss_of(name: str, side: Literal["ours", "theirs"], classes: int, dim: int) -> Loss:
+def loss_of(name: str, side: Side, classes: int, dim: int) -> Loss:
     """A loss of one side."""
     torch.manual_seed(0)
     case = CASES[name]
@@ -61,7 +76,7 @@ def _pairs(loss: PairLoss, miner: Miner | None = None) -> Callable[[int, int], L
         mined = None if miner is None else miner(rows.detach(), labels)
         return loss(rows, labels, None, mined)
 
-    return lambda classes, dim: value  # noqa: ARG005 - needs neither
+    return lambda *_: value
 
 
 def _head(build: Callable[[int, int], Head]) -> Callable[[int, int], Loss]:
@@ -70,6 +85,26 @@ def _head(build: Callable[[int, int], Head]) -> Callable[[int, int], Loss]:
         return lambda rows, labels: head(rows, labels).loss
 
     return make
+
+
+def _weighted(
+    name: str,
+    weights: Callable[[int, int], Tensor],
+    **options: float | int,  # beartype takes float at its word
+) -> Callable[..., Loss]:
+    """One of theirs that starts with the weights that ours starts with."""
+
+    def make(library: Any, classes: int, dim: int) -> Loss:  # noqa: ANN401
+        first = weights(dim, classes).detach()
+        return getattr(library.losses, name)(
+            classes, dim, weight_init_func=lambda own: own.data.copy_(first), **options
+        )
+
+    return make
+
+
+def _columns(margin: Margin) -> Callable[[int, int], Tensor]:
+    return lambda dim, classes: ClassWeights(dim, classes, margin=margin).table.weight[:, 0].T
 
 
 def _raw(library: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -156,27 +191,49 @@ CASES = {
     ),
     "facility_location": Case(_pairs(FacilityLocation())),
     "nt_xent": Case(
-        lambda *_: lambda rows, _: nt_xent(
-            rows[0::2], rows[1::2], temperature=0.1, tile_size=TILE
-        ),
+        lambda *_: lambda rows, _: nt_xent(rows[0::2], rows[1::2], temperature=0.1, tile_size=TILE),
         lambda library, *_: _as_views(library.losses.NTXentLoss(temperature=0.1)),
         of_each=2,
     ),
     "supcon": Case(
-        lambda *_: lambda rows, labels: supcon(
-            rows[None], labels, temperature=0.1, tile_size=TILE
-        ),
+        lambda *_: lambda rows, labels: supcon(rows[None], labels, temperature=0.1, tile_size=TILE),
         lambda library, *_: library.losses.SupConLoss(temperature=0.1),
     ),
     "proxy_nca": Case(
         _head(partial(ProxyNCA, temperature=1.0)),
-        lambda library, *sizes: library.losses.ProxyNCALoss(*sizes),
+        _weighted("ProxyNCALoss", lambda *sizes: ProxyNCA(*sizes).proxies),
     ),
     "proxy_anchor": Case(
-        _head(ProxyAnchor), lambda library, *sizes: library.losses.ProxyAnchorLoss(*sizes)
+        _head(ProxyAnchor),
+        _weighted("ProxyAnchorLoss", lambda *sizes: ProxyAnchor(*sizes).proxies),
     ),
     "soft_triple": Case(
         _head(partial(SoftTriple, weight=0.0)),
-        lambda library, *sizes: library.losses.SoftTripleLoss(*sizes),
+        _weighted("SoftTripleLoss", lambda *sizes: SoftTriple(*sizes).proxies.T),
     ),
+    "centre": Case(_head(CentreLoss)),
+    "softmax": Case(
+        _head(partial(ClassWeights, margin=NormalisedSoftmax(scale=20.0))),
+        _weighted("NormalizedSoftmaxLoss", _columns(NormalisedSoftmax())),
+        classes=1000,
+    ),
+    "sphereface": Case(
+        _head(partial(ClassWeights, margin=SphereFace(factor=3, first=0.0, least=0.0))),
+        _weighted("SphereFaceLoss", _columns(SphereFace()), margin=3, scale=1),
+        classes=1000,
+    ),
+    "cosface": Case(
+        _head(partial(ClassWeights, margin=CosFace())),
+        _weighted("CosFaceLoss", _columns(CosFace()), margin=0.35, scale=64),
+        classes=1000,
+    ),
+    "arcface": Case(
+        _head(partial(ClassWeights, margin=ArcFace(beyond_pi="monotone"))),
+        _weighted("ArcFaceLoss", _columns(ArcFace()), margin=math.degrees(0.5), scale=64),
+        classes=1000,
+    ),
+    "adacos": Case(_head(partial(ClassWeights, margin=AdaCos())), classes=1000),
+    "adaface": Case(_head(partial(ClassWeights, margin=AdaFace())), classes=1000),
+    "curricularface": Case(_head(partial(ClassWeights, margin=CurricularFace())), classes=1000),
+    "magface": Case(_head(partial(ClassWeights, margin=MagFace())), classes=1000),
 }

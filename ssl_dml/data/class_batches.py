@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data.samplers import own_part, shuffled
 
 
 @final
@@ -58,15 +59,15 @@ class ClassBatches(Sampler[Tensor]):
         self.offsets = self.sizes.cumsum(0) - self.sizes
         if not 1 <= classes <= len(self.sizes):
             raise ConfigError(
-                f"classes must be from 1 to the number of classes that have samples, "
-                f"{len(self.sizes)}; got {classes}"
+                "labels.classes_per_batch must be from 1 to the number of classes that have "
+                f"samples, {len(self.sizes)}; got {classes}"
             )
         if batch_size < classes:
             raise ConfigError(
                 f"data.batch_size must be at least the classes in a batch, {classes}, so that "
                 f"each has a sample; got {batch_size}"
             )
-        self.part = _part(batch_size, rank, world_size)
+        self.part = own_part(batch_size, rank, world_size)
         self.batch_size, self.classes, self.seed, self.start = batch_size, classes, seed, start
 
     @property
@@ -79,7 +80,7 @@ class ClassBatches(Sampler[Tensor]):
         per_pass = -(-len(self.sizes) // self.classes)
         number, first = divmod(self.start, per_pass)
         while True:
-            order = _shuffled(len(self.sizes), self.seed, number)
+            order = shuffled(len(self.sizes), self.seed, number)
             for i in range(first, per_pass):
                 chosen = order[(i * self.classes + columns) % len(order)]
                 yield self._rows(chosen, number * per_pass + i)[self.part]
@@ -147,7 +148,7 @@ class DenseTriplets(Sampler[Tensor]):
                 f"targets must be finite; that of sample {int((~finite).nonzero()[0])} is not: "
                 "leave it out"
             )
-        self.part = _part(batch_size, rank, world_size)
+        self.part = own_part(batch_size, rank, world_size)
         self.batch_size, self.nearest, self.seed, self.start = batch_size, nearest, seed, start
 
     @property
@@ -158,7 +159,7 @@ class DenseTriplets(Sampler[Tensor]):
     def __iter__(self) -> Iterator[Int[Tensor, " batch"]]:
         number, first = divmod(self.start, len(self.targets))
         while True:
-            order = _shuffled(len(self.targets), self.seed, number)
+            order = shuffled(len(self.targets), self.seed, number)
             for i in range(first, len(order)):
                 yield self._rows(order[i : i + 1], number * len(order) + i)[self.part]
             number, first = number + 1, 0
@@ -175,23 +176,6 @@ class DenseTriplets(Sampler[Tensor]):
         near[(far == limit).nonzero()[: self.nearest - int(near.sum()), 0]] = True
         rest = others[~near][: self.batch_size - 1 - self.nearest]
         return torch.cat([anchor, others[near], rest])
-
-
-def _part(batch_size: int, rank: int, world_size: int) -> slice:
-    """Where a process's consecutive part of a batch is."""
-    if batch_size % world_size:
-        raise ConfigError(
-            f"data.batch_size is for all processes together and must be a multiple of their "
-            f"number, {world_size}; got {batch_size}"
-        )
-    part = batch_size // world_size
-    return slice(rank * part, (rank + 1) * part)
-
-
-def _shuffled(count: int, seed: int, number: int) -> Int[Tensor, " count"]:
-    """The permutation of a pass, a function of the seed and the number of the pass."""
-    generator = torch.Generator().manual_seed(seed + number * 1_000_003)
-    return torch.randperm(count, generator=generator)
 
 
 def _draw(draw: random.Random, size: int, count: int) -> list[int]:

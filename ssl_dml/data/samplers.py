@@ -46,19 +46,13 @@ class EpochBatches(Sampler[Tensor]):
                 f"data.batch_size must be from 1 to the number of samples, {num_samples}; "
                 f"got {batch_size}"
             )
-        if batch_size % world_size:
-            raise ConfigError(
-                f"data.batch_size is for all processes together and must be a multiple of their "
-                f"number, {world_size}; got {batch_size}"
-            )
         self.num_samples, self.batch_size, self.seed, self.start = (
             num_samples,
             batch_size,
             seed,
             start,
         )
-        part = batch_size // world_size
-        self.part = slice(rank * part, (rank + 1) * part)
+        self.part = own_part(batch_size, rank, world_size)
 
     @property
     def per_epoch(self) -> int:
@@ -68,8 +62,28 @@ class EpochBatches(Sampler[Tensor]):
     def __iter__(self) -> Iterator[Int[Tensor, " batch"]]:
         epoch, first = divmod(self.start, self.per_epoch)
         while True:
-            generator = torch.Generator().manual_seed(self.seed + epoch * 1_000_003)
-            order = torch.randperm(self.num_samples, generator=generator)
+            order = shuffled(self.num_samples, self.seed, epoch)
             for batch in order.split(self.batch_size)[first : self.per_epoch]:
                 yield batch[self.part]
             epoch, first = epoch + 1, 0
+
+
+def own_part(batch_size: int, rank: int, world_size: int) -> slice:
+    """Where a process's consecutive part of a batch is.
+
+    Raises:
+        ConfigError: If the batch cannot be shared evenly.
+    """
+    if batch_size % world_size:
+        raise ConfigError(
+            "data.batch_size is for all processes together and must be a multiple of their "
+            f"number, {world_size}; got {batch_size}"
+        )
+    part = batch_size // world_size
+    return slice(rank * part, (rank + 1) * part)
+
+
+def shuffled(count: int, seed: int, number: int) -> Int[Tensor, " count"]:
+    """The permutation of a pass, a function of the seed and the number of the pass."""
+    generator = torch.Generator().manual_seed(seed + number * 1_000_003)
+    return torch.randperm(count, generator=generator)

@@ -68,9 +68,7 @@ class ClassWeights(Head):
     ) -> None:
         super().__init__()
         if num_classes < 2:  # noqa: PLR2004 - a softmax over one class is 1
-            raise ValueError(
-                f"class weights need 2 classes or more, got {num_classes}"
-            )
+            raise ValueError(f"class weights need 2 classes or more, got {num_classes}")
         if sub_centres < 1:
             raise ValueError(f"sub_centres must be at least 1, got {sub_centres}")
         if not 0 < sample_rate <= 1:

@@ -113,7 +113,8 @@ class RowTable(nn.Module):
 
     def _receive(self, leaf: Tensor) -> None:
         gradient, leaf.grad = leaf.grad, None
-        if gradient is not None and world_size() > 1:
+        assert gradient is not None
+        if world_size() > 1:
             # Of the mean loss over processes, of which each has a part, or all.
             gradient = gradient / world_size() if self.sharded else mean(gradient)
         earlier = self.window.grad

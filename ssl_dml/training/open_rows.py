@@ -18,8 +18,17 @@ def train_open_rows(model: nn.Module, optimizer: Optimizer) -> None:
         model: Holds the tables, if there are any.
         optimizer: Of torch's form, not prepared by accelerate; it has the tables' windows among
             its parameters. What it keeps in the shape of a parameter is taken to be of its rows.
+
+    Raises:
+        ValueError: If the optimizer keeps something of the rows before its first step.
     """
     tables = _tables(model)
+    if any(optimizer.state.get(table.window) for table in tables):
+        name = type(optimizer).__name__
+        raise ValueError(
+            f"optimizer {name} keeps numbers of rows before they are opened; class weights need "
+            "one that starts with none, such as SGD or AdamW"
+        )
 
     def lend(*_: Any) -> None:  # noqa: ANN401 - what torch hands to a hook
         for table in tables:

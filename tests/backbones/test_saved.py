@@ -96,5 +96,8 @@ def test_weights_of_another_network_are_refused(saved):
 def test_a_class_that_is_no_backbone_is_not_called(saved):
     path = saved[1] / "backbone.json"
     path.write_text(path.read_text().replace(PATH, "subprocess.Popen"))
-    with pytest.raises(ValueError, match=r"backbone\.json names what cannot be built: subprocess\.Popen is no backbone"):
+    with pytest.raises(
+        ValueError,
+        match=r"backbone\.json names what cannot be built: subprocess\.Popen is no backbone",
+    ):
         load(saved[1])

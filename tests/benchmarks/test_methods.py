@@ -17,7 +17,7 @@ def test_every_method_of_pictures_has_a_recipe_in_the_table():
     assert named == {f"ssl_dml.methods.{name}" for name in names.split()}
 
 
-def test_one_seed_has_nointerval():
+def test_one_seed_has_no_interval():
     with pytest.raises(ValueError, match="seeds must be from 2 to 10 for an interval, got 1"):
         method_table(seeds=1)
 

@@ -164,7 +164,7 @@ def test_equally_near_neighbours_take_turns():
     [
         ([0, 0, 1, -1], 4, {"classes": 3}, "the number of classes that have samples, 2; got 3"),
         ([-1, -1], 4, {"classes": 1}, "the number of classes that have samples, 0; got 1"),
-        ([0, 1], 4, {"classes": 0}, "classes must be from 1 to .* got 0"),
+        ([0, 1], 4, {"classes": 0}, r"labels\.classes_per_batch must be from 1 to .* got 0"),
         ([0, 1, 2], 2, {"classes": 3}, "at least the classes in a batch, 3, .* got 2"),
         ([0, 1], 5, {"classes": 2, "world_size": 2}, "a multiple of their number, 2; got 5"),
     ],

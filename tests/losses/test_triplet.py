@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from rows import batch, small
+from rows import batch, small, value_and_gradient
 from torch.testing import assert_close
 
 from ssl_dml.losses import triplet
-from ssl_dml.mining import BatchHard, FaceNet
+from ssl_dml.mining import All, BatchHard, FaceNet
 from ssl_dml.types import Labelled
 
 
@@ -52,6 +52,22 @@ def test_matches_definition(margin, reduction, squared, beside):
         memory=memory if beside else None,
     )
     assert_close(found.item(), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("margin", [0.3, None])
+@pytest.mark.parametrize("reduction", ["mean", "non_zero", "sum"])
+def test_triplets_that_were_ranked_by_another_distance(margin, reduction):
+    """So many that they are not listed, and in no order by the distance of the loss."""
+    rows, labels = batch()
+    options = {"margin": margin, "reduction": reduction, "distance": "cosine"}
+    mined = All()(rows.detach(), labels)
+    assert (mined.high - mined.low).sum() > len(rows) ** 2
+    found = value_and_gradient(triplet_of(options, mined), rows, labels)
+    assert_close(found, value_and_gradient(triplet_of(options, None), rows, labels))
+
+
+def triplet_of(options, mined):
+    return lambda rows, labels: triplet(rows, labels, mined=mined, **options)
 
 
 def test_values_computed_elsewhere():

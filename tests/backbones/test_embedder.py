@@ -1,0 +1,72 @@
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from ssl_dml.backbones import Chunked, Embedder, TimmBackbone, layers, load, save
+
+PATH = "ssl_dml.backbones.TimmBackbone"
+RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
+
+
+def embedder(spec, **options):
+    return Embedder(spec, class_path=PATH, init_args=RESNET, **options)
+
+
+@pytest.mark.parametrize(
+    ("neck", "dim", "kinds"),
+    [
+        ("none", None, []),
+        ("linear", 5, [nn.Linear]),
+        ("batch_norm", None, [nn.BatchNorm1d]),
+        ("linear_batch_norm", 5, [nn.Linear, nn.BatchNorm1d]),
+    ],
+)
+def test_necks(gray, neck, dim, kinds):
+    made = embedder(gray, neck=neck, dim=dim)
+    assert [type(layer) for layer in made.neck] == kinds
+    assert made(torch.randn(3, 1, 8, 8)).shape == (3, made.feature_dim)
+    assert made.feature_dim == (dim or made.backbone.feature_dim)
+
+
+def test_saves_and_loads_with_one_call(gray, tmp_path):
+    arguments = {"class_path": PATH, "init_args": RESNET, "neck": "linear", "dim": 4}
+    made = Embedder(gray, **arguments).eval()
+    save(made, tmp_path / "backbone", "ssl_dml.backbones.Embedder", arguments, trained={})
+    samples = torch.randn(2, 1, 8, 8)
+    assert_close(load(tmp_path / "backbone")(samples), made(samples))
+
+
+def test_layers_go_from_first_to_last_and_hold_every_parameter_once(gray):
+    backbone = embedder(gray).backbone
+    groups = layers(backbone)
+    assert len(groups) > 4
+    assert groups[0][0] is backbone.network.conv1.weight
+    found = [id(p) for group in groups for p in group]
+    assert sorted(found) == sorted(id(p) for p in backbone.parameters())
+    chunked = layers(Chunked(TimmBackbone(gray, **RESNET), 2))
+    assert [len(group) for group in chunked] == [len(group) for group in groups]
+
+
+def test_layers_of_any_network_are_its_children():
+    network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    assert [len(group) for group in layers(network)] == [2, 2]
+    network[0].requires_grad_(False)
+    assert [len(group) for group in layers(network)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"neck": "none", "dim": 3}, "dim must be null or the .* of the backbone with neck none"),
+        ({"dim": 0}, "dim must be at least 1, got 0"),
+    ],
+)
+def test_errors(gray, options, words):
+    with pytest.raises(ValueError, match=words):
+        embedder(gray, **options)
+
+
+def test_a_class_that_is_not_installed_is_named(gray):
+    with pytest.raises(ValueError, match=r"nowhere\.Network is not installed"):
+        Embedder(gray, class_path="nowhere.Network")

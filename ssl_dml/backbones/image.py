@@ -66,7 +66,7 @@ class TimmBackbone(Backbone):
         except TypeError as error:
             raise ValueError(f"backbone: {name} cannot be built so: {error}") from error
         if isinstance(network, ResNet):
-            _set_stem(network, images, stem)
+            _set_stem(network, images, stem, own=width == 1)
         elif stem == "small":
             raise ValueError(
                 f"backbone: stem 'small' is for ResNets, got {name}; "
@@ -138,14 +138,17 @@ def _width_arguments(name: str, width: float) -> dict[str, object]:
     )
 
 
-def _set_stem(network: ResNet, images: ImageSpec, stem: str) -> None:
-    """One convolution in front of the stages: 3×3 stride 1, or 7×7 stride 2 and pooling."""
+def _set_stem(network: ResNet, images: ImageSpec, stem: str, *, own: bool) -> None:
+    """Before the stages a convolution 3×3 of stride 1, the network's own stem, or one 7×7.
+
+    A network whose width was set has a deep stem that is not its own.
+    """
     small = stem == "small" or (stem == "auto" and images.size < SMALL_PICTURE)
     width = int(network.feature_info[0]["num_chs"])
     if small:
         network.conv1 = nn.Conv2d(images.channels, width, 3, stride=1, padding=1, bias=False)
         network.maxpool = nn.Identity()
-    elif isinstance(network.conv1, nn.Sequential):
+    elif not own and isinstance(network.conv1, nn.Sequential):
         network.conv1 = nn.Conv2d(images.channels, width, 7, stride=2, padding=3, bias=False)
     else:
         return

@@ -18,7 +18,8 @@ from ssl_dml.benchmarks.memory import PeakMemory
 from ssl_dml.benchmarks.peers import CASES, Loss, Side, loss_of
 
 DIM, WARM_UP = 128, 64
-ROUNDS, FEWEST = 9, 3
+FEWEST, ROUNDS, MOST = 3, 9, 99
+LONG = 1.0  # seconds that quick passes are repeated for
 WATCHED = 0.3  # seconds for which memory is sampled at least
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -163,8 +164,9 @@ def measure_times(
     times: dict[Side, list[float]] = {side: [] for side in sides}
     values: dict[Side, float] = {}
     begun = time.perf_counter()
-    for number in range(ROUNDS):
-        if number >= FEWEST and time.perf_counter() - begun > seconds:
+    for number in range(MOST):
+        taken = time.perf_counter() - begun
+        if (number >= FEWEST and taken > seconds) or (number >= ROUNDS and taken > LONG):
             break
         for side in sides:
             began = time.perf_counter()

@@ -1,5 +1,7 @@
 import pytest
+import timm
 import torch
+from torch import nn
 
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.types import ImageSpec
@@ -69,3 +71,22 @@ def test_other_families(name, arguments):
 def test_refuses_what_cannot_be_built(arguments, words):
     with pytest.raises(ValueError, match=words):
         TimmBackbone(spec(), **arguments)
+
+
+def test_a_network_keeps_a_deep_stem_of_its_own():
+    deep = TimmBackbone(spec(3, size=224), name="resnet10t", stem="standard")
+    assert isinstance(deep.network.conv1, nn.Sequential)
+    narrow = TimmBackbone(spec(3, size=224), name="resnet18", stem="standard", width=0.5)
+    assert isinstance(narrow.network.conv1, nn.Conv2d)
+
+
+def test_weights_on_disk_are_fitted_to_the_channels(tmp_path):
+    torch.manual_seed(1)
+    other = timm.create_model("resnet10t", num_classes=7)
+    torch.save(other.state_dict(), tmp_path / "weights.pth")
+    backbone = TimmBackbone(spec(1, size=224), name="resnet10t", stem="standard")
+    backbone.load_weights(tmp_path / "weights.pth")
+    assert torch.equal(backbone.network.bn1.weight, other.bn1.weight)
+    assert torch.equal(backbone.network.layer2[0].conv1.weight, other.layer2[0].conv1.weight)
+    with pytest.raises(ValueError, match=r"nowhere\.pth does not fit resnet10t"):
+        backbone.load_weights(tmp_path / "nowhere.pth")

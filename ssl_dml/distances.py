@@ -36,31 +36,15 @@ def distances(
     others = rows if others is None else others
     itself = others is rows
     if kind == "dot":
-        return -(_Gram.apply(rows) if itself else rows @ others.T)  # pyright: ignore[reportOperatorIssue]
+        return -(rows @ others.T)
     if kind == "cosine":
         rows = F.normalize(rows, dim=1)
-        if not itself:
-            return 1 - rows @ F.normalize(others, dim=1).T
-        return (1 - _Gram.apply(rows)).fill_diagonal_(0.0)  # pyright: ignore[reportOperatorIssue]
+        found = 1 - rows @ (rows if itself else F.normalize(others, dim=1)).T
+        return found.fill_diagonal_(0.0) if itself else found
     # Differences do not change when all move, and cancellation is least near the origin.
     centre = others.detach().mean(dim=0) if len(others) else 0.0
     rows, others = rows - centre, others - centre
     return _Euclidean.apply(rows, others, itself, kind == "squared")  # pyright: ignore[reportReturnType]
-
-
-class _Gram(torch.autograd.Function):
-    """Rows times themselves; backward is one product where autograd makes two."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's own signature
-        ctx.save_for_backward(rows)
-        return rows @ rows.T
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
-        (rows,) = ctx.saved_tensors
-        with torch.autocast(rows.device.type, enabled=False):
-            return (gradients[0] + gradients[0].T) @ rows
 
 
 class _Euclidean(torch.autograd.Function):
@@ -88,13 +72,12 @@ class _Euclidean(torch.autograd.Function):
         rows, others, found = ctx.saved_tensors
         with torch.autocast(rows.device.type, enabled=False):
             # The slope of a distance is the difference of the rows over it, and 0 at 0.
-            slopes = 2.0 if ctx.squared else found.masked_fill(found == 0, torch.inf).reciprocal()
-            weights = gradients[0] * slopes
+            over = 0.5 if ctx.squared else found.masked_fill(found == 0, torch.inf)
+            weights = gradients[0] / over
             if ctx.itself:
-                weights = weights.fill_diagonal_(0.0)
-                weights = weights + weights.T
+                weights.fill_diagonal_(0.0)
             for_rows = weights.sum(dim=1, keepdim=True) * rows - weights @ others
-            if ctx.itself or not ctx.needs_input_grad[1]:
+            if not ctx.needs_input_grad[1]:
                 return for_rows, None, None, None
             for_others = weights.sum(dim=0)[:, None] * others - weights.T @ rows
             return for_rows, for_others, None, None

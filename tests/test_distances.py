@@ -42,6 +42,14 @@ def test_gradient(kind):
     assert torch.autograd.gradcheck(lambda rows: distances(rows, kind=kind), rows)
 
 
+@pytest.mark.parametrize("kind", ["euclidean", "squared"])
+def test_gradient_of_the_gradient(kind):
+    rows = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    others = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda *x: distances(*x, kind=kind), (rows, others))
+    assert torch.autograd.gradgradcheck(lambda rows: distances(rows, kind=kind), rows)
+
+
 @settings(deadline=None, max_examples=60)
 @given(tables)
 def test_euclidean_is_a_metric(values):

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -34,4 +35,4 @@ class PairLoss(nn.Module, ABC):
 
 def average(values: Float[Tensor, "*shape"], counted: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """Mean of what counts; 0 with zero gradients if nothing does."""
-    return values.masked_fill(~counted, 0.0).sum() / counted.sum().clamp(min=1)
+    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Literal, final
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -59,7 +60,7 @@ def contrastive(
         raise ValueError(f"margin must be positive, got {margin}")
     pairs = compare(embeddings, labels, memory)
     found = distances(pairs.anchors, pairs.references)
-    near, far = found, (margin - found).clamp(min=0)
+    near, far = found, F.relu(margin - found)
     if form == "hadsell":
         near, far = near.square() / 2, far.square() / 2
     _, _, same, other = pairs.mined(mined)

@@ -13,6 +13,7 @@ from ssl_dml.types import ImageSpec, SequenceSpec
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 PRETRAIN = sorted((ROOT / "configs/pretrain").glob("*.yaml"))
+FINETUNE = sorted((ROOT / "configs/finetune").glob("*.yaml"))
 EVALUATE = sorted((ROOT / "configs/evaluate").glob("*.yaml"))
 
 
@@ -43,6 +44,24 @@ def test_pretraining(path):
     again = path.with_name("again.yaml")
     assert not again.exists()
     assert resolved
+
+
+@pytest.mark.parametrize("path", FINETUNE, ids=lambda path: path.stem)
+def test_fine_tuning(path):
+    from finetune import FinetuneConfig
+
+    from ssl_dml.backbones import Embedder
+    from ssl_dml.config import component
+
+    config, resolved = parse(FinetuneConfig, [], default=path)
+    spec = ImageSpec(channels=1, size=32, mean=(0.5,), std=(0.2,))
+    class_path, init_args = component(resolved, "backbone")
+    start = {"neck": config.start.neck, "dim": config.start.embedding_dim}
+    embedder = Embedder(spec, class_path=class_path, init_args=init_args, **start)
+    views = config.augment(spec)(torch.zeros(16, 1, 32, 32, dtype=torch.uint8))
+    head = config.head(embedder.feature_dim, 5)
+    assert head(embedder(views[0]), torch.arange(16) % 5).loss.isfinite()
+    assert path.read_text().startswith("# "), "its first comment states the result and the cost"
 
 
 @pytest.mark.parametrize("path", EVALUATE, ids=lambda path: path.stem)

@@ -156,6 +156,7 @@ def test_a_frozen_backbone_stays_as_it_was_pretrained(pictures, tmp_path):
     assert any(not torch.equal(value, before.state_dict()[n]) for n, value in moved.items())
 
 
+@pytest.mark.slow
 def test_weights_of_timm_on_disk(pictures, tmp_path):
     import timm
 
@@ -181,11 +182,8 @@ def test_weights_of_timm_on_disk(pictures, tmp_path):
         (["--data.labelled", "false"], "fine-tuning needs labels and the pictures have none"),
         (["--init", "nowhere"], "init 'nowhere': there is no such file or folder"),
         (["--validation.share", "0.99"], "validation.share"),
-        (["--validation.share", "2"], "validation.share must be above 0 and below 1, got 2"),
-        (["--labels.classes_per_batch", "7"], "7"),
-        (["--labels.per_class", "0"], "labels.per_class must be at least 1, got 0"),
+        (["--labels.classes_per_batch", "7"], "the number of classes that have samples, 6; got 7"),
         (["--start.neck", "batch_norm"], "dim must be null or the 128 of the backbone"),
-        (["--data.batch_size", "100"], "from 1 to the number of samples, 72; got 100"),
         (["--init", "{backbone}", "--data.channels", "3"], "data.channels is 3, and the backbone"),
         (["--head.init_args.sample_rate", "0"], "sample_rate must be above 0 and at most 1"),
     ],

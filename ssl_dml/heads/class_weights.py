@@ -138,10 +138,13 @@ def _cosines(
     embeddings: Embeddings, weights: Float[Tensor, "classes centres dim"]
 ) -> Float[Tensor, "rows classes"]:
     """Cosine of each row with the nearest centre of each class."""
-    # Products are scaled, as unit weights would be one more matrix as large as the weights.
-    lengths = weights.norm(dim=2).clamp(min=1e-12)
-    products = (unit_rows(embeddings) @ weights.flatten(0, 1).T).unflatten(1, lengths.shape)
-    cosines = products / lengths
+    rows, flat = unit_rows(embeddings), weights.flatten(0, 1)
+    if len(rows) < flat.shape[1]:
+        # Then products are fewer than weights, of which unit ones would be another matrix.
+        lengths = weights.norm(dim=2).clamp(min=1e-12)
+        cosines = (rows @ flat.T).unflatten(1, lengths.shape) / lengths
+    else:
+        cosines = (rows @ unit_rows(flat).T).unflatten(1, weights.shape[:2])
     return cosines.amax(dim=2) if weights.shape[1] > 1 else cosines[:, :, 0]
 
 

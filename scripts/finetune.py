@@ -49,6 +49,7 @@ from ssl_dml.training.hardware import make_accelerator
 from ssl_dml.training.inputs import labelled_batches
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.run_folder import config_for, open_run, refuse_existing, write_json
+from ssl_dml.training.tables import split_rows
 from ssl_dml.types import ImageSpec, NonFiniteError, SequenceSpec
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "finetune" / "arcface.yaml"
@@ -260,6 +261,11 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
     embedder, arguments = build_embedder(config, resolved, train)
     augment = config.augment(embedder.inputs).to(device)
     model, optimizer, scheduler, steps = build(config, embedder, rows, per_epoch)
+    if accelerator.scaler is not None and split_rows(model):
+        raise ConfigError(
+            "train.precision fp16 is not for class weights that are split over processes, as one "
+            "alone may overflow; use bf16, or sharded: false"
+        )
     model.to(device)
     optimizer = accelerator.prepare_optimizer(optimizer)
     best = Best("recall_at_1")

@@ -86,7 +86,8 @@ def draw_speakers(train: int, test: int, *, seed: int = 0) -> tuple[list[Speaker
 def speak(folder: Path, *, train: int = 80, test: int = 24, seed: int = 0) -> int:
     """Write ``train/WORD/SPEAKER.wav`` and ``test/WORD/SPEAKER.wav`` below a folder.
 
-    The same numbers give the same files, byte for byte; what is there already is left.
+    The same numbers give the same words by the same speakers, whose breath alone differs from
+    time to time; what is there already is left.
 
     Args:
         folder: Where to write.

@@ -12,10 +12,12 @@ from ssl_dml.backbones import Backbone, load
 from ssl_dml.config import ConfigError, fill, parse, run
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.dataset import like
+from ssl_dml.data.labelled import numbers_of
 from ssl_dml.evaluation import (
     embed,
     encoder,
     knn,
+    label_distances,
     linear_probe,
     probe_split,
     retrieval,
@@ -66,11 +68,13 @@ class RetrievalConfig:
 
     Args:
         ks: Numbers of nearest samples of which one is to be of the class.
-        metric: What is nearest.
+        metric: What is nearest; for numbers it is Euclidean.
+        continuous: Whether labels are numbers, of which distances are measured.
     """
 
     ks: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
     metric: Literal["cosine", "euclidean"] = "cosine"
+    continuous: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +182,9 @@ def _retrieve(
     if not accelerator.is_main_process:
         return words, {}
     table = EmbeddingTable(embeddings=found, labels=test.labels[rows])
-    return words, retrieval(table, **asdict(config.retrieval))
+    if config.retrieval.continuous:
+        return words, label_distances(table, numbers=numbers_of(test.class_names), ks=ks)
+    return words, retrieval(table, ks=ks, metric=config.retrieval.metric)
 
 
 if __name__ == "__main__":

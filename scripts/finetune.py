@@ -66,6 +66,7 @@ class StartConfig:
         frozen_epochs: Passes over the data in which the backbone stays as it is.
         backbone_rate: Factor on the learning rate of the backbone's last layer.
         layer_decay: Factor on the rate from each layer to the one before it, at most 1.
+        head_rate: Factor on the learning rate of the head; proxies want more than the network.
     """
 
     neck: Neck = "linear_batch_norm"
@@ -73,11 +74,12 @@ class StartConfig:
     frozen_epochs: float = 0.0
     backbone_rate: float = 1.0
     layer_decay: float = 1.0
+    head_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if self.frozen_epochs < 0:
             raise ConfigError(f"start.frozen_epochs must not be negative, got {self.frozen_epochs}")
-        for name in ("backbone_rate", "layer_decay"):
+        for name in ("backbone_rate", "layer_decay", "head_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"start.{name} must be positive, got {getattr(self, name)}")
 
@@ -142,7 +144,8 @@ def open_data(
     rows = divide(train, config.labels, config.validation, seed=config.seed)
     trained = int((rows.labels >= 0).sum())
     nouns = f"{train.form.noun}s"
-    say(f"{trained:,} {nouns} of {rows.num_classes:,} classes to train on")
+    kinds = "labels" if config.labels.continuous else "classes"
+    say(f"{trained:,} {nouns} of {rows.num_classes:,} {kinds} to train on")
     if len(rows.queries):
         among = "one another" if rows.gallery is None else f"{len(rows.gallery):,} trained on"
         say(f"validation: {len(rows.queries):,} {nouns} held out, searched among {among}")
@@ -185,6 +188,11 @@ def build(
 ) -> tuple[Finetuner, Optimizer, LRScheduler, int]:
     """Network, optimizer and schedule of a run, and how many steps it has."""
     head = config.head(embedder.feature_dim, rows.num_classes)
+    if head.continuous != config.labels.continuous:
+        wants, given = ("numbers", "false") if head.continuous else ("classes", "true")
+        raise ConfigError(
+            f"head {type(head).__name__} is for {wants}, and labels.continuous is {given}"
+        )
     model = Finetuner(embedder, head)
     synchronise_batch_norm(model)
     steps = config.train.total_steps(per_epoch)
@@ -192,6 +200,7 @@ def build(
     rates = layer_rates(
         layers(embedder.backbone), rate=config.start.backbone_rate, decay=config.start.layer_decay
     )
+    rates |= dict.fromkeys(head.parameters(), config.start.head_rate)
     optimizer = config.optimizer(parameter_groups(model, rates))
     batch = config.data.batch_size * config.train.accumulation
     scale_learning_rate(optimizer, batch, config.train.lr_scaling)
@@ -217,7 +226,14 @@ class Keeper:
         if not len(self.rows.queries):
             return
         rows, device = self.rows, self.accelerator.device
-        found = validate(self.embedder, self.train, rows.queries, rows.gallery, device=device)
+        found = validate(
+            self.embedder,
+            self.train,
+            rows.queries,
+            rows.gallery,
+            numbers=rows.numbers,
+            device=device,
+        )
         record_probe(self.accelerator, step, found)
         if self.accelerator.is_main_process and self.best.improved(found, step):
             self.save("best", step)
@@ -249,6 +265,18 @@ def updates(
             start = end
 
 
+def scaler_of(accelerator: Accelerator, model: Finetuner) -> dict[str, Any]:
+    """What scales the loss in fp16, for a checkpoint."""
+    if accelerator.scaler is None:
+        return {}
+    if split_rows(model):
+        raise ConfigError(
+            "train.precision fp16 is not for class weights that are split over processes, as one "
+            "alone may overflow; use bf16, or sharded: false"
+        )
+    return {"scaler": accelerator.scaler}
+
+
 def finetune(config: FinetuneConfig, resolved: str) -> int:
     """Go on where the run stopped or begin, train and validate to the last step, save."""
     folder, settings = config.output_dir, config.train
@@ -261,17 +289,12 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
     embedder, arguments = build_embedder(config, resolved, train)
     augment = config.augment(embedder.inputs).to(device)
     model, optimizer, scheduler, steps = build(config, embedder, rows, per_epoch)
-    if accelerator.scaler is not None and split_rows(model):
-        raise ConfigError(
-            "train.precision fp16 is not for class weights that are split over processes, as one "
-            "alone may overflow; use bf16, or sharded: false"
-        )
     model.to(device)
     optimizer = accelerator.prepare_optimizer(optimizer)
-    best = Best("recall_at_1")
+    numbers = rows.numbers is not None
+    best = Best("label_distance_at_1" if numbers else "recall_at_1", lowest=numbers)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "best": best}
-    if accelerator.scaler is not None:
-        parts["scaler"] = accelerator.scaler
+    parts |= scaler_of(accelerator, model)
 
     set_seed(config.seed, device_specific=True)  # from here on every process draws for itself
     checkpoints = Checkpoints(folder / "checkpoints", keep=settings.keep)
@@ -313,7 +336,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
         steps=steps,
         optimizer=optimizer,
         scheduler=scheduler,
-        inputs=labelled_batches(loader, augment, rows.labels, device),
+        inputs=labelled_batches(loader, augment, rows.given, device),
         config=settings,
     )
     with Interrupt() as interrupt:

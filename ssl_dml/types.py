@@ -17,6 +17,7 @@ Views = Sequence[Float[Tensor, "batch channels ..."]]
 Embeddings = Float[Tensor, "batch dim"]
 Indices = Int[Tensor, " batch"]
 Labels = Int[Tensor, " batch"]
+Targets = Float[Tensor, "batch values"]
 FULL_SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}
 
 

@@ -60,7 +60,9 @@ def test_fine_tuning(path):
     embedder = Embedder(spec, class_path=class_path, init_args=init_args, **start)
     views = config.augment(spec)(torch.zeros(16, 1, 32, 32, dtype=torch.uint8))
     head = config.head(embedder.feature_dim, 5)
-    assert head(embedder(views[0]), torch.arange(16) % 5).loss.isfinite()
+    assert head.continuous == config.labels.continuous
+    labels = torch.rand(16, 1) if head.continuous else torch.arange(16) % 5
+    assert head(embedder(views[0]), labels).loss.isfinite()
     assert path.read_text().startswith("# "), "its first comment states the result and the cost"
 
 

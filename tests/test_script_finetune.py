@@ -6,6 +6,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -156,6 +157,53 @@ def test_a_frozen_backbone_stays_as_it_was_pretrained(pictures, tmp_path):
     assert any(not torch.equal(value, before.state_dict()[n]) for n, value in moved.items())
 
 
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory):
+    """Bars anywhere and of any width, at angles that are their labels; as tables of arrays."""
+    root, rng = tmp_path_factory.mktemp("bars"), np.random.default_rng(0)
+    across, down = np.meshgrid(*2 * [np.linspace(-1, 1, SIDE)])
+    for split, count in (("train", 256), ("test", 64)):
+        angles = rng.uniform(0, 2, count)
+        aside, width, light = rng.uniform(
+            ((-0.6,), (0.15,), (80,)), ((0.6,), (0.5,), (230,)), (3, count)
+        )
+        far = [
+            down * np.cos(a) - across * np.sin(a) - b for a, b in zip(angles, aside, strict=True)
+        ]
+        pictures = [
+            i * np.exp(-((d / w) ** 2)) + rng.normal(15, 5, d.shape)
+            for d, w, i in zip(far, width, light, strict=True)
+        ]
+        table = {
+            "image": [p.clip(0, 255).astype(np.uint8)[..., None].tolist() for p in pictures],
+            "label": angles.tolist(),
+        }
+        shape = datasets.Array3D((SIDE, SIDE, 1), "uint8")
+        features = datasets.Features({"image": shape, "label": datasets.Value("float64")})
+        datasets.Dataset.from_dict(table, features).to_parquet(str(root / f"{split}-0.parquet"))
+    return root
+
+
+def test_labels_that_are_numbers(bars, tmp_path):
+    folder, probe = tmp_path / "run", "configs/evaluate/retrieval.yaml"
+    printed = run(
+        "finetune", "--config", ROOT / "configs/finetune/log_ratio.yaml", "--data.source", bars,
+        "--output_dir", folder, "--data.batch_size", "32", "--labels.nearest", "8",
+        "--train.epochs", "12", "--validation.share", "0.25",
+    )  # fmt: skip
+    assert "192 pictures of 192 labels to train on" in printed
+    assert "label distance" in printed
+    measured = [row for row in rows(folder) if "eval/label_distance_at_1" in row]
+    first, last = (measured[i]["eval/label_distance_at_1"] for i in (0, -1))
+    assert last < 0.6 * first
+    best = min(measured, key=lambda row: row["eval/label_distance_at_1"])["step"]
+    assert json.loads((folder / "best/backbone.json").read_text())["trained"]["steps"] == best
+    asked = ["--config", ROOT / probe, "--run", folder, "--retrieval.continuous", "true"]
+    found = json.loads((folder / "retrieval.json").read_text()) if run("evaluate", *asked) else {}
+    assert found["label_distance_at_1"] < 0.6 * first
+    assert found["label_distance_at_8"] < first
+
+
 @pytest.mark.slow
 def test_weights_of_timm_on_disk(pictures, tmp_path):
     import timm
@@ -185,6 +233,7 @@ def test_weights_of_timm_on_disk(pictures, tmp_path):
         (["--labels.classes_per_batch", "7"], "the number of classes that have samples, 6; got 7"),
         (["--start.neck", "batch_norm"], "dim must be null or the 128 of the backbone"),
         (["--init", "{backbone}", "--data.channels", "3"], "data.channels is 3, and the backbone"),
+        (["--labels.continuous", "true"], "as many of each sample, and one is 'class_0'"),
         (["--head.init_args.sample_rate", "0"], "sample_rate must be above 0 and at most 1"),
     ],
 )
@@ -198,6 +247,15 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     assert words in err
     assert "Traceback" not in err
     assert err.strip().splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_for_classes_is_not_given_numbers(bars, tmp_path):
+    command = ["--data.source", bars, "--output_dir", tmp_path / "run", "--data.batch_size", "64"]
+    code, _, err = finish(start("finetune", *command, "--labels.continuous", "true"))
+    assert code in (1, 2)
+    words = "error: head ClassWeights is for classes, and labels.continuous is true"
+    assert err.strip().splitlines()[-1] == words
     assert not (tmp_path / "run").exists()
 
 

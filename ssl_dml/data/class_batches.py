@@ -138,7 +138,7 @@ class DenseTriplets(Sampler[Tensor]):
             )
         if not 1 <= nearest < batch_size:
             raise ConfigError(
-                f"nearest must be from 1 to the batch without its anchor, {batch_size - 1}; "
+                f"labels.nearest must be from 1 to the batch without its anchor, {batch_size - 1}; "
                 f"got {nearest}"
             )
         self.targets = targets.double().reshape(len(targets), -1)

@@ -1,17 +1,19 @@
 """Which labelled samples are trained on, which are held out, and how batches are cut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal, final
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.class_batches import ClassBatches
+from ssl_dml.data.class_batches import ClassBatches, DenseTriplets
 from ssl_dml.data.dataset import SampleSet
 from ssl_dml.data.samplers import EpochBatches
-from ssl_dml.data.splits import contiguous, hold_out, limit_per_class
+from ssl_dml.data.splits import NEEDED, contiguous, hold_out, limit_per_class
 from ssl_dml.distributed import rank, world_size
 from ssl_dml.types import Indices, Labels
 
@@ -24,16 +26,26 @@ class LabelConfig:
         per_class: Samples of each class to train on, drawn by the run's seed; null for all.
         classes_per_batch: Distinct classes in a batch, over which its samples are spread evenly;
             null shuffles samples without regard to their class.
+        continuous: Whether labels are numbers, such as an age or a pose; for the heads LogRatio
+            and DenseTriplet.
+        nearest: Samples of a batch whose numbers are nearest to that of its first, around which it
+            is drawn; null shuffles.
     """
 
     per_class: int | None = None
     classes_per_batch: int | None = None
+    continuous: bool = False
+    nearest: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("per_class", "classes_per_batch"):
+        for name in ("per_class", "classes_per_batch", "nearest"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"labels.{name} must be at least 1, got {value}")
+        if self.nearest is not None and not self.continuous:
+            raise ConfigError("labels.nearest is for numbers: set labels.continuous")
+        if self.nearest is not None and self.classes_per_batch is not None:
+            raise ConfigError("give either labels.nearest or labels.classes_per_batch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +83,22 @@ class LabelledRows:
         num_classes: Number of those classes.
         queries: Rows held out; none where nothing is.
         gallery: Rows they are searched among; None for one another.
+        numbers: Where labels are numbers, those of each class of the data set; see
+            :func:`numbers_of`.
+        targets: The same of each sample, anything without a label.
     """
 
     labels: Labels
     num_classes: int
     queries: Int[Tensor, " queries"]
     gallery: Int[Tensor, " gallery"] | None
+    numbers: Float[Tensor, "classes values"] | None = None
+    targets: Float[Tensor, "samples values"] | None = None
+
+    @property
+    def given(self) -> Labels | Float[Tensor, "samples values"]:
+        """What a head is given of each sample: its class, or its numbers."""
+        return self.labels if self.targets is None else self.targets
 
 
 def divide(
@@ -85,7 +107,7 @@ def divide(
     """Choose what is trained on and what is held out.
 
     Raises:
-        ConfigError: If there are no labels, or too few classes.
+        ConfigError: If there are no labels, too few classes, or labels to be numbers are not.
     """
     nouns = f"{samples.form.noun}s"
     if samples.labels is None:
@@ -93,11 +115,16 @@ def divide(
             f"fine-tuning needs labels and the {nouns} have none: put them in sub-folders named by "
             "class, or name their column with data.label_column"
         )
+    numbers = numbers_of(samples.class_names) if labels.continuous else None
     rows = (samples.labels >= 0).nonzero()[:, 0]
     queries = rows[:0]
     if validation.share is not None:
         rows, queries = hold_out(
-            samples.labels, share=validation.share, by=validation.by, seed=validation.seed
+            samples.labels,
+            share=validation.share,
+            by=validation.by,
+            seed=validation.seed,
+            mates=1 if labels.continuous else NEEDED,
         )
     if labels.per_class is not None:
         rows = limit_per_class(samples.labels, rows, count=labels.per_class, seed=seed)
@@ -105,7 +132,38 @@ def divide(
     if number < 2:  # noqa: PLR2004 - nothing to tell apart
         raise ConfigError(f"fine-tuning needs 2 classes or more to train on, got {number}")
     gallery = rows if validation.by == "samples" and len(queries) else None
-    return LabelledRows(labels=classes, num_classes=number, queries=queries, gallery=gallery)
+    return LabelledRows(
+        labels=classes,
+        num_classes=number,
+        queries=queries,
+        gallery=gallery,
+        numbers=numbers,
+        targets=None if numbers is None else numbers[samples.labels],
+    )
+
+
+def numbers_of(class_names: Sequence[str]) -> Float[Tensor, "classes values"]:
+    """What samples of each class show, less the mean so that large numbers keep their digits.
+
+    Args:
+        class_names: Each a number, or as many numbers with spaces between them.
+
+    Raises:
+        ConfigError: If one is anything else.
+    """
+    rows: list[list[float]] = []
+    for name in class_names:
+        try:
+            rows.append([float(word) for word in name.split()])
+        except ValueError:
+            rows.append([])
+        if not rows[-1] or not all(map(isfinite, rows[-1])) or len(rows[-1]) != len(rows[0]):
+            raise ConfigError(
+                "labels that are numbers are wanted, as many of each sample, and one is "
+                f"{name!r}: leave labels.continuous out for classes"
+            )
+    table = torch.tensor(rows, dtype=torch.float64)
+    return (table - table.mean(dim=0)).float()
 
 
 @final
@@ -131,13 +189,18 @@ class LabelledBatches:
     ) -> None:
         place = {"seed": seed, "start": start, "rank": rank(), "world_size": world_size()}
         self.trained: Tensor | None = None
-        if config.classes_per_batch is None:
-            self.trained = (rows.labels >= 0).nonzero()[:, 0]
-            self.order = EpochBatches(len(self.trained), batch_size, **place)
-        else:
+        if config.classes_per_batch is not None:
             self.order = ClassBatches(
                 rows.labels, batch_size, classes=config.classes_per_batch, **place
             )
+            return
+        self.trained = (rows.labels >= 0).nonzero()[:, 0]
+        if config.nearest is not None:
+            assert rows.targets is not None
+            targets = rows.targets[self.trained]
+            self.order = DenseTriplets(targets, batch_size, nearest=config.nearest, **place)
+        else:
+            self.order = EpochBatches(len(self.trained), batch_size, **place)
 
     @property
     def per_epoch(self) -> int:

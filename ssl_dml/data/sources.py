@@ -108,7 +108,8 @@ class TableSource(Source):
         identity: Fingerprint and stamp of the files it came from.
         name: What to call it in messages.
         image_column: Column of encoded pictures or arrays.
-        label_column: Column of integers or strings; a table without it has no labels.
+        label_column: Column of numbers, strings, or lists of numbers; a table without it has no
+            labels.
     """
 
     def __init__(
@@ -299,10 +300,15 @@ def column_labels(table: datasets.Dataset, column: str) -> tuple[list[int] | Non
 
 
 def labels_of(values: list[Any]) -> tuple[list[int], list[str]]:
-    """Labels and names of classes from one value a sample, -1 for None."""
+    """Labels and names of classes from one value a sample, -1 for None.
+
+    A list of numbers is one value; its name has spaces between them.
+    """
+    values = [tuple(value) if isinstance(value, list) else value for value in values]
     names = sorted({value for value in values if value is not None})
     ids = {None: -1, **{name: i for i, name in enumerate(names)}}
-    return [ids[value] for value in values], [str(name) for name in names]
+    words = [" ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in names]
+    return [ids[value] for value in values], words
 
 
 def fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> tuple[str, str]:

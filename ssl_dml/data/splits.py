@@ -12,7 +12,12 @@ NEEDED = 2  # classes on each side, and samples of a class that validates: each 
 
 
 def hold_out(
-    labels: Int[Tensor, " samples"], *, share: float, by: Literal["classes", "samples"], seed: int
+    labels: Int[Tensor, " samples"],
+    *,
+    share: float,
+    by: Literal["classes", "samples"],
+    seed: int,
+    mates: int = NEEDED,
 ) -> tuple[Int[Tensor, " train"], Int[Tensor, " validation"]]:
     """Rows to train on and rows to validate on, both rising; a row of a negative label is in none.
 
@@ -22,10 +27,11 @@ def hold_out(
         by: ``classes`` holds out whole classes, so that none validates that trains; ``samples``
             that share of the samples of each class, but never the last of one.
         seed: Number the choice depends on.
+        mates: Samples that a whole class needs to validate; 1 where not classes are searched for.
 
     Raises:
         ConfigError: If ``share`` is not between 0 and 1, or leaves fewer than 2 classes to train
-            on, or holds out fewer than 2 classes of at least 2 samples.
+            on, or holds out fewer than 2 classes.
     """
     if not 0 < share < 1:
         raise ConfigError(f"validation.share must be between 0 and 1, got {share}")
@@ -40,12 +46,14 @@ def hold_out(
         held = _places(labels, seed) < most[numbers]
     train, validation = (known & ~held).nonzero()[:, 0], (known & held).nonzero()[:, 0]
     trained = len(labels[train].unique())
-    asking = int((labels[validation].unique(return_counts=True)[1] >= NEEDED).sum())
+    mates = mates if by == "classes" else 1  # theirs are among those trained on
+    asking = int((labels[validation].unique(return_counts=True)[1] >= mates).sum())
     if min(trained, asking) < NEEDED:
         whole = "" if by == "classes" else "the samples of "
+        size = f" of {mates} samples" if mates > 1 else ""
         raise ConfigError(
             f"validation.share {share} of {whole}{len(classes)} classes leaves {trained} classes "
-            f"to train on and {asking} with 2 samples to validate on, and each needs 2; "
+            f"to train on and {asking}{size} to validate on, and each needs 2; "
             f"{'raise' if trained >= NEEDED else 'lower'} it"
         )
     return train, validation

@@ -14,7 +14,7 @@ from ssl_dml.evaluation.health import alignment, health
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
 from ssl_dml.evaluation.probe import ProbeConfig, probe, reference
-from ssl_dml.evaluation.retrieval import retrieval
+from ssl_dml.evaluation.retrieval import label_distances, retrieval
 from ssl_dml.evaluation.validate import validate
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "encoder",
     "health",
     "knn",
+    "label_distances",
     "linear_probe",
     "pixel_features",
     "probe",

@@ -57,10 +57,7 @@ def retrieval(
     asked = gallery if query is None else query
     itself = int(query is None)
     searched = len(gallery.labels) - itself
-    if not ks or min(ks) < 1 or max(ks) > searched:
-        raise ValueError(
-            f"ks must be from 1 to the number of rows searched, {searched}; got {list(ks)}"
-        )
+    _check_ks(ks, searched)
     _check("gallery", gallery, gallery.embeddings.shape[1])
     if query is not None:
         _check("query", query, gallery.embeddings.shape[1])
@@ -90,6 +87,61 @@ def retrieval(
     means = torch.cat(found).mean(dim=0).tolist()
     counts = {"queries": float(queries), "left_out": float(len(mates) - queries)}
     return dict(zip(names, means, strict=True)) | counts
+
+
+def label_distances(
+    gallery: EmbeddingTable,
+    query: EmbeddingTable | None = None,
+    *,
+    numbers: Float[Tensor, "classes values"],
+    ks: Sequence[int] = (1, 2, 4, 8),
+) -> dict[str, float]:
+    """How far the numbers of the nearest rows, by Euclidean distance, are from that of a query.
+
+    Args:
+        gallery: Rows that are searched.
+        query: Rows that are asked about; None where each gallery row asks about all the others.
+        numbers: What a row of each class shows.
+        ks: Numbers of nearest rows.
+
+    Returns:
+        ``label_distance_at_{k}``, the Euclidean distance of the numbers in their own unit, a mean
+        over the k nearest and over queries; 0 if all have the number of the query.
+
+    Raises:
+        ValueError: If a k exceeds what is searched, a label is negative, or an embedding is not
+            finite.
+
+    References:
+        Kim et al., 2019, arXiv:1904.09626, sec. 5: mean pose distance.
+    """
+    asked = gallery if query is None else query
+    searched = len(gallery.labels) - (query is None)
+    _check_ks(ks, searched)
+    _check("gallery", gallery, gallery.embeddings.shape[1])
+    _check("query", asked, gallery.embeddings.shape[1])
+    floor, found = ROUNDING * _square_length(gallery, asked, "euclidean"), []
+    for chunk in torch.arange(len(asked.labels)).split(max(1, TILE // min(WIDTH, searched))):
+        near = _nearest(
+            gallery.embeddings,
+            asked.embeddings[chunk].double(),
+            itself=chunk if query is None else None,
+            depth=max(ks),
+            metric="euclidean",
+            floor=floor,
+        )
+        shown = numbers[asked.labels[chunk], None].double()
+        apart = (numbers[gallery.labels[near]].double() - shown).norm(dim=2)
+        found.append(torch.stack([apart[:, :k].mean(dim=1) for k in ks], dim=1))
+    means = torch.cat(found).mean(dim=0).tolist()
+    return {f"label_distance_at_{k}": mean for k, mean in zip(ks, means, strict=True)}
+
+
+def _check_ks(ks: Sequence[int], searched: int) -> None:
+    if not ks or min(ks) < 1 or max(ks) > searched:
+        raise ValueError(
+            f"ks must be from 1 to the number of rows searched, {searched}; got {list(ks)}"
+        )
 
 
 def _check(name: str, table: EmbeddingTable, dim: int) -> None:

@@ -1,7 +1,7 @@
 """What an embedding model is worth on samples that were held out."""
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.backbones import Backbone
@@ -9,7 +9,7 @@ from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation.embed import embed, encoder
 from ssl_dml.evaluation.health import health
-from ssl_dml.evaluation.retrieval import retrieval
+from ssl_dml.evaluation.retrieval import label_distances, retrieval
 from ssl_dml.types import EmbeddingTable
 
 KS = (1, 2, 4, 8)
@@ -21,9 +21,10 @@ def validate(
     queries: Int[Tensor, " queries"],
     gallery: Int[Tensor, " gallery"] | None,
     *,
+    numbers: Float[Tensor, "classes values"] | None = None,
     device: torch.device,
 ) -> dict[str, float]:
-    """Retrieval by :func:`retrieval` and health of the embeddings; on the first process.
+    """Retrieval, or distances of labels that are numbers, and health; on the first process.
 
     The mode of the network is the same afterwards.
 
@@ -32,6 +33,7 @@ def validate(
         samples: Data set with labels.
         queries: Its rows that ask.
         gallery: Its rows that are searched; None for the other queries.
+        numbers: What samples of each class show, for :func:`label_distances`; None for classes.
         device: Where the network is.
     """
     training = backbone.training
@@ -46,7 +48,11 @@ def validate(
         return {}
     others = len(queries) - 1 if gallery is None else len(gallery)
     ks = [k for k in KS if k <= others]
-    found = retrieval(asked, ks=ks) if searched is None else retrieval(searched, asked, ks=ks)
+    tables = (asked,) if searched is None else (searched, asked)
+    if numbers is None:
+        found = retrieval(*tables, ks=ks)
+    else:
+        found = label_distances(*tables, numbers=numbers, ks=ks)
     return {**found, **health(asked.embeddings)}
 
 

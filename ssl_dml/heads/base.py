@@ -5,19 +5,25 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-from ssl_dml.types import Embeddings, Labels, StepOutput
+from ssl_dml.types import Embeddings, Labels, StepOutput, Targets
 
 
 class Head(nn.Module, ABC):
-    """A supervised objective on embeddings; built by ``(embedding_dim, num_classes, *, ...)``."""
+    """A supervised objective on embeddings; built by ``(embedding_dim, num_classes, *, ...)``.
+
+    Attributes:
+        continuous: Whether labels are numbers, ``[batch, values]``, instead of classes.
+    """
+
+    continuous: bool = False
 
     @abstractmethod
-    def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
+    def forward(self, embeddings: Embeddings, labels: Labels | Targets) -> StepOutput:
         """One step on this process's part of the batch.
 
         Args:
             embeddings: Rows as the network makes them, of any length.
-            labels: Class of each, from 0.
+            labels: Class of each, from 0, or its numbers.
         """
 
 

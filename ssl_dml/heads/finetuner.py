@@ -8,7 +8,7 @@ from torch import nn
 from ssl_dml.backbones import Embedder
 from ssl_dml.heads.base import Head
 from ssl_dml.memory import names_in_tables
-from ssl_dml.types import Indices, Labels, StepOutput, Views
+from ssl_dml.types import Indices, Labels, StepOutput, Targets, Views
 
 
 @final
@@ -30,16 +30,20 @@ class Finetuner(nn.Module):
         """What ``DistributedDataParallel`` asks a module for by this name."""
         return names_in_tables(self)
 
-    def forward(self, batch: tuple[Views, Labels], indices: Indices) -> StepOutput:  # noqa: ARG002
+    def forward(
+        self,
+        batch: tuple[Views, Labels | Targets],
+        indices: Indices,  # noqa: ARG002 - the loop's
+    ) -> StepOutput:
         """One step on this process's part of the batch.
 
         Args:
-            batch: Views, and the class of each sample; views of a sample are of its class.
+            batch: Views, and the label of each sample, which all views of it have.
             indices: Which samples these are.
         """
         views, labels = batch
         embeddings = torch.cat([self.embedder(view) for view in views])
-        return self.head(embeddings, labels.repeat(len(views)))
+        return self.head(embeddings, torch.cat([labels] * len(views)))
 
     def freeze(self, frozen: bool) -> None:
         """Hold the backbone, its batch statistics too, or let it go; neck and head train."""

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ssl_dml.heads.base import Head
-from ssl_dml.types import Embeddings, Labels, StepOutput
+from ssl_dml.types import Embeddings, Labels, StepOutput, Targets
 
 
 @final
@@ -21,7 +21,8 @@ class WeightedSum(Head):
         weights: Weight of the head of that name; 1 where it is not given.
 
     Raises:
-        ValueError: If there is no head, or a weight is negative or of no head.
+        ValueError: If there is no head, a weight is negative or of no head, or some heads want
+            classes and others numbers.
     """
 
     def __init__(
@@ -44,9 +45,14 @@ class WeightedSum(Head):
         self.heads = nn.ModuleDict(
             {name: build(embedding_dim, num_classes) for name, build in heads.items()}
         )
+        kinds = {name: head.continuous for name, head in self.heads.items()}
+        if len(set(kinds.values())) > 1:
+            numbers = ", ".join(name for name, continuous in kinds.items() if continuous)
+            raise ValueError(f"heads share their labels, and {numbers} alone want numbers")
+        self.continuous = any(kinds.values())
         self.weights = {name: weights.get(name, 1.0) for name in heads}
 
-    def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
+    def forward(self, embeddings: Embeddings, labels: Labels | Targets) -> StepOutput:
         """The sum, with the loss and the logs of each head under its name."""
         outputs = {name: head(embeddings, labels) for name, head in self.heads.items()}
         losses = [self.weights[name] * output.loss for name, output in outputs.items()]

@@ -226,21 +226,27 @@ def summary(folder: Path) -> str:
 
 def finetune_summary(folder: Path) -> str:
     """The end of fine-tuning: retrieval among what was held out, and what to do next."""
-    rows = [row for row in read_records(folder) if "eval/recall_at_1" in row]
+    rows = [row for row in read_records(folder) if "eval/rankme" in row]
     lines = ["", "nothing was held out, so nothing is known of retrieval"]
+    evaluate = "evaluate.py --config configs/evaluate/retrieval.yaml"
     if rows:
-        best = max(rows, key=lambda row: row["eval/recall_at_1"])  # the first of equals
+        columns, best = {"recall@1": "recall_at_1", "MAP@R": "map_at_r"}, max
+        if "eval/recall_at_1" not in rows[0]:
+            columns, best = {"label distance": "label_distance_at_1"}, min
+            evaluate += " --retrieval.continuous true"
+        first = f"eval/{next(iter(columns.values()))}"
+        chosen = best(rows, key=lambda row: row[first])  # the first of equals
         table = {
             "before the first step": rows[0],
-            f"best, {best['epoch']:.0f} epochs": best,
+            f"best, {chosen['epoch']:.0f} epochs": chosen,
             f"last, {rows[-1]['epoch']:.0f} epochs": rows[-1],
         }
-        lines = ["", f"{'held-out samples':24}  recall@1     MAP@R"]
+        lines = ["", f"{'held-out samples':24}" + "".join(f"  {name:>8}" for name in columns)]
+        form = "8.1%" if best is max else "14.4g"
         lines += [
-            f"{name:24}  {row['eval/recall_at_1']:8.1%}  {row['eval/map_at_r']:8.1%}"
+            f"{name:24}" + "".join(f"  {row[f'eval/{key}']:{form}}" for key in columns.values())
             for name, row in table.items()
         ]
-    evaluate = "evaluate.py --config configs/evaluate/retrieval.yaml"
     lines += [
         "",
         f"run folder: {folder} (backbone: the last; best: the best)",

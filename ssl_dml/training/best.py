@@ -5,21 +5,24 @@ from typing import Any, final
 
 @final
 class Best:
-    """Remembers the highest value of a measurement, and the step it was found at.
+    """Remembers the best value of a measurement, and the step it was found at.
 
     Args:
         name: Of the measurement.
+        lowest: Whether less is better.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name, self.value, self.step = name, float("-inf"), 0
+    def __init__(self, name: str, *, lowest: bool = False) -> None:
+        self.name, self.lowest, self.step = name, lowest, 0
+        self.value = float("inf") if lowest else float("-inf")
 
     def improved(self, measured: dict[str, float], step: int) -> bool:
-        """Whether this is higher than all before; it is then remembered."""
-        if measured[self.name] <= self.value:
-            return False
-        self.value, self.step = measured[self.name], step
-        return True
+        """Whether this is better than all before; it is then remembered."""
+        value = measured[self.name]
+        better = value < self.value if self.lowest else value > self.value
+        if better:
+            self.value, self.step = value, step
+        return better
 
     def state_dict(self) -> dict[str, Any]:
         """Value and step."""

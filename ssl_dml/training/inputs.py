@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ssl_dml.types import Indices, Labels, Views
+from ssl_dml.types import Labels, Targets, Views
 
 
 def view_batches(
@@ -19,15 +19,15 @@ def view_batches(
 def labelled_batches(
     loader: Iterable[tuple[Tensor, Tensor]],
     augment: nn.Module,
-    labels: Indices,
+    labels: Labels | Targets,
     device: torch.device,
-) -> Iterator[tuple[tuple[Views, Labels], Tensor]]:
-    """Views with the class of each sample, and indices, of every batch.
+) -> Iterator[tuple[tuple[Views, Labels | Targets], Tensor]]:
+    """Views with the label of each sample, and indices, of every batch.
 
     Args:
         loader: Samples and their indices.
         augment: Makes views.
-        labels: Class of each sample of the data set.
+        labels: Class of each sample of the data set, or its numbers.
         device: Where they are wanted.
     """
     labels = labels.to(device)

@@ -3,7 +3,14 @@ import torch
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, load_train
-from ssl_dml.data.labelled import LabelConfig, LabelledBatches, ValidationConfig, divide
+from ssl_dml.data.labelled import (
+    LabelConfig,
+    LabelledBatches,
+    LabelledRows,
+    ValidationConfig,
+    divide,
+    numbers_of,
+)
 
 CLASSES = 10
 
@@ -57,10 +64,42 @@ def test_batches_hold_labelled_samples_alone_and_go_on(clothes, classes):
         assert torch.equal(batch, expected)
 
 
+def test_numbers_keep_their_digits():
+    large = numbers_of(["1700000000.25", "1700000001.5", "1700000003"])
+    assert (large[1:] - large[:1])[:, 0].tolist() == [1.25, 2.75]
+    assert numbers_of(["0.5 -1e3", "1.5 0"]).tolist() == [[-0.5, -500.0], [0.5, 500.0]]
+
+
+def test_batches_are_drawn_around_an_anchor():
+    targets = torch.randn(50, 1)
+    labels = torch.arange(50).where(torch.arange(50) % 5 > 0, -1)
+    rows = LabelledRows(
+        labels=labels, num_classes=40, queries=labels[:0], gallery=None, targets=targets
+    )
+    assert rows.given is targets
+    config = LabelConfig(continuous=True, nearest=3)
+    for batch, _ in zip(
+        LabelledBatches(rows, config, batch_size=8, seed=0), range(20), strict=False
+    ):
+        assert (labels[batch] >= 0).all()
+        far = (targets[labels >= 0] - targets[batch[0]]).abs()[:, 0].sort().values
+        near = (targets[batch] - targets[batch[0]]).abs()[:, 0]
+        assert near[:4].max() == far[3]
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
         (lambda: LabelConfig(per_class=0), "labels.per_class must be at least 1, got 0"),
+        (lambda: LabelConfig(nearest=4), "labels.nearest is for numbers: set labels.continuous"),
+        (
+            lambda: LabelConfig(nearest=4, classes_per_batch=2, continuous=True),
+            "give either labels.nearest or labels.classes_per_batch",
+        ),
+        (lambda: numbers_of(["1", "shoe"]), "labels that are numbers .* one is 'shoe'"),
+        (lambda: numbers_of(["1 2", "3"]), "as many of each sample, and one is '3'"),
+        (lambda: numbers_of(["1", "nan"]), "one is 'nan'"),
+        (lambda: numbers_of(["1", ""]), "one is ''"),
         (lambda: ValidationConfig(share=1.0), "validation.share must be above 0 and below 1"),
         (lambda: ValidationConfig(every_epochs=0), "validation.every_epochs must be at least 1"),
     ],

@@ -89,6 +89,19 @@ def table(labels):
     )
 
 
+def test_a_list_of_numbers_is_a_label(tmp_path):
+    pictures = [Image.fromarray(np.full((4, 4), i, np.uint8)) for i in range(4)]
+    poses = [[0.5, -1.0], [0.25, 2.0], None, [0.5, -1.0]]
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.List(datasets.Value("float32"))}
+    )
+    data = datasets.Dataset.from_dict({"image": pictures, "label": poses}, features)
+    data.to_parquet(str(tmp_path / "x.parquet"))
+    source = opened(tmp_path / "x.parquet", "train")
+    assert source.class_names == ["0.25 2.0", "0.5 -1.0"]
+    assert source.labels == [1, 0, -1, 1]
+
+
 def test_parquet_file_folder_and_glob(tmp_path):
     data = table(["x", "y", "x"])
     for name in ("train-0.parquet", "train-1.parquet", "test-0.parquet"):

@@ -58,10 +58,10 @@ def test_the_seed_chooses(by):
     [
         (0.0, "classes", [4] * 9, r"validation.share must be between 0 and 1, got 0\.0"),
         (1.0, "samples", [4] * 9, r"validation.share must be between 0 and 1, got 1\.0"),
-        (0.1, "classes", [4] * 9, "9 classes leaves 8 .* and 1 with 2 samples .*; raise it"),
+        (0.1, "classes", [4] * 9, "9 classes leaves 8 .* and 1 of 2 samples .*; raise it"),
         (0.9, "classes", [4] * 4, "4 classes leaves 0 classes to train on .*; lower it"),
-        (0.5, "classes", [9, 1, 1, 1, 1], "and [01] with 2 samples"),
-        (0.3, "samples", [4] * 9, "the samples of 9 classes leaves 9 .* and 0 with .*; raise it"),
+        (0.5, "classes", [9, 1, 1, 1, 1], "and [01] of 2 samples"),
+        (0.3, "samples", [1] * 9, "the samples of 9 classes leaves 9 .* and 0 to .*; raise it"),
         (0.5, "classes", [], "0 classes leaves 0"),
     ],
 )
@@ -85,6 +85,18 @@ def test_which_samples_are_kept_depends_on_the_seed():
     labels, rows = torch.arange(200) % 5, torch.arange(200)
     kept = [limit_per_class(labels, rows, count=4, seed=seed).tolist() for seed in (0, 0, 1)]
     assert kept[0] == kept[1] != kept[2]
+
+
+def test_numbers_are_held_out_whole_though_each_has_one_sample():
+    train, validation = hold_out(torch.arange(20), share=0.25, by="classes", seed=0, mates=1)
+    assert (len(train), len(validation)) == (15, 5)
+
+
+def test_one_sample_of_a_class_validates_beside_those_trained_on():
+    labels = skewed([3] * 6)
+    train, validation = hold_out(labels, share=0.3, by="samples", seed=0)
+    assert set(counts(labels, validation).values()) == {1}
+    assert set(counts(labels, train).values()) == {2}
 
 
 def test_refuses_to_keep_no_samples():

@@ -19,7 +19,9 @@ from ssl_dml.distributed import gather_object
 from ssl_dml.heads import (
     CentreLoss,
     ClassWeights,
+    DenseTriplet,
     Head,
+    LogRatio,
     PairHead,
     ProxyAnchor,
     ProxyNCA,
@@ -138,6 +140,9 @@ HEADS: dict[str, Callable[[], Head]] = {
     "proxy_anchor": lambda: ProxyAnchor(DIM, CLASSES),
     "soft_triple": lambda: SoftTriple(DIM, CLASSES, centres=3),
     "centre": lambda: CentreLoss(DIM, CLASSES),
+    "log_ratio": lambda: LogRatio(DIM, CLASSES),
+    "log_ratio_anchor": lambda: LogRatio(DIM, CLASSES, anchors=1),
+    "dense_triplet": lambda: DenseTriplet(DIM, CLASSES),
     "centre_mean": lambda: CentreLoss(DIM, CLASSES, rate=0.2, reduction="mean"),
     "proxies_and_centre": lambda: WeightedSum(
         DIM,
@@ -190,6 +195,8 @@ def steps(name: str, rank: int, world: int, saved: Any) -> dict[str, Any]:
     for _ in range(STEPS):
         labels = torch.randint(CLASSES, (BATCH,), generator=data)
         samples = torch.randn(BATCH, INPUTS, generator=data, dtype=torch.float64)
+        if model.head.continuous:
+            labels = labels[:, None].double()
         batches.append((part_of(samples, rank, world), part_of(labels, rank, world)))
     made = train(model, batches, world, saved)
     for tensors in (made["state"], *made["gradients"]):

@@ -7,7 +7,7 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 
-from ssl_dml.evaluation import retrieval
+from ssl_dml.evaluation import label_distances, retrieval
 from ssl_dml.types import EmbeddingTable
 
 module = importlib.import_module("ssl_dml.evaluation.retrieval")  # the function has its name
@@ -127,6 +127,25 @@ def test_rows_without_a_mate_are_left_out():
     others = table([[1.0, 0.0], [0.0, 1.0]], [1, 7])
     found = retrieval(few, others, ks=(1,))
     assert (found["queries"], found["left_out"], found["recall_at_1"]) == (1, 1, 1.0)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_distances_of_labels_match_the_definition(monkeypatch, other):
+    monkeypatch.setattr(module, "WIDTH", 7)
+    monkeypatch.setattr(module, "TILE", 50)
+    numbers = np.random.default_rng(0).normal(size=(6, 2))
+    gallery, query = clusters(40, 6), clusters(25, 6) if other else None
+    asked = gallery if query is None else query
+    expected = {1: [], 4: []}
+    for i, row in enumerate(asked.embeddings.numpy()):
+        far = np.linalg.norm(gallery.embeddings.numpy() - row, axis=1)
+        order = [j for j in np.argsort(far) if other or j != i]
+        shown = numbers[gallery.labels.numpy()[order]] - numbers[int(asked.labels[i])]
+        for k, found in expected.items():
+            found.append(np.linalg.norm(shown[:k], axis=1).mean())
+    found = label_distances(gallery, query, numbers=torch.from_numpy(numbers), ks=[1, 4])
+    for k, means in expected.items():
+        assert found[f"label_distance_at_{k}"] == pytest.approx(np.mean(means), rel=1e-9)
 
 
 def test_what_is_held_does_not_grow_with_the_square_of_the_rows(monkeypatch):

@@ -1,0 +1,129 @@
+"""Heads for labels that are numbers: an age, an angle, a pose."""
+
+from abc import abstractmethod
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_dml.distributed import gather, gather_with_gradient
+from ssl_dml.heads.base import Head
+from ssl_dml.losses import dense_triplet, log_ratio
+from ssl_dml.losses.log_ratio import LogRatioForm
+from ssl_dml.types import Embeddings, StepOutput, Targets
+
+
+class ContinuousHead(Head):
+    """Distances of embeddings, of any length, beside distances of labels, both Euclidean.
+
+    Every process computes the loss of the whole batch. A batch whose labels are all the same
+    teaches nothing: its loss is 0, and ``batches_without_pairs`` in the log counts it.
+
+    Args:
+        embedding_dim: Not used.
+        num_classes: Not used.
+        anchors: First rows of the batch that are anchors; None for all. Batches that are drawn
+            around a sample, by ``labels.nearest``, have it as their first, and 1 is for them.
+
+    Raises:
+        ValueError: If ``anchors`` is below 1.
+    """
+
+    continuous = True
+    without_pairs: Tensor
+
+    def __init__(
+        self,
+        embedding_dim: int,  # noqa: ARG002 - the contract's
+        num_classes: int,  # noqa: ARG002
+        *,
+        anchors: int | None = None,
+    ) -> None:
+        super().__init__()
+        if anchors is not None and anchors < 1:
+            raise ValueError(f"anchors must be at least 1, got {anchors}")
+        self.anchors = anchors
+        self.register_buffer("without_pairs", torch.zeros((), dtype=torch.long))
+
+    def forward(self, embeddings: Embeddings, labels: Targets) -> StepOutput:
+        """Loss of the whole batch, on every process.
+
+        Args:
+            embeddings: Rows.
+            labels: Numbers of each.
+        """
+        rows, targets = gather_with_gradient(embeddings), gather(labels)
+        loss = self.compare(rows, targets)
+        if self.training:
+            self.without_pairs += (targets == targets[:1]).all()
+        return StepOutput(loss, {"batches_without_pairs": self.without_pairs.float()})
+
+    @abstractmethod
+    def compare(self, rows: Embeddings, targets: Targets) -> Float[Tensor, ""]:
+        """The loss of a whole batch."""
+
+
+@final
+class LogRatio(ContinuousHead):
+    """:func:`ssl_dml.losses.log_ratio`: ratios of distances are to be those of the labels.
+
+    Args:
+        embedding_dim: Not used.
+        num_classes: Not used.
+        form: As there.
+        anchors: As in :class:`ContinuousHead`.
+
+    References:
+        Kim et al., 2019, arXiv:1904.09626.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        form: LogRatioForm = "squared",
+        anchors: int | None = None,
+    ) -> None:
+        super().__init__(embedding_dim, num_classes, anchors=anchors)
+        self.form: LogRatioForm = form
+
+    def compare(self, rows: Embeddings, targets: Targets) -> Float[Tensor, ""]:
+        """The loss of a whole batch."""
+        return log_ratio(rows, targets, form=self.form, anchors=self.anchors)
+
+
+@final
+class DenseTriplet(ContinuousHead):
+    """:func:`ssl_dml.losses.dense_triplet`: who is nearer by label is to be nearer by a margin.
+
+    Args:
+        embedding_dim: Not used.
+        num_classes: Not used.
+        margin: Of squared distances, at least 0.
+        anchors: As in :class:`ContinuousHead`.
+
+    Raises:
+        ValueError: If ``margin`` is negative.
+
+    References:
+        Kim et al., 2019, arXiv:1904.09626, sec. 4.3.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        margin: float = 0.2,
+        anchors: int | None = None,
+    ) -> None:
+        super().__init__(embedding_dim, num_classes, anchors=anchors)
+        if margin < 0:
+            raise ValueError(f"margin must be at least 0, got {margin}")
+        self.margin = margin
+
+    def compare(self, rows: Embeddings, targets: Targets) -> Float[Tensor, ""]:
+        """The loss of a whole batch."""
+        return dense_triplet(rows, targets, margin=self.margin, anchors=self.anchors)

@@ -194,6 +194,13 @@ def build(
             f"head {type(head).__name__} is for {wants}, and labels.continuous is {given}"
         )
     model = Finetuner(embedder, head)
+    model.freeze(config.start.frozen_epochs > 0)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ConfigError(
+            f"start.frozen_epochs is {config.start.frozen_epochs} and leaves nothing to train: "
+            f"start.neck is none and head {type(head).__name__} has no weights"
+        )
+    model.freeze(False)
     synchronise_batch_norm(model)
     steps = config.train.total_steps(per_epoch)
     warmup = min(config.train.warmup_steps(per_epoch), steps // 2)
@@ -259,7 +266,7 @@ def updates(
     for end, hold in ((min(frozen, steps), True), (steps, False)):
         if start < end:
             model.freeze(hold)
-            prepared = accelerator.prepare_model(model)
+            prepared = accelerator.prepare_model(model, evaluation_mode=not model.shares_gradients)
             yield from fit(prepared, start=start, steps=end, accelerator=accelerator, **rest)
             accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
             start = end

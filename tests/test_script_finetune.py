@@ -124,7 +124,9 @@ def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, pictures, tmp_
 
 def test_two_processes_with_split_rows_resume_bit_for_bit(split_config, pictures, tmp_path):
     command = ["--config", split_config, "--data.source", pictures, *SMALL]
-    command += ["--start.frozen_epochs", "1"]
+    # While the backbone is frozen there is nothing for DDP to average.
+    command += ["--start.frozen_epochs", "1", "--start.neck", "none", "--start.embedding_dim"]
+    command.append("null")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run("finetune", *command, "--output_dir", whole, processes=2)
     process = start("finetune", *command, "--output_dir", killed, processes=2)
@@ -233,6 +235,21 @@ def test_weights_of_timm_on_disk(pictures, tmp_path):
         (["--labels.classes_per_batch", "7"], "the number of classes that have samples, 6; got 7"),
         (["--start.neck", "batch_norm"], "dim must be null or the 128 of the backbone"),
         (["--init", "{backbone}", "--data.channels", "3"], "data.channels is 3, and the backbone"),
+        (
+            [
+                "--config",
+                ROOT / "configs/finetune/triplet.yaml",
+                "--start.neck",
+                "none",
+                "--start.embedding_dim",
+                "null",
+                "--start.frozen_epochs",
+                "1",
+                "--labels.classes_per_batch",
+                "4",
+            ],
+            "start.frozen_epochs is 1.0 and leaves nothing to train",
+        ),
         (["--labels.continuous", "true"], "as many of each sample, and one is 'class_0'"),
         (["--head.init_args.sample_rate", "0"], "sample_rate must be above 0 and at most 1"),
     ],

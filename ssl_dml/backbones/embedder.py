@@ -23,7 +23,9 @@ class Embedder(Backbone):
         init_args: Keyword arguments that build it.
         neck: What follows: nothing; a ``linear`` map; a ``batch_norm``, without which classes
             under a softmax and pairs under a distance pull apart (Luo et al., 2019,
-            arXiv:1903.07071); or both, as face recognition has it.
+            arXiv:1903.07071); or both, as face recognition has it. As theirs it has no shift:
+            with one, embeddings can go to the far side of all class weights together, where
+            cos(θ + m) rises again and the loss of ArcFace is low.
         dim: Dimension of an embedding; None keeps that of the features, which a neck without a
             linear map has to.
 
@@ -53,10 +55,12 @@ class Embedder(Backbone):
         self.inputs, self.feature_dim = inputs, dim or features
         layers: list[nn.Module] = []
         if neck.startswith("linear"):
-            # A batch norm has a shift of its own.
+            # The batch norm takes its mean away.
             layers.append(nn.Linear(features, self.feature_dim, bias=neck == "linear"))
         if neck.endswith("batch_norm"):
-            layers.append(nn.BatchNorm1d(self.feature_dim))
+            norm = nn.BatchNorm1d(self.feature_dim)
+            norm.bias.requires_grad_(False)
+            layers.append(norm)
         self.neck = nn.Sequential(*layers)
 
     def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:

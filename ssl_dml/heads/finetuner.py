@@ -30,6 +30,12 @@ class Finetuner(nn.Module):
         """What ``DistributedDataParallel`` asks a module for by this name."""
         return names_in_tables(self)
 
+    @property
+    def shares_gradients(self) -> bool:
+        """Whether anything trains that processes average; rows of tables they do by themselves."""
+        own = set(names_in_tables(self))
+        return any(p.requires_grad and name not in own for name, p in self.named_parameters())
+
     def forward(
         self,
         batch: tuple[Views, Labels | Targets],

@@ -70,3 +70,11 @@ def test_errors(gray, options, words):
 def test_a_class_that_is_not_installed_is_named(gray):
     with pytest.raises(ValueError, match=r"nowhere\.Network is not installed"):
         Embedder(gray, class_path="nowhere.Network")
+
+
+@pytest.mark.parametrize("neck", ["batch_norm", "linear_batch_norm"])
+def test_a_batch_norm_centres_and_learns_no_shift(gray, neck):
+    made = embedder(gray, neck=neck).train()
+    assert not made.neck[-1].bias.requires_grad
+    rows = made(torch.rand(32, 1, 8, 8))
+    assert_close(rows.mean(dim=0), torch.zeros(rows.shape[1]), atol=1e-5, rtol=0)

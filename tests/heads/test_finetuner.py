@@ -41,3 +41,13 @@ def test_names_the_rows_that_are_kept_apart(gray):
     made = finetuner(gray)
     names = ["head.table.window", "head.table.weight"]
     assert made._ddp_params_and_buffers_to_ignore == names
+
+
+def test_class_weights_alone_leave_nothing_to_average(gray):
+    arguments = {"class_path": "ssl_dml.backbones.TimmBackbone", "init_args": RESNET}
+    embedder = Embedder(gray, **arguments, neck="none")
+    head = ClassWeights(embedder.feature_dim, 3, margin=NormalisedSoftmax(scale=1.0))
+    made = Finetuner(embedder, head)
+    assert made.shares_gradients
+    made.freeze(True)
+    assert not made.shares_gradients

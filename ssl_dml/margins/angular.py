@@ -66,13 +66,16 @@ class ArcFace(Margin):
     - ``clip``: ``cos(min(θ + m, π - 1e-4))``, without gradient; AdaFace's code.
 
     Args:
-        scale: s, above 0. A softmax over few classes, or one that starts from random weights,
-            learns better with less, see :class:`AdaCos`.
+        scale: s, above 0. A softmax over few classes learns better with less, see
+            :class:`AdaCos`.
         margin: m, in radians, from 0 to π / 2; pytorch-metric-learning's is in degrees.
         beyond_pi: What takes the place of the cosine beyond π.
         gradient: ``exact`` is that of the value. ``straight_through`` takes the slope of the
             margin for 1, as insightface does since the end of 2022, and so do figures published
-            with it since.
+            with it since. Take it for a network that starts from random weights with a large s:
+            where all rows are alike and at right angles to their classes, the exact slope,
+            sin(θ + m) / sin θ = cos m, pulls them to their own class less than the others push,
+            and all end at the far side of all class weights (``own_cosine`` falls to -1).
 
     Raises:
         ValueError: If ``scale`` or ``margin`` is outside its range.

@@ -35,6 +35,17 @@ MARGINS = [
     CurricularFace, MagFace,
 ]  # fmt: skip
 WEIGHTS = torch.tensor([[0.7, 0.2, -0.1], [0.1, 0.8, 0.3], [-0.2, 0.1, 0.9]], dtype=torch.float64)
+SUB_CENTRES = [
+    [0.7, 0.2, -0.1], [0.2, -0.6, 0.5], [0.1, 0.8, 0.3],
+    [-0.5, 0.5, 0.1], [-0.2, 0.1, 0.9], [0.3, -0.3, 0.3],
+]  # fmt: skip
+SIX = [*WEIGHTS.tolist(), [0.4, -0.4, 0.2], [-0.6, 0.3, -0.2], [0.3, 0.3, -0.7]]
+SAMPLED = [
+    [-0.7960296952509778, 2.3965299707388645, -0.7791479252791145],
+    [-0.22859996255786857, -0.7964942561806647, 2.200184670667734],
+    [0.13620877875623894, 0.2671230405410452, 0.000588279663492508],
+    [0.08023471400090113, 0.14063016102281384, -0.029758900468482542],
+]
 LARGE, DIM = 200, 4
 
 
@@ -48,6 +59,35 @@ def gradients(made, rows, labels):
     loss, _ = made(rows, labels)
     loss.backward()
     return loss.detach(), rows.grad, made.table.window.grad
+
+
+def test_values_computed_elsewhere():
+    rows, labels = small()
+    two = head(ArcFace(scale=16.0, margin=0.3), sub_centres=2)
+    two.table.weight.copy_(torch.tensor(SUB_CENTRES).double().view(3, 2, 3))
+    loss, slope, _ = gradients(two, rows, labels)
+    assert_close(loss.item(), 1.6695352710376365)
+    assert_close(
+        slope[0].tolist(), [-0.029729862888494385, -0.22911875981490382, 0.2483437629056766]
+    )
+    for scale, value in ((64.0, 11.778148846038318), (16.0, 3.075300182001845)):
+        six = head(ArcFace(scale=scale), classes=6)
+        six.table.weight.copy_(torch.tensor(SIX).double()[:, None])
+        assert_close(six(rows, labels).loss.item(), value)
+
+
+@pytest.mark.parametrize(
+    ("scale", "value"), [(64.0, 1.1492614066762254), (16.0, 0.36372432835474316)]
+)
+def test_sampled_values_computed_elsewhere(monkeypatch, scale, value):
+    rows, labels = small()
+    made = head(ArcFace(scale=scale), classes=6, sample_rate=0.5).train()
+    made.table.weight.copy_(torch.tensor(SIX).double()[:, None])
+    monkeypatch.setattr(made, "_draw", lambda _: torch.tensor([0, 1, 2, 4]))
+    loss, _, opened = gradients(made, rows, labels)
+    assert_close(loss.item(), value)
+    if scale == 16:
+        assert_close(opened[:, 0], torch.tensor(SAMPLED).double())
 
 
 @pytest.mark.parametrize("margin", MARGINS)

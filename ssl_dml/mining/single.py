@@ -116,7 +116,7 @@ class DistanceWeighted(Miner):
         numbers, most = places(ranking.anchors, len(rows))
         what_for = torch.arange(len(rows), device=rows.device) + (self.seed << 32)
         draws = draw_indices(what_for, self.step, count=most, high=2**24)
-        self.step += 1
+        self.step += self.training
         share = (draws[ranking.anchors, numbers].to(cumulated) + 0.5) / 2**24
         wanted = share * cumulated[ranking.anchors, -1]
         at = ranks_of(wanted, cumulated, ranking.anchors, or_equal=True).minimum(reachable - 1)

@@ -84,6 +84,7 @@ class EvaluateConfig:
     Args:
         run: The run folder.
         evaluator: Which probe.
+        model: Which of its models: after the last step, or of fine-tuning the best by validation.
         knn: Settings of the first.
         linear: Settings of the second.
         retrieval: Settings of the third, whose classes need not be those of training.
@@ -91,6 +92,7 @@ class EvaluateConfig:
 
     run: Path
     evaluator: Literal["knn", "linear", "retrieval"]
+    model: Literal["backbone", "best"] = "backbone"
     knn: KnnConfig = KnnConfig()
     linear: LinearConfig = LinearConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
@@ -102,13 +104,17 @@ def main() -> int:
     settings = config.run / "config.yaml"
     if not settings.exists():
         raise ConfigError(f"--run {str(config.run)!r} is no run folder: it has no config.yaml")
+    if config.model == "best" and not (config.run / "best").exists():
+        raise ConfigError(
+            f"--run {str(config.run)!r} has no best model: fine-tuning keeps one where it validates"
+        )
     if not (config.run / "backbone").exists():
         raise ConfigError(
             f"--run {str(config.run)!r} has no backbone yet: finish it with --resume true"
         )
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     use_threads(None, accelerator.device)
-    backbone = load(config.run / "backbone").to(accelerator.device)
+    backbone = load(config.run / config.model).to(accelerator.device)
     try:
         section = yaml.safe_load(settings.read_text())["data"]
     except (yaml.YAMLError, KeyError, TypeError) as error:
@@ -120,7 +126,8 @@ def main() -> int:
     if accelerator.is_main_process:
         print(f"{config.run}: {words}")
         print("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
-        write_json(config.run / f"{config.evaluator}.json", results)
+        name = config.evaluator if config.model == "backbone" else f"{config.evaluator}_best"
+        write_json(config.run / f"{name}.json", results)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return 0

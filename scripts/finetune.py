@@ -2,17 +2,20 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone, Chunked, Embedder, Neck, TimmBackbone, layers, load, save
+from ssl_dml.backbones.chunked import batch_norm_notice
 from ssl_dml.backbones.norms import synchronise_batch_norm
 from ssl_dml.backbones.saved import FACTS, read_facts
 from ssl_dml.config import ConfigError, component, parse, run
@@ -82,6 +85,8 @@ class StartConfig:
         for name in ("backbone_rate", "layer_decay", "head_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"start.{name} must be positive, got {getattr(self, name)}")
+        if self.layer_decay > 1:
+            raise ConfigError(f"start.layer_decay must be at most 1, got {self.layer_decay}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +137,15 @@ def open_data(
     """The samples, how they are divided, and facts; said aloud."""
     data = config.data
     if config.init is not None and config.init.is_dir():
-        data = like(data, read_facts(config.init)["inputs"])
-        for name in ("channels", "image_size"):
+        inputs = read_facts(config.init)["inputs"]
+        data = like(data, inputs)
+        for name in ("channels", "image_size", "mean", "std"):
             given = getattr(config.data, name)
-            if given not in (None, getattr(data, name)):
+            theirs = getattr(inputs, name.removeprefix("image_"), None)
+            if given not in (None, theirs):
                 raise ConfigError(
                     f"data.{name} is {given}, and the backbone of init {str(config.init)!r} is for "
-                    f"{getattr(data, name)}; leave it out"
+                    f"{theirs}; leave it out"
                 )
     train = load_train(data)
     rows = divide(train, config.labels, config.validation, seed=config.seed)
@@ -153,7 +160,7 @@ def open_data(
 
 
 def build_embedder(
-    config: FinetuneConfig, resolved: str, train: SampleSet
+    config: FinetuneConfig, resolved: str, train: SampleSet, say: Callable[[str], Any]
 ) -> tuple[Embedder, dict[str, Any]]:
     """Backbone and neck with the weights they start from, and the arguments that build them."""
     class_path, init_args = component(resolved, "backbone")
@@ -168,7 +175,12 @@ def build_embedder(
         "neck": config.start.neck,
         "dim": config.start.embedding_dim,
     }
-    embedder = Embedder(inputs, **arguments)
+    try:
+        embedder = Embedder(inputs, **arguments)
+    except ValueError as error:
+        if not str(error).startswith("dim "):
+            raise
+        raise ConfigError(f"start.embedding_{error}") from error
     if folder is not None:
         embedder.backbone.load_state_dict(load(folder).state_dict())
     elif config.init is not None:
@@ -180,6 +192,10 @@ def build_embedder(
         embedder.backbone.load_weights(config.init)
     if config.train.encode_chunk is not None:
         embedder.backbone = Chunked(embedder.backbone, config.train.encode_chunk)
+        if notice := batch_norm_notice(embedder.backbone):
+            say(notice)
+    if config.data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in embedder.modules()):
+        raise ConfigError("data.batch_size must be at least 2 for a network with batch norm, got 1")
     return embedder, arguments
 
 
@@ -266,9 +282,11 @@ def updates(
     for end, hold in ((min(frozen, steps), True), (steps, False)):
         if start < end:
             model.freeze(hold)
-            prepared = accelerator.prepare_model(model, evaluation_mode=not model.shares_gradients)
+            # A copy, of the same parts, since accelerate prepares no module a second time.
+            prepared = accelerator.prepare_model(
+                copy(model), evaluation_mode=not model.shares_gradients
+            )
             yield from fit(prepared, start=start, steps=end, accelerator=accelerator, **rest)
-            accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
             start = end
 
 
@@ -293,7 +311,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
     train, rows, about = open_data(config, say)
     cut = {"batch_size": config.data.batch_size, "seed": config.seed}
     per_epoch = LabelledBatches(rows, config.labels, **cut).per_epoch
-    embedder, arguments = build_embedder(config, resolved, train)
+    embedder, arguments = build_embedder(config, resolved, train, say)
     augment = config.augment(embedder.inputs).to(device)
     model, optimizer, scheduler, steps = build(config, embedder, rows, per_epoch)
     model.to(device)
@@ -308,6 +326,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
     facts = {
         "data": train.fingerprint,
         "classes": rows.num_classes,
+        "labels and what is held out": rows.fingerprint,
         "data.batch_size": config.data.batch_size,
         "train.accumulation": settings.accumulation,
         "seed": config.seed,

@@ -110,7 +110,8 @@ def mahalanobis(
     lower, failed = torch.linalg.cholesky_ex(matrix)
     if failed:
         raise ValueError("matrix must be positive definite; shrunk_precision gives one that is")
-    return distances(rows @ lower, others @ lower)
+    mapped = rows @ lower
+    return distances(mapped, None if others is rows else others @ lower)
 
 
 @full_precision

@@ -18,9 +18,10 @@ def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         first = next(a for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
+        wide = {id(value): _widen(value) for value in (*args, *kwargs.values())}  # once each
         with torch.autocast(first.device.type, enabled=False):
-            named: Any = {name: _widen(value) for name, value in kwargs.items()}
-            return function(*(_widen(value) for value in args), **named)  # pyright: ignore[reportCallIssue]
+            named: Any = {name: wide[id(value)] for name, value in kwargs.items()}
+            return function(*(wide[id(value)] for value in args), **named)  # pyright: ignore[reportCallIssue]
 
     return wrapped
 

@@ -104,6 +104,15 @@ def test_mahalanobis_is_that_of_scipy():
     assert_close(mahalanobis(rows, others, matrix), torch.from_numpy(expected))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_mahalanobis_of_a_row_from_itself_is_zero(dtype):
+    rows, root = 5 + torch.randn(64, 32), torch.randn(32, 32)
+    rows = rows.to(dtype)
+    found = mahalanobis(rows, rows, root @ root.T + torch.eye(32))
+    assert (found.diagonal() == 0).all()
+    assert (distances(rows, rows).diagonal() == 0).all()
+
+
 def test_values_computed_elsewhere():
     rows, _ = small()
     linear = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, -1.0]]).double()

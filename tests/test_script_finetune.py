@@ -149,12 +149,13 @@ def test_a_frozen_backbone_stays_as_it_was_pretrained(pictures, tmp_path):
     small = ["--data.batch_size", "16", "--train.steps", "3", "--train.warmup_epochs", "0"]
     source = ["--data.source", pictures]
     run("pretrain", *source, *small, "--evaluation.k", "5", "--output_dir", first)
-    frozen = [*SMALL, "--init", first / "backbone", "--start.frozen_epochs", "1"]
-    run("finetune", *source, *frozen, "--train.steps", "4", "--output_dir", second)
+    frozen = [*SMALL, "--init", first / "backbone", "--start.frozen_epochs", "2"]
+    # Eight steps with a validation after four, which is not to wake what is frozen.
+    run("finetune", *source, *frozen, "--train.steps", "8", "--output_dir", second)
     before, after = load(first / "backbone"), load(second / "backbone")
     for name, value in after.backbone.state_dict().items():
         assert torch.equal(value, before.state_dict()[name]), name
-    run("finetune", "--output_dir", second, "--resume", "true", "--train.steps", "8")
+    run("finetune", "--output_dir", second, "--resume", "true", "--train.steps", "12")
     moved = load(second / "backbone").backbone.state_dict()
     assert any(not torch.equal(value, before.state_dict()[n]) for n, value in moved.items())
 
@@ -233,7 +234,12 @@ def test_weights_of_timm_on_disk(pictures, tmp_path):
         (["--init", "nowhere"], "init 'nowhere': there is no such file or folder"),
         (["--validation.share", "0.99"], "validation.share"),
         (["--labels.classes_per_batch", "7"], "the number of classes that have samples, 6; got 7"),
-        (["--start.neck", "batch_norm"], "dim must be null or the 128 of the backbone"),
+        (["--data.batch_size", "1"], "data.batch_size must be at least 2 for a network with batch"),
+        (["--start.layer_decay", "2"], "start.layer_decay must be at most 1, got 2.0"),
+        (
+            ["--start.neck", "batch_norm"],
+            "start.embedding_dim must be null or the 128 of the backbone",
+        ),
         (["--init", "{backbone}", "--data.channels", "3"], "data.channels is 3, and the backbone"),
         (
             [
@@ -282,4 +288,8 @@ def test_other_classes_on_resume_are_named(finished, tmp_path):
     code, _, err = finish(start("finetune", *command))
     assert code == 1
     assert "was made with classes 6 and this run has 4" in err
+    command[-2:] = ["--validation.seed", "1"]
+    code, _, err = finish(start("finetune", *command))
+    assert code == 1
+    assert "was made with labels and what is held out" in err
     assert "Traceback" not in err

@@ -67,16 +67,22 @@ class Embedder(Backbone):
         """Embeddings of normalised samples, of any length."""
         return self.neck(self.backbone(samples))
 
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Parameters from the first layer of the backbone to the neck."""
+        return [*layers(self.backbone), list(self.neck.parameters())]
+
 
 def layers(backbone: nn.Module) -> list[list[nn.Parameter]]:
     """Trainable parameters of a network from its first layer to its last.
 
-    A backbone may say itself what its layers are; else they are its children in order.
+    A backbone may say itself what its layers are; else they are its children in order, and what
+    it holds itself, such as a class token, is of the first.
     """
     if isinstance(backbone, Chunked):
         return layers(backbone.backbone)
     own: Any = getattr(backbone, "layers", None)
-    children = [list(child.parameters()) for child in backbone.children()]
+    children = [list(child.parameters()) for child in backbone.children()] or [[]]
+    children[0] = [*backbone.parameters(recurse=False), *children[0]]
     groups: Any = own() if callable(own) else children
     trained = [[p for p in group if p.requires_grad] for group in groups]
     return [group for group in trained if group]

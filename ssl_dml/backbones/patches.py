@@ -80,6 +80,10 @@ class PatchBackbone(Backbone):
         self.patch, self.stride = patch, stride
         self.inputs, self.feature_dim = inputs, self.encoder.feature_dim
 
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Parameters of the encoder of patches from its first layer to its last."""
+        return self.encoder.layers()
+
     def grid(
         self, samples: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch rows cols dim"]:

@@ -1,5 +1,6 @@
 """Which labelled samples are trained on, which are held out, and how batches are cut."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -100,6 +101,14 @@ class LabelledRows:
         """What a head is given of each sample: its class, or its numbers."""
         return self.labels if self.targets is None else self.targets
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the label of any sample that is trained on, and with what is held out."""
+        found = hashlib.sha256(self.given.numpy().tobytes())
+        for rows in (self.labels, self.queries):
+            found.update(rows.numpy().tobytes())
+        return found.hexdigest()[:16]
+
 
 def divide(
     samples: SampleSet, labels: LabelConfig, validation: ValidationConfig, *, seed: int
@@ -113,7 +122,7 @@ def divide(
     if samples.labels is None:
         raise ConfigError(
             f"fine-tuning needs labels and the {nouns} have none: put them in sub-folders named by "
-            "class, or name their column with data.label_column"
+            "class, or name their column with data.label_column; data.labelled must be true"
         )
     numbers = numbers_of(samples.class_names) if labels.continuous else None
     rows = (samples.labels >= 0).nonzero()[:, 0]

@@ -50,11 +50,13 @@ def hold_out(
     asking = int((labels[validation].unique(return_counts=True)[1] >= mates).sum())
     if min(trained, asking) < NEEDED:
         whole = "" if by == "classes" else "the samples of "
-        size = f" of {mates} samples" if mates > 1 else ""
+        needed = f" that have {mates} samples or more" if mates > 1 else ""
+        remedy = "raise it" if trained >= NEEDED else "lower it"
+        if int((sizes[-len(classes) :] >= (mates if by == "classes" else 2)).sum()) < NEEDED:
+            remedy = "set it to null, or label more samples"
         raise ConfigError(
             f"validation.share {share} of {whole}{len(classes)} classes leaves {trained} classes "
-            f"to train on and {asking}{size} to validate on, and each needs 2; "
-            f"{'raise' if trained >= NEEDED else 'lower'} it"
+            f"to train on and {asking}{needed} to validate on, and each needs 2; {remedy}"
         )
     return train, validation
 

@@ -26,7 +26,7 @@ def validate(
 ) -> dict[str, float]:
     """Retrieval, or distances of labels that are numbers, and health; on the first process.
 
-    The mode of the network is the same afterwards.
+    The mode of every part of the network is the same afterwards.
 
     Args:
         backbone: Makes the embeddings.
@@ -36,14 +36,15 @@ def validate(
         numbers: What samples of each class show, for :func:`label_distances`; None for classes.
         device: Where the network is.
     """
-    training = backbone.training
+    modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     encode = encoder(backbone, device)
     asked = _table(samples, queries, embed(encode, samples, queries, device=device))
     searched = None
     if gallery is not None:
         searched = _table(samples, gallery, embed(encode, samples, gallery, device=device))
-    backbone.train(training)
+    for module, training in modes:  # a part may be held in eval, as a frozen backbone is
+        module.training = training
     if rank() != 0:
         return {}
     others = len(queries) - 1 if gallery is None else len(gallery)

@@ -17,8 +17,9 @@ from ssl_dml.types import Embeddings, StepOutput, Targets
 class ContinuousHead(Head):
     """Distances of embeddings, of any length, beside distances of labels, both Euclidean.
 
-    Every process computes the loss of the whole batch. A batch whose labels are all the same
-    teaches nothing: its loss is 0, and ``batches_without_pairs`` in the log counts it.
+    Every process computes the loss of the whole batch. ``batches_without_pairs`` in the log
+    counts those whose labels are all the same, which teach nothing: their loss is 0, but not that
+    of the ``official`` form of the log-ratio.
 
     Args:
         embedding_dim: Not used.

@@ -24,6 +24,7 @@ class Finetuner(nn.Module):
         super().__init__()
         self.embedder, self.head = embedder, head
         self.frozen = False
+        self._trained = [p for p in embedder.backbone.parameters() if p.requires_grad]
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
@@ -48,13 +49,15 @@ class Finetuner(nn.Module):
             indices: Which samples these are.
         """
         views, labels = batch
-        embeddings = torch.cat([self.embedder(view) for view in views])
-        return self.head(embeddings, torch.cat([labels] * len(views)))
+        # Views of a sample stay together, so that the order is the same on any number of processes.
+        embeddings = torch.stack([self.embedder(view) for view in views], dim=1).flatten(0, 1)
+        return self.head(embeddings, labels.repeat_interleave(len(views), dim=0))
 
     def freeze(self, frozen: bool) -> None:
         """Hold the backbone, its batch statistics too, or let it go; neck and head train."""
         self.frozen = frozen
-        self.embedder.backbone.requires_grad_(not frozen)
+        for parameter in self._trained:  # what the backbone itself holds stays so
+            parameter.requires_grad_(not frozen)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Finetuner":

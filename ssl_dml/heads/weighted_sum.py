@@ -21,8 +21,8 @@ class WeightedSum(Head):
         weights: Weight of the head of that name; 1 where it is not given.
 
     Raises:
-        ValueError: If there is no head, a weight is negative or of no head, or some heads want
-            classes and others numbers.
+        ValueError: If there is no head, a name is no word, a weight is negative or of no head, or
+            some heads want classes and others numbers.
     """
 
     def __init__(
@@ -42,6 +42,9 @@ class WeightedSum(Head):
                 raise ValueError(f"weights names {name}, and there is no such head")
             if weight < 0:
                 raise ValueError(f"the weight of {name} must be at least 0, got {weight}")
+        for name in heads:
+            if not name.isidentifier() or hasattr(nn.ModuleDict(), name):
+                raise ValueError(f"heads cannot be named {name!r}: take another word of letters")
         self.heads = nn.ModuleDict(
             {name: build(embedding_dim, num_classes) for name, build in heads.items()}
         )

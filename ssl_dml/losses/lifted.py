@@ -58,11 +58,11 @@ def lifted(
         pull = found.masked_fill(~same, -torch.inf)
         both = _log_sum(pull, 1) + _log_sum(push, 1)
         return average(both.masked_fill(~counted, 0.0).clamp(min=0), counted)
-    if form == "smooth":
-        ends = torch.logaddexp(_log_sum(push, 1)[:, None], _log_sum(push, 0))
-    else:
-        ends = torch.maximum(_largest(push, 1)[:, None], _largest(push, 0))
-    counted = same & (other.any(dim=1)[:, None] | other.any(dim=0))
+    reduce, join = (_log_sum, torch.logaddexp) if form == "smooth" else (_largest, torch.maximum)
+    own, batch = reduce(push, 1), len(embeddings)
+    ends = join(own[:, None], torch.cat([own, reduce(push[:, batch:], 0)]))
+    pushed = other.any(dim=1)
+    counted = same & (pushed[:, None] | torch.cat([pushed, other[:, batch:].any(dim=0)]))
     hinge = (found + ends).masked_fill(~counted, 0.0).clamp(min=0)
     return average(hinge.square(), counted) / 2
 

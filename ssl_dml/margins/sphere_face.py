@@ -33,15 +33,16 @@ class SphereFace(Margin):
     r"""A-Softmax: ``|x| cos θ``, and for a row's own class ``|x| (λ cos θ + ψ(θ)) / (1 + λ)``.
 
     Rows keep their length; λ falls from a large value, so that training begins as a plain
-    softmax: :math:`\lambda = \max(\lambda_{min}, \lambda_0 (1 + \gamma \, t)^{-p})` at step t. The
-    defaults are those of the authors' Caffe prototxt; clcarwin's PyTorch code begins at 1,500
-    with γ = 0.1, and pytorch-metric-learning has none (λ = 0).
+    softmax: :math:`\lambda = \max(\lambda_{min}, \lambda_0 (1 + \gamma \, t)^{-p})` at batch t;
+    where k batches are accumulated for a step, a k-th of γ gives the same schedule. The defaults
+    are those of the authors' Caffe prototxt; clcarwin's PyTorch code begins at 1,500 with
+    γ = 0.1, and pytorch-metric-learning has none (λ = 0).
 
     Args:
         factor: m, a whole number from 1; 4 in the paper.
         first: :math:`\lambda_0`, at least 0.
         least: :math:`\lambda_{min}`, at least 0.
-        gamma: How fast it falls, a step; at least 0.
+        gamma: How fast it falls, a batch; at least 0.
         power: p, at least 0.
 
     Raises:

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from ssl_dml.backbones import Chunked, Embedder, TimmBackbone, layers, load, save
+from ssl_dml.backbones import Chunked, Embedder, PatchBackbone, TimmBackbone, layers, load, save
+from ssl_dml.types import ImageSpec
 
 PATH = "ssl_dml.backbones.TimmBackbone"
 RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
@@ -46,6 +47,22 @@ def test_layers_go_from_first_to_last_and_hold_every_parameter_once(gray):
     assert sorted(found) == sorted(id(p) for p in backbone.parameters())
     chunked = layers(Chunked(TimmBackbone(gray, **RESNET), 2))
     assert [len(group) for group in chunked] == [len(group) for group in groups]
+
+
+def test_layers_of_an_embedder_are_those_of_its_backbone_and_the_neck(gray):
+    made = embedder(gray, neck="linear_batch_norm")
+    groups = layers(made)
+    assert len(groups) == len(layers(made.backbone)) + 1
+    assert [tuple(p.shape) for p in groups[-1]][-1] == (made.feature_dim,)
+    spec = ImageSpec(channels=1, size=32, mean=(0.5,), std=(0.5,))
+    patches = PatchBackbone(spec, patch=16, stride=8, **RESNET)
+    assert len(layers(patches)) > 4
+
+
+def test_what_a_network_holds_itself_is_of_its_first_layer():
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    network.token = nn.Parameter(torch.zeros(2))
+    assert layers(network)[0][0] is network.token
 
 
 def test_layers_of_any_network_are_its_children():

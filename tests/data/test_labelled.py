@@ -48,6 +48,18 @@ def test_few_labels_of_each_class_are_drawn_by_the_seed(clothes):
     assert not torch.equal(few[0].labels, few[2].labels)
 
 
+def test_the_fingerprint_changes_with_what_is_held_out_and_with_labels(clothes):
+    divided = [
+        divide(
+            clothes, LabelConfig(per_class=count), ValidationConfig(share=0.3, seed=seed), seed=0
+        )
+        for count, seed in ((None, 0), (None, 0), (None, 1), (5, 0))
+    ]
+    assert len({rows.num_classes for rows in divided}) == 1
+    assert divided[0].fingerprint == divided[1].fingerprint
+    assert len({rows.fingerprint for rows in divided}) == 3
+
+
 @pytest.mark.parametrize("classes", [None, 5])
 def test_batches_hold_labelled_samples_alone_and_go_on(clothes, classes):
     config = LabelConfig(per_class=20, classes_per_batch=classes)

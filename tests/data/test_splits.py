@@ -58,10 +58,21 @@ def test_the_seed_chooses(by):
     [
         (0.0, "classes", [4] * 9, r"validation.share must be between 0 and 1, got 0\.0"),
         (1.0, "samples", [4] * 9, r"validation.share must be between 0 and 1, got 1\.0"),
-        (0.1, "classes", [4] * 9, "9 classes leaves 8 .* and 1 of 2 samples .*; raise it"),
+        (
+            0.1,
+            "classes",
+            [4] * 9,
+            "9 classes leaves 8 .* and 1 that have 2 samples or more .*; raise it",
+        ),
         (0.9, "classes", [4] * 4, "4 classes leaves 0 classes to train on .*; lower it"),
-        (0.5, "classes", [9, 1, 1, 1, 1], "and [01] of 2 samples"),
-        (0.3, "samples", [1] * 9, "the samples of 9 classes leaves 9 .* and 0 to .*; raise it"),
+        (
+            0.5,
+            "classes",
+            [9, 1, 1, 1, 1],
+            "and [01] that have 2 samples or more to .*; set it to null",
+        ),
+        (0.3, "samples", [1] * 9, "samples of 9 classes leaves 9 .* and 0 to .*; set it to null"),
+        (0.1, "samples", [4] * 9, "samples of 9 classes leaves 9 .* and 0 to .*; raise it"),
         (0.5, "classes", [], "0 classes leaves 0"),
     ],
 )

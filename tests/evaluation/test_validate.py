@@ -1,4 +1,5 @@
 import torch
+from torch import nn
 
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import DataConfig, load_train
@@ -48,3 +49,13 @@ def test_few_samples_are_measured_at_fewer_neighbours():
     found = validate(Pixels(samples.spec), samples, rows, None, device=torch.device("cpu"))
     assert "recall_at_2" in found
     assert "recall_at_4" not in found
+
+
+def test_a_part_that_is_held_in_eval_stays_so():
+    samples = load_train(DataConfig(source="fashion_mini"))
+    network = Pixels(samples.spec)
+    network.held, network.free = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    network.train()
+    network.held.eval()
+    validate(network, samples, torch.arange(20), None, device=torch.device("cpu"))
+    assert (network.training, network.held.training, network.free.training) == (True, False, True)

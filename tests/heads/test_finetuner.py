@@ -2,8 +2,9 @@ import torch
 from torch.testing import assert_close
 
 from ssl_dml.backbones import Embedder
-from ssl_dml.heads import ClassWeights, Finetuner
+from ssl_dml.heads import ClassWeights, Finetuner, Head
 from ssl_dml.margins import NormalisedSoftmax
+from ssl_dml.types import StepOutput
 
 RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
 
@@ -20,6 +21,36 @@ def test_is_the_head_on_the_embeddings_of_all_views(gray):
     found = made((list(views), labels), torch.arange(5)).loss
     expected = [made.head(made.embedder(view), labels).loss for view in views]
     assert_close(found, sum(expected) / 2)
+
+
+def test_views_of_a_sample_stay_together_whatever_the_part_of_the_batch(gray):
+    class Seen(Head):
+        def forward(self, embeddings, labels):
+            self.seen = embeddings, labels
+            return StepOutput(embeddings.sum(), {})
+
+    arguments = {"class_path": "ssl_dml.backbones.TimmBackbone", "init_args": RESNET}
+    made = Finetuner(Embedder(gray, **arguments, neck="linear", dim=4), Seen()).eval()
+    views, labels = torch.randn(2, 6, 1, 8, 8), torch.arange(6)
+    made((list(views), labels), torch.arange(6))
+    whole = made.head.seen
+    parts = []
+    for part in (slice(0, 3), slice(3, 6)):
+        made((list(views[:, part]), labels[part]), torch.arange(3))
+        parts.append(made.head.seen)
+    for one, several in zip(whole, zip(*parts, strict=True), strict=True):
+        assert_close(torch.cat(several), one)
+    assert whole[1].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+def test_what_a_backbone_holds_itself_stays_held(gray):
+    made = finetuner(gray)
+    held = next(iter(made.embedder.backbone.parameters())).requires_grad_(False)
+    again = Finetuner(made.embedder, made.head)
+    for frozen in (True, False):
+        again.freeze(frozen)
+        assert not held.requires_grad
+    assert sum(p.requires_grad for p in again.embedder.backbone.parameters()) > 4
 
 
 def test_a_frozen_backbone_has_neither_gradient_nor_batch_statistics(gray):

@@ -89,6 +89,9 @@ def test_the_state_of_all_survives_a_checkpoint():
     ("options", "words"),
     [
         ({"heads": {}}, "heads must name at least one head"),
+        ({"heads": {"m0.3": HEADS["triplet"]}}, "heads cannot be named 'm0.3'"),
+        ({"heads": {"keys": HEADS["triplet"]}}, "heads cannot be named 'keys'"),
+        ({"heads": {"training": HEADS["triplet"]}}, "heads cannot be named 'training'"),
         (
             {"heads": HEADS, "weights": {"center": 1.0}},
             "weights names center, and there is no such head",

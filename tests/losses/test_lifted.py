@@ -7,6 +7,7 @@ from rows import batch, small
 from torch.testing import assert_close
 
 from ssl_dml.losses import lifted
+from ssl_dml.types import Labelled
 
 
 def reference(rows, labels, margin, form):
@@ -43,3 +44,29 @@ def test_values_computed_elsewhere():
     assert_close(lifted(rows, labels).item(), 3.2810935728825226)
     assert_close(lifted(rows, labels, form="hardest").item(), 0.5083929124045147)
     assert_close(lifted(rows, labels, form="generalised").item(), 1.8526183345884857)
+
+
+@pytest.mark.parametrize("form", ["smooth", "hardest"])
+def test_negatives_in_a_memory_are_of_both_ends_of_a_pair(form):
+    """Of a pair within the batch; to a row of the memory the batch alone is compared."""
+    rows, labels = batch(classes=3, of_each=2)
+    found = lifted(rows[:4], labels[:4], form=form, memory=Labelled(rows[4:], labels[4:]))
+    total, count = 0.0, 0
+    points, classes = rows.tolist(), labels.tolist()
+    for i in range(4):
+        for j in range(6):
+            if i == j or classes[i] != classes[j]:
+                continue
+            terms = [
+                1 - math.dist(points[end], points[k])
+                for end, seen in ((i, 6), (j, 6 if j < 4 else 4))
+                for k in range(seen)
+                if classes[k] != classes[i]
+            ]
+            largest = max(terms)
+            smooth = largest + math.log(sum(math.exp(term - largest) for term in terms))
+            end = smooth if form == "smooth" else largest
+            total += max(0, end + math.dist(points[i], points[j])) ** 2
+            count += 1
+    assert count
+    assert_close(found.item(), total / (2 * count))

@@ -145,7 +145,7 @@ def _cosines(
         cosines = (rows @ flat.T).unflatten(1, lengths.shape) / lengths
     else:
         cosines = (rows @ unit_rows(flat).T).unflatten(1, weights.shape[:2])
-    return cosines.amax(dim=2) if weights.shape[1] > 1 else cosines[:, :, 0]
+    return cosines.amax(dim=2) if weights.shape[1] > 1 else cosines.squeeze(2)
 
 
 def _split_cross_entropy(

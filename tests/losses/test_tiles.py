@@ -115,12 +115,12 @@ def test_single_precision_agrees_to_a_millionth():
 
 
 def test_memory_stays_far_below_the_matrix():
-    """4,096 rows: the similarity matrix alone would be 64 MB, and a dense loss holds several."""
-    rows = [torch.randn(2048, 128).requires_grad_() for _ in range(2)]
+    """8,192 rows: the similarity matrix alone would be 256 MB, and a dense loss holds several."""
+    rows = [torch.randn(4096, 128).requires_grad_() for _ in range(2)]
     used = {}
     for tile_size in (512, None):
         with PeakMemory(torch.device("cpu")) as memory:
             nt_xent(*rows, tile_size=tile_size).backward()
         used[tile_size] = memory.megabytes
-    assert used[512] < 40
-    assert used[None] > 60, "the measurement sees the whole matrix"
+    assert used[512] < 60
+    assert used[None] > 200, "the measurement sees the whole matrix"

@@ -2,8 +2,8 @@
 
 ``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
 recipes; ``tiles`` and ``losses`` compare losses with other toolkits', ``bank`` and ``classes`` the
-cost of a step by the size of its bank or its class weights; ``speech FOLDER`` makes the labelled
-sound that CPC is measured on.
+cost of a step by the size of its bank or its class weights; ``speech FOLDER`` makes the labeled
+audio that CPC is measured on.
 """
 
 import sys
@@ -28,7 +28,7 @@ from ssl_dml.data import make_loader
 from ssl_dml.distributed import world_size
 from ssl_dml.reporting import start_trackers
 from ssl_dml.training import fit
-from ssl_dml.training.hardware import make_accelerator
+from ssl_dml.training.accelerator import make_accelerator
 from ssl_dml.training.inputs import view_batches
 
 

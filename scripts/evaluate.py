@@ -11,19 +11,19 @@ from accelerate import Accelerator
 from ssl_dml.backbones import Backbone, load
 from ssl_dml.config import ConfigError, fill, parse, run
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
-from ssl_dml.data.dataset import like
-from ssl_dml.data.labelled import numbers_of
+from ssl_dml.data.dataset import decoded_for
+from ssl_dml.data.labeled import numbers_of
 from ssl_dml.evaluation import (
     embed,
+    embed_split,
     encoder,
     knn,
     label_distances,
     linear_probe,
     probe_split,
     retrieval,
-    tables,
 )
-from ssl_dml.training.hardware import use_threads
+from ssl_dml.training.accelerator import use_threads
 from ssl_dml.training.run_folder import write_json
 from ssl_dml.types import EmbeddingTable
 
@@ -32,10 +32,10 @@ DEFAULT = Path(__file__).parents[1] / "configs" / "evaluate" / "knn.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class KnnConfig:
-    """Votes of the nearest neighbours.
+    """Votes of the nearest neighbors.
 
     Args:
-        ks: Numbers of neighbours.
+        ks: Numbers of neighbors.
         temperatures: Sharpnesses of the vote.
     """
 
@@ -119,7 +119,7 @@ def main() -> int:
         section = yaml.safe_load(settings.read_text())["data"]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigError(f"{settings} is no configuration of a run: {error!r}") from error
-    data = like(fill(DataConfig, section), backbone.inputs)
+    data = decoded_for(fill(DataConfig, section), backbone.inputs)
     train = load_train(data)
     measure = _retrieve if config.evaluator == "retrieval" else _probe
     words, results = measure(config, data, train, backbone, accelerator)
@@ -149,7 +149,9 @@ def _probe(
             f"knn.ks must be at most the number of gallery rows, {len(split.gallery_rows)}; "
             f"got {max(config.knn.ks)}"
         )
-    gallery, query = tables(encoder(backbone, accelerator.device), split, device=accelerator.device)
+    gallery, query = embed_split(
+        encoder(backbone, accelerator.device), split, device=accelerator.device
+    )
     if not accelerator.is_main_process:
         return split.description, {}
     evaluate = {"knn": knn, "linear": linear_probe}[config.evaluator]
@@ -165,7 +167,7 @@ def _retrieve(
     accelerator: Accelerator,
 ) -> tuple[str, dict[str, float]]:
     """Who asks whom, and what a search among the test samples finds; on the first process."""
-    test, nouns = load_test(data, train), f"{train.form.noun}s"
+    test, nouns = load_test(data, train), f"{train.decoder.noun}s"
     if test is None:
         raise ConfigError(
             f"data.source {data.source!r} has no test {nouns}; data.test_source in "

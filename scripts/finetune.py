@@ -16,17 +16,17 @@ from torch.optim.lr_scheduler import LRScheduler
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone, Chunked, Embedder, Neck, TimmBackbone, layers, load, save
 from ssl_dml.backbones.chunked import batch_norm_notice
-from ssl_dml.backbones.norms import synchronise_batch_norm
-from ssl_dml.backbones.saved import FACTS, read_facts
+from ssl_dml.backbones.norms import synchronize_batch_norm
+from ssl_dml.backbones.saved import METADATA, read_metadata
 from ssl_dml.config import ConfigError, component, parse, run
 from ssl_dml.data import DataConfig, SampleSet, load_train
-from ssl_dml.data.dataset import batches, describe, like
-from ssl_dml.data.labelled import (
+from ssl_dml.data.dataset import batches, decoded_for, describe
+from ssl_dml.data.labeled import (
     LabelConfig,
-    LabelledBatches,
-    LabelledRows,
+    LabeledBatches,
+    LabeledSplit,
     ValidationConfig,
-    divide,
+    split_labeled,
 )
 from ssl_dml.evaluation import validate
 from ssl_dml.heads import Finetuner, Head
@@ -42,17 +42,17 @@ from ssl_dml.training import (
     Checkpoints,
     TrainConfig,
     fit,
-    layer_rates,
+    layerwise_lr_scales,
     parameter_groups,
     scale_learning_rate,
     train_open_rows,
     warmup_cosine,
 )
-from ssl_dml.training.hardware import make_accelerator
-from ssl_dml.training.inputs import labelled_batches
+from ssl_dml.training.accelerator import make_accelerator
+from ssl_dml.training.inputs import labeled_batches
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.run_folder import config_for, open_run, refuse_existing, write_json
-from ssl_dml.training.tables import split_rows
+from ssl_dml.training.sharded_state import split_rows
 from ssl_dml.types import ImageSpec, NonFiniteError, SequenceSpec
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "finetune" / "arcface.yaml"
@@ -95,7 +95,7 @@ class FinetuneConfig:
 
     Args:
         output_dir: The run folder; it must be new unless the run is resumed.
-        data: Which pictures or sequences; they need labels.
+        data: Which images or sequences; they need labels.
         augment: Makes views of them.
         backbone: The encoder, unless ``init`` is a folder that names one.
         head: The objective, given the dimension of an embedding and the number of classes.
@@ -133,12 +133,12 @@ class FinetuneConfig:
 
 def open_data(
     config: FinetuneConfig, say: Callable[[str], Any]
-) -> tuple[SampleSet, LabelledRows, dict[str, Any]]:
-    """The samples, how they are divided, and facts; said aloud."""
+) -> tuple[SampleSet, LabeledSplit, dict[str, Any]]:
+    """The samples, how they are divided, and metadata; said aloud."""
     data = config.data
     if config.init is not None and config.init.is_dir():
-        inputs = read_facts(config.init)["inputs"]
-        data = like(data, inputs)
+        inputs = read_metadata(config.init)["inputs"]
+        data = decoded_for(data, inputs)
         for name in ("channels", "image_size", "mean", "std"):
             given = getattr(config.data, name)
             theirs = getattr(inputs, name.removeprefix("image_"), None)
@@ -148,9 +148,9 @@ def open_data(
                     f"{theirs}; leave it out"
                 )
     train = load_train(data)
-    rows = divide(train, config.labels, config.validation, seed=config.seed)
+    rows = split_labeled(train, config.labels, config.validation, seed=config.seed)
     trained = int((rows.labels >= 0).sum())
-    nouns = f"{train.form.noun}s"
+    nouns = f"{train.decoder.noun}s"
     kinds = "labels" if config.labels.continuous else "classes"
     say(f"{trained:,} {nouns} of {rows.num_classes:,} {kinds} to train on")
     if len(rows.queries):
@@ -167,8 +167,8 @@ def build_embedder(
     inputs = train.spec
     folder = config.init if config.init is not None and config.init.is_dir() else None
     if folder is not None:
-        facts = read_facts(folder)
-        class_path, init_args, inputs = (facts[k] for k in ("class_path", "init_args", "inputs"))
+        metadata = read_metadata(folder)
+        class_path, init_args, inputs = (metadata[k] for k in ("class_path", "init_args", "inputs"))
     arguments = {
         "class_path": class_path,
         "init_args": init_args,
@@ -187,7 +187,7 @@ def build_embedder(
         if not isinstance(embedder.backbone, TimmBackbone):
             raise ConfigError(
                 f"init {str(config.init)!r} is a file, which is for a network of timm, and the "
-                f"backbone is {class_path}; name a folder with a {FACTS}"
+                f"backbone is {class_path}; name a folder with a {METADATA}"
             )
         embedder.backbone.load_weights(config.init)
     if config.train.encode_chunk is not None:
@@ -200,7 +200,7 @@ def build_embedder(
 
 
 def build(
-    config: FinetuneConfig, embedder: Embedder, rows: LabelledRows, per_epoch: int
+    config: FinetuneConfig, embedder: Embedder, rows: LabeledSplit, per_epoch: int
 ) -> tuple[Finetuner, Optimizer, LRScheduler, int]:
     """Network, optimizer and schedule of a run, and how many steps it has."""
     head = config.head(embedder.feature_dim, rows.num_classes)
@@ -217,10 +217,10 @@ def build(
             f"start.neck is none and head {type(head).__name__} has no weights"
         )
     model.freeze(False)
-    synchronise_batch_norm(model)
+    synchronize_batch_norm(model)
     steps = config.train.total_steps(per_epoch)
     warmup = min(config.train.warmup_steps(per_epoch), steps // 2)
-    rates = layer_rates(
+    rates = layerwise_lr_scales(
         layers(embedder.backbone), rate=config.start.backbone_rate, decay=config.start.layer_decay
     )
     rates |= dict.fromkeys(head.parameters(), config.start.head_rate)
@@ -240,7 +240,7 @@ class Keeper:
     about: dict[str, Any]  # what is saved of the run
     arguments: dict[str, Any]  # what builds the embedder
     train: SampleSet
-    rows: LabelledRows
+    rows: LabeledSplit
     accelerator: Accelerator
     best: Best
 
@@ -310,7 +310,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
     device, say = accelerator.device, accelerator.print
     train, rows, about = open_data(config, say)
     cut = {"batch_size": config.data.batch_size, "seed": config.seed}
-    per_epoch = LabelledBatches(rows, config.labels, **cut).per_epoch
+    per_epoch = LabeledBatches(rows, config.labels, **cut).per_epoch
     embedder, arguments = build_embedder(config, resolved, train, say)
     augment = config.augment(embedder.inputs).to(device)
     model, optimizer, scheduler, steps = build(config, embedder, rows, per_epoch)
@@ -323,7 +323,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
 
     set_seed(config.seed, device_specific=True)  # from here on every process draws for itself
     checkpoints = Checkpoints(folder / "checkpoints", keep=settings.keep)
-    facts = {
+    metadata = {
         "data": train.fingerprint,
         "classes": rows.num_classes,
         "labels and what is held out": rows.fingerprint,
@@ -331,7 +331,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
         "train.accumulation": settings.accumulation,
         "seed": config.seed,
     }
-    start = checkpoints.resume(parts, facts, say=say) if config.resume else 0
+    start = checkpoints.resume(parts, metadata, say=say) if config.resume else 0
     if start > steps:
         raise ConfigError(f"train.steps must be at least the {start} already made, got {steps}")
     if accelerator.is_main_process:
@@ -339,7 +339,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
         write_json(folder / "data.json", {**about, "classes": rows.num_classes})
     steps_per_epoch = per_epoch / settings.accumulation
     start_trackers(accelerator, folder, step=start, steps=steps, steps_per_epoch=steps_per_epoch)
-    order = LabelledBatches(rows, config.labels, **cut, start=start * settings.accumulation)
+    order = LabeledBatches(rows, config.labels, **cut, start=start * settings.accumulation)
     loader = batches(train, order, workers=config.data.workers, pin_memory=device.type == "cuda")
     keeper = Keeper(
         config=config,
@@ -362,7 +362,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
         steps=steps,
         optimizer=optimizer,
         scheduler=scheduler,
-        inputs=labelled_batches(loader, augment, rows.given, device),
+        inputs=labeled_batches(loader, augment, rows.given, device),
         config=settings,
     )
     with Interrupt() as interrupt:
@@ -371,7 +371,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
             if step % every == 0 or step == steps:
                 keeper.measure(step)
             if step % settings.save_every == 0 or step == steps or stop:
-                checkpoints.save(step, parts, facts)
+                checkpoints.save(step, parts, metadata)
             if stop:
                 finish(accelerator)
                 say(f"stopped at step {step} of {steps} and saved; to go on: --resume true "

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone, Chunked, save
 from ssl_dml.backbones.chunked import batch_norm_notice
-from ssl_dml.backbones.norms import synchronise_batch_norm
+from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.config import ConfigError, component, parse, run
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train, make_loader
 from ssl_dml.data.dataset import check_batch, describe
@@ -22,11 +22,11 @@ from ssl_dml.evaluation import (
     ProbeConfig,
     ProbeSplit,
     bank_probe,
+    baseline,
     probe,
     probe_split,
-    reference,
 )
-from ssl_dml.methods import Method, Task
+from ssl_dml.methods import Method, RunInfo
 from ssl_dml.reporting import (
     explain_non_finite,
     finish,
@@ -43,7 +43,7 @@ from ssl_dml.training import (
     scale_learning_rate,
     warmup_cosine,
 )
-from ssl_dml.training.hardware import make_accelerator
+from ssl_dml.training.accelerator import make_accelerator
 from ssl_dml.training.inputs import view_batches
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.run_folder import config_for, open_run, refuse_existing, write_json
@@ -58,7 +58,7 @@ class PretrainConfig:
 
     Args:
         output_dir: The run folder; it must be new unless the run is resumed.
-        data: Which pictures or sequences.
+        data: Which images or sequences.
         augment: Makes views of them.
         backbone: The encoder.
         method: The training objective around it, given what it is told of the run.
@@ -73,7 +73,7 @@ class PretrainConfig:
     data: DataConfig
     augment: Callable[[ImageSpec | SequenceSpec], Augmentation]
     backbone: Callable[[ImageSpec | SequenceSpec], Backbone]
-    method: Callable[[Backbone, Task], Method]
+    method: Callable[[Backbone, RunInfo], Method]
     optimizer: Callable[[list[dict[str, Any]]], Optimizer]
     train: TrainConfig
     evaluation: ProbeConfig = field(default_factory=ProbeConfig)
@@ -88,12 +88,12 @@ class PretrainConfig:
 def open_data(
     config: PretrainConfig, say: Callable[[str], Any]
 ) -> tuple[SampleSet, ProbeSplit | None, dict[str, Any]]:
-    """The samples to train on, what the probe asks if there are labels, and facts; said aloud."""
+    """The samples to train on, what the probe asks if there are labels, and metadata; said aloud."""
     train = load_train(config.data)
     test = load_test(config.data, train)
     split = probe_split(train, test, max_gallery=config.evaluation.max_gallery)
-    about, nouns = describe(train, test, config.data.source), f"{train.form.noun}s"
-    extent = "x".join(f"{side}" for side in train.form.shape[1:])
+    about, nouns = describe(train, test, config.data.source), f"{train.decoder.noun}s"
+    extent = "x".join(f"{side}" for side in train.decoder.shape[1:])
     extent += " values" if isinstance(train.spec, SequenceSpec) else ""
     say(f"{len(train):,} {nouns} of {extent}, {train.spec.channels} channels")
     if damaged := len(about["damaged"]) + len(about["test_damaged"]):
@@ -113,7 +113,7 @@ def build(
     per_epoch = check_batch(config.data, len(train))
     steps = config.train.total_steps(per_epoch)
     warmup = min(config.train.warmup_steps(per_epoch), steps // 2)
-    task = Task(
+    run_info = RunInfo(
         num_instances=len(train),
         batch_size=config.data.batch_size,
         num_batches=steps * config.train.accumulation,
@@ -124,8 +124,8 @@ def build(
         backbone = Chunked(backbone, config.train.encode_chunk)
         if notice := batch_norm_notice(backbone):
             say(notice)
-    method = config.method(backbone, task)
-    synchronise_batch_norm(method)
+    method = config.method(backbone, run_info)
+    synchronize_batch_norm(method)
     optimizer = config.optimizer(parameter_groups(method))
     batch = config.data.batch_size * config.train.accumulation
     scale_learning_rate(optimizer, batch, config.train.lr_scaling)
@@ -148,14 +148,14 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
 
     set_seed(config.seed, device_specific=True)  # from here on every process draws for itself
     checkpoints = Checkpoints(folder / "checkpoints", keep=settings.keep)
-    facts = {
+    metadata = {
         "data": train.fingerprint,
-        f"{train.form.noun}s": len(train),
+        f"{train.decoder.noun}s": len(train),
         "data.batch_size": config.data.batch_size,
         "train.accumulation": settings.accumulation,
         "seed": config.seed,
     }
-    start = checkpoints.resume(parts, facts, say=say) if config.resume else 0
+    start = checkpoints.resume(parts, metadata, say=say) if config.resume else 0
     if start > steps:
         raise ConfigError(f"train.steps must be at least the {start} already made, got {steps}")
     if accelerator.is_main_process:
@@ -177,8 +177,8 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     inputs = view_batches(loader, augment, device)
     if start == 0:
         accelerator.log({"data/damaged": len(about["damaged"])}, step=0)
-        references = reference(split, config=config.evaluation)
-        record_probe(accelerator, 0, {**measure(), **measure_bank(), **references})
+        baselines = baseline(split, config=config.evaluation)
+        record_probe(accelerator, 0, {**measure(), **measure_bank(), **baselines})
         inputs = show_first(inputs, train, accelerator)
     every = max(1, round(config.evaluation.every_epochs * per_epoch))
     updates = fit(
@@ -197,7 +197,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
             if step % every == 0 or step == steps:
                 record_probe(accelerator, step, {**measure(), **measure_bank()})
             if step % settings.save_every == 0 or step == steps or stop:
-                checkpoints.save(step, parts, facts)
+                checkpoints.save(step, parts, metadata)
             if stop:
                 finish(accelerator)
                 say(f"stopped at step {step} of {steps} and saved; to go on: --resume true "

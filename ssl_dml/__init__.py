@@ -1,4 +1,4 @@
-"""From a folder of unlabelled pictures to an embedding that can be searched and trusted."""
+"""From a folder of unlabeled images to an embedding that can be searched and trusted."""
 
 from importlib.metadata import version
 

@@ -42,8 +42,8 @@ def distances(
         found = 1 - rows @ (rows if itself else F.normalize(others, dim=1)).T
         return found.fill_diagonal_(0.0) if itself else found
     # Differences do not change when all move, and cancellation is least near the origin.
-    centre = others.detach().mean(dim=0) if len(others) else 0.0
-    rows, others = rows - centre, others - centre
+    center = others.detach().mean(dim=0) if len(others) else 0.0
+    rows, others = rows - center, others - center
     return _Euclidean.apply(rows, others, itself, kind == "squared")  # pyright: ignore[reportReturnType]
 
 

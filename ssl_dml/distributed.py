@@ -7,7 +7,7 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 def is_distributed() -> bool:
@@ -85,13 +85,13 @@ def sum_with_gradient(values: Tensor) -> Tensor:
 
 
 @final
-class _Processes(Peers):
+class _DistributedGroup(ProcessGroup):
     """The processes of this run, in a ring."""
 
     def __init__(self) -> None:
         self.rank, self.count = rank(), world_size()
 
-    def rotate(self, *blocks: Tensor) -> tuple[Tensor, ...]:
+    def ring_shift(self, *blocks: Tensor) -> tuple[Tensor, ...]:
         """Every send and receive of a rotation is started before any is waited for."""
         received = tuple(torch.empty_like(block.contiguous()) for block in blocks)
         following, before = (self.rank + 1) % self.count, (self.rank - 1) % self.count
@@ -111,18 +111,18 @@ class _Processes(Peers):
         """All-gather."""
         return gather(rows)
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """All-reduce."""
         return sum_with_gradient(values)
 
 
-def peers() -> Peers:
+def process_group() -> ProcessGroup:
     """The processes of this run as losses see them."""
-    return _Processes() if is_distributed() else ALONE
+    return _DistributedGroup() if is_distributed() else SINGLE_PROCESS
 
 
 def rows_of_owners(
-    rows: Float[Tensor, "own dim"], indices: Int[Tensor, " asked"], *, share: int
+    rows: Float[Tensor, "own dim"], indices: Int[Tensor, " asked"], *, rows_per_rank: int
 ) -> Float[Tensor, "asked dim"]:
     """Rows of a table that is split over the processes, in the order of ``indices``.
 
@@ -131,11 +131,11 @@ def rows_of_owners(
     Args:
         rows: Those that this process owns, on any device.
         indices: Rows of the whole table; the answer comes to their device.
-        share: Rows a process; row ``i`` is owned by rank ``i // share``.
+        rows_per_rank: Rows a process; row ``i`` is owned by rank ``i // rows_per_rank``.
     """
     if not is_distributed():
         return rows[indices.to(rows.device)].to(indices.device)
-    owners = indices // share
+    owners = indices // rows_per_rank
     order = owners.argsort()
     wanted = owners.bincount(minlength=world_size())
     asked = torch.empty_like(wanted)
@@ -143,13 +143,13 @@ def rows_of_owners(
     sent, received = wanted.tolist(), asked.tolist()
     requests = indices.new_empty(sum(received))
     dist.all_to_all_single(requests, indices[order], received, sent)
-    answers = rows[(requests - rank() * share).to(rows.device)].to(indices.device)
+    answers = rows[(requests - rank() * rows_per_rank).to(rows.device)].to(indices.device)
     found = answers.new_empty(len(indices), rows.shape[1])
     dist.all_to_all_single(found, answers, sent, received)
     return torch.empty_like(found).index_copy_(0, order, found)
 
 
-def mean(values: Tensor) -> Tensor:
+def all_reduce_mean(values: Tensor) -> Tensor:
     """Mean over processes, without gradient."""
     values = values.detach().clone()
     if is_distributed():
@@ -158,7 +158,7 @@ def mean(values: Tensor) -> Tensor:
     return values
 
 
-def largest(values: Tensor) -> Tensor:
+def all_reduce_max(values: Tensor) -> Tensor:
     """Largest over processes, without gradient."""
     values = values.detach().clone()
     if is_distributed():
@@ -175,7 +175,7 @@ def any_rank(condition: bool, device: torch.device) -> bool:
     return bool(flag.item())
 
 
-def share(value: Any) -> Any:  # noqa: ANN401 - any picklable object
+def broadcast_object(value: Any) -> Any:  # noqa: ANN401 - any picklable object
     """The main process's object, on every process."""
     if not is_distributed():
         return value

@@ -17,7 +17,7 @@ Views = Sequence[Float[Tensor, "batch channels ..."]]
 Embeddings = Float[Tensor, "batch dim"]
 Indices = Int[Tensor, " batch"]
 Labels = Int[Tensor, " batch"]
-Targets = Float[Tensor, "batch values"]
+ContinuousLabels = Float[Tensor, "batch values"]
 FULL_SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}
 
 
@@ -25,7 +25,7 @@ class StepOutput(NamedTuple):
     """What one training step of a method or a head returns.
 
     Attributes:
-        loss: Scalar to minimise; over processes its mean is the loss of the whole batch.
+        loss: Scalar to minimize; over processes its mean is the loss of the whole batch.
         logs: Detached scalars worth watching, by name.
     """
 
@@ -33,7 +33,7 @@ class StepOutput(NamedTuple):
     logs: Mapping[str, Float[Tensor, ""]]
 
 
-class Labelled(NamedTuple):
+class LabeledEmbeddings(NamedTuple):
     """Embeddings that a batch is compared with besides itself, such as those of earlier batches.
 
     Attributes:
@@ -69,7 +69,7 @@ class Triplets(NamedTuple):
     high: Int[Tensor, " pairs"]
 
 
-class Peers(ABC):
+class ProcessGroup(ABC):
     """The processes that share a batch, as a loss sees them; each has equally many rows.
 
     Attributes:
@@ -81,7 +81,7 @@ class Peers(ABC):
     count: int
 
     @abstractmethod
-    def rotate(self, *blocks: Tensor) -> tuple[Tensor, ...]:
+    def ring_shift(self, *blocks: Tensor) -> tuple[Tensor, ...]:
         """Hand tensors to the next process and take those of the one before, without gradient.
 
         After ``count`` rotations every process has seen all and holds its own again.
@@ -92,17 +92,17 @@ class Peers(ABC):
         """Rows of all processes in order of rank, without gradient."""
 
     @abstractmethod
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Sum over processes, through which gradient flows."""
 
 
 @final
-class Alone(Peers):
+class SingleProcess(ProcessGroup):
     """One process: every exchange is with itself."""
 
     rank, count = 0, 1
 
-    def rotate(self, *blocks: Tensor) -> tuple[Tensor, ...]:
+    def ring_shift(self, *blocks: Tensor) -> tuple[Tensor, ...]:
         """The tensors as they are."""
         return blocks
 
@@ -110,21 +110,21 @@ class Alone(Peers):
         """The rows without gradient."""
         return rows.detach()
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """The values as they are."""
         return values
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """What the pictures of a data set look like once they are decoded.
+    """What the images of a data set look like once they are decoded.
 
     Args:
-        channels: Number of channels, 1 for gray and 3 for colour.
-        size: Side of the square picture, in pixels.
+        channels: Number of channels, 1 for gray and 3 for color.
+        size: Side of the square image, in pixels.
         mean: Mean of each channel on the scale where 255 is 1.
         std: Standard deviation of each channel on the same scale, above 0.
     """
@@ -135,7 +135,7 @@ class ImageSpec:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        _check_normalisation(self.channels, self.mean, self.std)
+        _check_normalization(self.channels, self.mean, self.std)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,22 +145,22 @@ class SequenceSpec:
     Args:
         channels: Number of channels.
         length: Values in a sequence, over time.
-        mean: Mean of each channel; of sound on the scale where 1 is the loudest.
+        mean: Mean of each channel; of audio on the scale where 1 is the loudest.
         std: Standard deviation of each channel on the same scale, above 0.
-        rate: Values a second; None where time has no unit.
+        sampling_rate: Values a second; None where time has no unit.
     """
 
     channels: int
     length: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    rate: int | None = None
+    sampling_rate: int | None = None
 
     def __post_init__(self) -> None:
-        _check_normalisation(self.channels, self.mean, self.std)
+        _check_normalization(self.channels, self.mean, self.std)
 
 
-def _check_normalisation(channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+def _check_normalization(channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     if len(mean) != channels or len(std) != channels:
         raise ValueError(
             f"mean and std need one value for each of {channels} channels, "

@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""What several tests fraction."""
 
 import os
 import subprocess
@@ -26,12 +26,12 @@ def gray():
 
 
 @pytest.fixture
-def colour():
+def color():
     return ImageSpec(channels=3, size=16, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))
 
 
 @pytest.fixture
-def sound():
+def audio():
     return SequenceSpec(channels=1, length=400, mean=(0.0,), std=(0.25,), rate=100)
 
 

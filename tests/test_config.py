@@ -103,13 +103,13 @@ def test_a_null_in_the_text_is_kept(tmp_path):
     method = {"class_path": "ssl_dml.methods.NPID", "init_args": {"negatives": None}}
 
     from ssl_dml.backbones import Backbone
-    from ssl_dml.methods import Method, Task
+    from ssl_dml.methods import Method, RunInfo
 
     @dataclass(frozen=True, kw_only=True)
     class OneMethod:
         """One component."""
 
-        method: Callable[[Backbone, Task], Method]
+        method: Callable[[Backbone, RunInfo], Method]
 
     path = tmp_path / "m.yaml"
     path.write_text(yaml.safe_dump({"method": method}))
@@ -141,7 +141,7 @@ def test_parsing_builds_nothing(file, monkeypatch):
 
 def test_a_component_class_keeps_its_own_defaults_when_the_file_changes_it(file):
     """Defaults of one class must not leak into another that the YAML names instead."""
-    augment = {"class_path": "ssl_dml.augment.Colour", "init_args": {"hue": 0.05}}
+    augment = {"class_path": "ssl_dml.augment.Color", "init_args": {"hue": 0.05}}
     _, text = parse(Schema, [], default=file(augment=augment))
     arguments = component(text, "augment")[1]
     assert "gamma" not in arguments
@@ -182,7 +182,7 @@ def test_a_key_of_the_command_line_unsets_its_alternative(file):
             {"augment": {"class_path": "ssl_dml.augment.Gray", "init_args": {"blurr": 1}}},
             "blurr is not an argument of ssl_dml.augment.Gray; did you mean blur",
         ),
-        ([], {"augment": {"class_path": "ssl_dml.augment.Grey"}}, "Grey"),
+        ([], {"augment": {"class_path": "ssl_dml.augment.Gray"}}, "Gray"),
         ([], {"augment": None}, "augment"),
         ([], {"other": {"key": 1}}, "other.key is not a key; --help lists the keys"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssl_dml.config import parse
-from ssl_dml.methods import Task
+from ssl_dml.methods import RunInfo
 from ssl_dml.types import ImageSpec, SequenceSpec
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +23,7 @@ def test_pretraining(path):
 
     config, resolved = parse(PretrainConfig, [], default=path)
     if config.data.sequences is not None:
-        spec = SequenceSpec(channels=1, length=16000, mean=(0.0,), std=(0.1,), rate=16000)
+        spec = SequenceSpec(channels=1, length=16000, mean=(0.0,), std=(0.1,), sampling_rate=16000)
         stored = torch.zeros(16, 1, 16000, dtype=torch.int16)
     else:
         channels, size = (1, 28) if config.data.source in ("fashion_mini", "hangul") else (3, 32)
@@ -31,13 +31,13 @@ def test_pretraining(path):
         mean, std = (0.5,) * channels, (0.2,) * channels
         spec = ImageSpec(channels=channels, size=size, mean=mean, std=std)
         stored = torch.zeros(16, channels, size, size, dtype=torch.uint8)
-    task = Task(
+    run_info = RunInfo(
         num_instances=64,
         batch_size=config.data.batch_size,
         num_batches=10,
         labels=torch.arange(64) % 5,
     )
-    method = config.method(config.backbone(spec), task)
+    method = config.method(config.backbone(spec), run_info)
     views = config.augment(spec)(stored)
     assert method(views, torch.arange(16)).loss.isfinite()
     assert path.read_text().startswith("# "), "its first comment states the result and the cost"

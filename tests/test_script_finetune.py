@@ -21,7 +21,7 @@ CLASSES, EACH, SIDE = 8, 12, 12
 STEPS = 20
 SMALL = [
     "--data.batch_size", "16", "--train.steps", STEPS, "--train.save_every", "3",
-    "--train.warmup_epochs", "0", "--train.log_every", "1", "--validation.share", "0.25",
+    "--train.warmup_epochs", "0", "--train.log_every", "1", "--validation.fraction", "0.25",
     "--validation.every_epochs", "1", "--start.embedding_dim", "16",
 ]  # fmt: skip
 SPLIT = """
@@ -29,7 +29,7 @@ class_path: ssl_dml.heads.WeightedSum
 init_args:
   heads:
     classes:
-      class_path: ssl_dml.heads.ClassWeights
+      class_path: ssl_dml.heads.MarginSoftmax
       init_args:
         margin: {class_path: ssl_dml.margins.AdaFace, init_args: {scale: 16.0}}
         sample_rate: 0.5
@@ -40,9 +40,9 @@ init_args:
         loss: {class_path: ssl_dml.losses.Triplet}
         miner: {class_path: ssl_dml.mining.DistanceWeighted}
         memory_size: 40
-    centre:
-      class_path: ssl_dml.heads.CentreLoss
-  weights: {centre: 0.003}
+    center:
+      class_path: ssl_dml.heads.CenterLoss
+  weights: {center: 0.003}
 """
 
 
@@ -54,28 +54,28 @@ def _own_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Eight classes of noisy pictures, each around a picture of its own."""
-    root, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+def images(tmp_path_factory):
+    """Eight classes of noisy images, each around an image of its own."""
+    root, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for label in range(CLASSES):
         (root / f"class_{label}").mkdir()
-        centre = rng.integers(60, 190, (SIDE, SIDE))
+        center = rng.integers(60, 190, (SIDE, SIDE))
         for number in range(EACH):
-            picture = (centre + rng.normal(0, 25, centre.shape)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(root / f"class_{label}" / f"{number:02}.png")
+            image = (center + rng.normal(0, 25, center.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(image).save(root / f"class_{label}" / f"{number:02}.png")
     return root
 
 
 @pytest.fixture(scope="module")
-def finished(pictures, tmp_path_factory):
+def finished(images, tmp_path_factory):
     """A run that was never stopped, and what it printed."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    return folder, run("finetune", "--data.source", pictures, "--output_dir", folder, *SMALL)
+    return folder, run("finetune", "--data.source", images, "--output_dir", folder, *SMALL)
 
 
 @pytest.fixture(scope="module")
 def split_config(tmp_path_factory):
-    """Heads with every kind of state: split rows, statistics, a memory, draws, centres."""
+    """Heads with every kind of state: split rows, statistics, a memory, draws, centers."""
     config = yaml.safe_load((ROOT / "configs/finetune/arcface.yaml").read_text())
     config["head"] = yaml.safe_load(SPLIT)
     config["labels"] = {"classes_per_batch": 4}
@@ -89,8 +89,8 @@ def test_a_run_leaves_what_it_promises(finished):
     names = {path.name for path in folder.iterdir()}
     expected = {"config.yaml", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
     assert names == expected | {"backbone", "best"}
-    assert "72 pictures of 6 classes to train on" in printed
-    assert "validation: 24 pictures held out, searched among one another" in printed
+    assert "72 images of 6 classes to train on" in printed
+    assert "validation: 24 images held out, searched among one another" in printed
     for line in ("before the first step", "best, ", "last, 5 epochs", "retrieval.yaml"):
         assert line in printed
     measured = [row for row in rows(folder) if "eval/recall_at_1" in row]
@@ -98,8 +98,8 @@ def test_a_run_leaves_what_it_promises(finished):
     names = ("recall_at_2", "recall_at_4", "recall_at_8", "map_at_r", "r_precision", "spread")
     assert {f"eval/{name}" for name in names} <= set(measured[0])
     best = max(measured, key=lambda row: row["eval/recall_at_1"])["step"]
-    facts = json.loads((folder / "best/backbone.json").read_text())
-    assert facts["trained"]["steps"] == best
+    metadata = json.loads((folder / "best/backbone.json").read_text())
+    assert metadata["trained"]["steps"] == best
 
 
 def test_its_embedding_loads_with_one_call(finished):
@@ -108,9 +108,9 @@ def test_its_embedding_loads_with_one_call(finished):
     assert embedder(torch.randn(2, 1, SIDE, SIDE)).shape == (2, 16)
 
 
-def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, pictures, tmp_path):
+def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, images, tmp_path):
     folder = tmp_path / "run"
-    process = start("finetune", "--data.source", pictures, "--output_dir", folder, *SMALL)
+    process = start("finetune", "--data.source", images, "--output_dir", folder, *SMALL)
     wait_for(folder / "checkpoints/step_3", process)
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
@@ -122,8 +122,8 @@ def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, pictures, tmp_
         assert again.read_bytes() == once.read_bytes()
 
 
-def test_two_processes_with_split_rows_resume_bit_for_bit(split_config, pictures, tmp_path):
-    command = ["--config", split_config, "--data.source", pictures, *SMALL]
+def test_two_processes_with_split_rows_resume_bit_for_bit(split_config, images, tmp_path):
+    command = ["--config", split_config, "--data.source", images, *SMALL]
     # While the backbone is frozen there is nothing for DDP to average.
     command += ["--start.frozen_epochs", "1", "--start.neck", "none", "--start.embedding_dim"]
     command.append("null")
@@ -144,10 +144,10 @@ def test_two_processes_with_split_rows_resume_bit_for_bit(split_config, pictures
     assert rows(killed)[-1]["step"] == STEPS + 2
 
 
-def test_a_frozen_backbone_stays_as_it_was_pretrained(pictures, tmp_path):
+def test_a_frozen_backbone_stays_as_it_was_pretrained(images, tmp_path):
     first, second = tmp_path / "pretrained", tmp_path / "tuned"
     small = ["--data.batch_size", "16", "--train.steps", "3", "--train.warmup_epochs", "0"]
-    source = ["--data.source", pictures]
+    source = ["--data.source", images]
     run("pretrain", *source, *small, "--evaluation.k", "5", "--output_dir", first)
     frozen = [*SMALL, "--init", first / "backbone", "--start.frozen_epochs", "2"]
     # Eight steps with a validation after four, which is not to wake what is frozen.
@@ -173,12 +173,12 @@ def bars(tmp_path_factory):
         far = [
             down * np.cos(a) - across * np.sin(a) - b for a, b in zip(angles, aside, strict=True)
         ]
-        pictures = [
+        images = [
             i * np.exp(-((d / w) ** 2)) + rng.normal(15, 5, d.shape)
             for d, w, i in zip(far, width, light, strict=True)
         ]
         table = {
-            "image": [p.clip(0, 255).astype(np.uint8)[..., None].tolist() for p in pictures],
+            "image": [p.clip(0, 255).astype(np.uint8)[..., None].tolist() for p in images],
             "label": angles.tolist(),
         }
         shape = datasets.Array3D((SIDE, SIDE, 1), "uint8")
@@ -192,9 +192,9 @@ def test_labels_that_are_numbers(bars, tmp_path):
     printed = run(
         "finetune", "--config", ROOT / "configs/finetune/log_ratio.yaml", "--data.source", bars,
         "--output_dir", folder, "--data.batch_size", "32", "--labels.nearest", "8",
-        "--train.epochs", "12", "--validation.share", "0.25",
+        "--train.epochs", "12", "--validation.fraction", "0.25",
     )  # fmt: skip
-    assert "192 pictures of 192 labels to train on" in printed
+    assert "192 images of 192 labels to train on" in printed
     assert "label distance" in printed
     measured = [row for row in rows(folder) if "eval/label_distance_at_1" in row]
     first, last = (measured[i]["eval/label_distance_at_1"] for i in (0, -1))
@@ -208,7 +208,7 @@ def test_labels_that_are_numbers(bars, tmp_path):
 
 
 @pytest.mark.slow
-def test_weights_of_timm_on_disk(pictures, tmp_path):
+def test_weights_of_timm_on_disk(images, tmp_path):
     import timm
 
     torch.save(timm.create_model("resnet10t", num_classes=5).state_dict(), tmp_path / "w.pth")
@@ -216,7 +216,7 @@ def test_weights_of_timm_on_disk(pictures, tmp_path):
     config["backbone"]["init_args"] = {"name": "resnet10t", "stem": "standard"}
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    command = ["--config", path, "--data.source", pictures, *SMALL, "--train.steps", "1"]
+    command = ["--config", path, "--data.source", images, *SMALL, "--train.steps", "1"]
     run("finetune", *command, "--init", tmp_path / "w.pth", "--output_dir", tmp_path / "run")
     config["backbone"]["init_args"]["name"] = "resnet18"
     path.write_text(yaml.safe_dump(config))
@@ -230,9 +230,9 @@ def test_weights_of_timm_on_disk(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data.labelled", "false"], "fine-tuning needs labels and the pictures have none"),
+        (["--data.use_labels", "false"], "fine-tuning needs labels and the images have none"),
         (["--init", "nowhere"], "init 'nowhere': there is no such file or folder"),
-        (["--validation.share", "0.99"], "validation.share"),
+        (["--validation.fraction", "0.99"], "validation.fraction"),
         (["--labels.classes_per_batch", "7"], "the number of classes that have samples, 6; got 7"),
         (["--data.batch_size", "1"], "data.batch_size must be at least 2 for a network with batch"),
         (["--start.layer_decay", "2"], "start.layer_decay must be at most 1, got 2.0"),
@@ -261,10 +261,10 @@ def test_weights_of_timm_on_disk(pictures, tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
-    finished, pictures, tmp_path, arguments, words
+    finished, images, tmp_path, arguments, words
 ):
     given = [str(a).format(backbone=finished[0] / "backbone") for a in arguments]
-    command = ["--data.source", pictures, "--output_dir", tmp_path / "run", *SMALL, *given]
+    command = ["--data.source", images, "--output_dir", tmp_path / "run", *SMALL, *given]
     code, _, err = finish(start("finetune", *command))
     assert code in (1, 2)
     assert words in err
@@ -277,14 +277,14 @@ def test_a_head_for_classes_is_not_given_numbers(bars, tmp_path):
     command = ["--data.source", bars, "--output_dir", tmp_path / "run", "--data.batch_size", "64"]
     code, _, err = finish(start("finetune", *command, "--labels.continuous", "true"))
     assert code in (1, 2)
-    words = "error: head ClassWeights is for classes, and labels.continuous is true"
+    words = "error: head MarginSoftmax is for classes, and labels.continuous is true"
     assert err.strip().splitlines()[-1] == words
     assert not (tmp_path / "run").exists()
 
 
 def test_other_classes_on_resume_are_named(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
-    command = ["--output_dir", tmp_path / "run", "--resume", "true", "--validation.share", "0.5"]
+    command = ["--output_dir", tmp_path / "run", "--resume", "true", "--validation.fraction", "0.5"]
     code, _, err = finish(start("finetune", *command))
     assert code == 1
     assert "was made with classes 6 and this run has 4" in err

@@ -30,7 +30,7 @@ class Pooled(Backbone):
 """
 CONFIG = """
 output_dir: {run}
-data: {{source: {source}, batch_size: 16, sequences: {{rate: 8000}}}}
+data: {{source: {source}, batch_size: 16, sequences: {{sampling_rate: 8000}}}}
 augment: {{class_path: ssl_dml.augment.SequenceViews, init_args: {{window: 1500, reverb: 0.5}}}}
 backbone: {{class_path: own.Pooled, init_args: {{width: 16}}}}
 method: {{class_path: ssl_dml.methods.SimCLR, init_args: {{temperature: 0.2}}}}
@@ -47,15 +47,15 @@ def place(tmp_path_factory):
     rng = np.random.default_rng(0)
     for split, count in (("train", 20), ("test", 6)):
         for label, hertz in (("high", 1100), ("low", 400)):
-            (root / "sound" / split / label).mkdir(parents=True)
+            (root / "audio" / split / label).mkdir(parents=True)
             for number in range(count):
                 rate = 8000 if number % 2 else 11025
                 time = np.arange(rate // 4) / rate
                 tone = 0.3 * np.sin(2 * np.pi * (hertz * time + rng.uniform()))
                 noisy = tone + rng.normal(0, 0.1, len(tone))
-                soundfile.write(root / "sound" / split / label / f"{number}.flac", noisy, rate)
+                soundfile.write(root / "audio" / split / label / f"{number}.flac", noisy, rate)
     (root / "own.py").write_text(BACKBONE)
-    (root / "config.yaml").write_text(CONFIG.format(run=root / "run", source=root / "sound"))
+    (root / "config.yaml").write_text(CONFIG.format(run=root / "run", source=root / "audio"))
     return root
 
 
@@ -91,9 +91,9 @@ def test_a_run_says_what_it_trains_on_and_how_well(place, finished):
         "log-mel statistics          100.0%",
     ):
         assert words in finished.stdout
-    assert "20 of 40 sound files have another sample rate (11025 Hz)" in finished.stderr
+    assert "20 of 40 audio files have another sample rate (11025 Hz)" in finished.stderr
     about = json.loads((place / "run/data.json").read_text())
-    assert (about["sequences"], about["rate"], about["length"]) == (40, 8000, 2000)
+    assert (about["sequences"], about["lr_scale"], about["length"]) == (40, 8000, 2000)
 
 
 @pytest.mark.usefixtures("finished")
@@ -118,12 +118,12 @@ def test_a_probe_works_from_the_run_folder_alone(place):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data.sequences", "null"], "holds sound: set data.sequences"),
+        (["--data.sequences", "null"], "holds audio: set data.sequences"),
         (["--augment.init_args.window", "2001"], "the length of the sequences, 2000; got 2001"),
         (["--augment", "ssl_dml.augment.Auto"], "use ssl_dml.augment.SequenceViews"),
         (
             ["--backbone", "ssl_dml.backbones.TimmBackbone", "--backbone.name", "resnet18"],
-            "TimmBackbone is for pictures",
+            "TimmBackbone is for images",
         ),
     ],
 )
@@ -137,14 +137,14 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(place, tmp_path, argume
     assert not (tmp_path / "run").exists()
 
 
-def test_damaged_sound_is_left_out_on_demand(place, tmp_path):
-    (place / "sound/train/low/broken.wav").write_bytes(b"RIFF")
+def test_damaged_audio_is_left_out_on_demand(place, tmp_path):
+    (place / "audio/train/low/broken.wav").write_bytes(b"RIFF")
     try:
         command = ["--config", place / "config.yaml", "--output_dir", tmp_path / "run"]
         stopped = run(place, "pretrain", *command)
         skipped = run(place, "pretrain", *command, "--data.on_error", "skip")
     finally:
-        (place / "sound/train/low/broken.wav").unlink()
+        (place / "audio/train/low/broken.wav").unlink()
     assert "error: damaged sequence" in stopped.stderr
     assert "broken.wav" in stopped.stderr
     assert skipped.returncode == 0, skipped.stderr

@@ -31,14 +31,14 @@ SMALL = [
 ]  # fmt: skip
 NPID = """
 class_path: ssl_dml.methods.NPID
-init_args: {negatives: 32, normaliser: average, output_dim: 16, storage: {sharded: true}}
+init_args: {negatives: 32, normalizer: average, output_dim: 16, storage: {sharded: true}}
 """
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """100 pictures of two classes."""
-    root = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    """100 images of two classes."""
+    root = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for label, value in (("dark", 60), ("light", 190)):
         (root / label).mkdir()
@@ -59,17 +59,17 @@ def npid_config(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Stores of decoded pictures go where the tests end, not into the user's home."""
+    """Stores of decoded images go where the tests end, not into the user's home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         yield
 
 
 @pytest.fixture(scope="module")
-def finished(pictures, tmp_path_factory):
+def finished(images, tmp_path_factory):
     """A run that was never stopped, and what it printed."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    return folder, run("pretrain", "--data.source", pictures, "--output_dir", folder, *SMALL)
+    return folder, run("pretrain", "--data.source", images, "--output_dir", folder, *SMALL)
 
 
 def test_a_run_leaves_what_it_promises(finished):
@@ -121,32 +121,32 @@ def test_probes_work_from_the_run_folder_alone(finished, evaluator):
     printed = run("evaluate", "--config", config, "--run", folder, *extra)
     results = json.loads((folder / f"{evaluator}.json").read_text())
     (folder / f"{evaluator}.json").unlink()
-    assert "10 held-out training pictures ask 90" in printed
+    assert "10 held-out training images ask 90" in printed
     if evaluator == "knn":
         assert results["knn_top1"] == rows(folder)[-1]["eval/knn_top1"]
     else:
         assert results["linear_top1"] > 0.6
 
 
-def test_retrieval_is_among_test_pictures_of_other_classes(finished, tmp_path):
+def test_retrieval_is_among_test_images_of_other_classes(finished, tmp_path):
     folder, rng = tmp_path / "run", np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (12, 1, 12, 12)).astype(np.uint8)
-    for i, picture in enumerate(pictures):
+    images = rng.integers(0, 256, (12, 1, 12, 12)).astype(np.uint8)
+    for i, image in enumerate(images):
         path = tmp_path / "others" / "abc"[i % 3] / f"{i:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture[0]).save(path)
+        Image.fromarray(image[0]).save(path)
     shutil.copytree(finished[0] / "backbone", folder / "backbone")
     config = yaml.safe_load((finished[0] / "config.yaml").read_text())
     config["data"]["test_source"] = str(tmp_path / "others")
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     recipe = ROOT / "configs/evaluate/retrieval.yaml"
     printed = run("evaluate", "--config", recipe, "--run", folder, "--retrieval.ks", "[1,5]")
-    assert "each of 12 test pictures asks about the others" in printed
+    assert "each of 12 test images asks about the others" in printed
     results = json.loads((folder / "retrieval.json").read_text())
     backbone = load(folder / "backbone")
     mean, std = backbone.inputs.mean[0], backbone.inputs.std[0]
     with torch.no_grad():
-        rows = backbone((torch.from_numpy(pictures) / 255 - mean) / std).double().numpy()
+        rows = backbone((torch.from_numpy(images) / 255 - mean) / std).double().numpy()
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     near = (rows @ rows.T - 9 * np.eye(12)).argmax(axis=1)
     assert results["recall_at_1"] == pytest.approx((near % 3 == np.arange(12) % 3).mean())
@@ -155,18 +155,18 @@ def test_retrieval_is_among_test_pictures_of_other_classes(finished, tmp_path):
     }
 
 
-def test_retrieval_without_test_pictures_is_refused(finished):
+def test_retrieval_without_test_images_is_refused(finished):
     recipe = ROOT / "configs/evaluate/retrieval.yaml"
     code, _, err = finish(start("evaluate", "--config", recipe, "--run", finished[0]))
     assert code == 2
-    assert "has no test pictures; data.test_source in" in err
+    assert "has no test images; data.test_source in" in err
     assert "Traceback" not in err
 
 
-def test_a_run_in_chunks_says_what_batch_norm_does_and_goes_on_without(pictures, tmp_path):
+def test_a_run_in_chunks_says_what_batch_norm_does_and_goes_on_without(images, tmp_path):
     folder = tmp_path / "run"
     few = [*SMALL, "--train.steps", "4", "--train.encode_chunk", "10"]
-    printed = run("pretrain", "--data.source", pictures, "--output_dir", folder, *few)
+    printed = run("pretrain", "--data.source", images, "--output_dir", folder, *few)
     assert printed.count("train.encode_chunk 10: the backbone's batch norm") == 1
     assert type(load(folder / "backbone")).__name__ == "TimmBackbone"
     on = ["--train.encode_chunk", "null", "--train.steps", "6"]
@@ -175,9 +175,9 @@ def test_a_run_in_chunks_says_what_batch_norm_does_and_goes_on_without(pictures,
     assert "batch norm" not in printed
 
 
-def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, pictures, tmp_path):
+def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, images, tmp_path):
     folder = tmp_path / "run"
-    command = ["--data.source", pictures, "--output_dir", folder, *SMALL]
+    command = ["--data.source", images, "--output_dir", folder, *SMALL]
     process = start("pretrain", *command)
     wait_for(folder / "checkpoints/step_8", process)
     os.killpg(process.pid, signal.SIGKILL)
@@ -189,9 +189,9 @@ def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, pictures, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_leaves_cleanly(finished, pictures, tmp_path, number):
+def test_a_signal_saves_and_leaves_cleanly(finished, images, tmp_path, number):
     folder = tmp_path / "run"
-    process = start("pretrain", "--data.source", pictures, "--output_dir", folder, *SMALL)
+    process = start("pretrain", "--data.source", images, "--output_dir", folder, *SMALL)
     wait_for(folder / "checkpoints/step_4", process)
     process.send_signal(number)
     code, out, err = finish(process)
@@ -202,8 +202,8 @@ def test_a_signal_saves_and_leaves_cleanly(finished, pictures, tmp_path, number)
     assert digest(folder) == digest(finished[0])
 
 
-def test_two_processes_resume_bit_for_bit_with_bank_and_z(pictures, npid_config, tmp_path):
-    command = ["--config", npid_config, "--data.source", pictures, *SMALL]
+def test_two_processes_resume_bit_for_bit_with_bank_and_z(images, npid_config, tmp_path):
+    command = ["--config", npid_config, "--data.source", images, *SMALL]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     run("pretrain", *command, "--output_dir", whole, processes=2)
     process = start("pretrain", *command, "--output_dir", stopped, processes=2)
@@ -227,29 +227,29 @@ def recipe(name):
     [
         (["--train.stps", "3"], "--train.stps is not a key; did you mean train.steps"),
         (["--output_dir", "{finished}"], "exists already; name another with --output_dir"),
-        (["--data.source", "{empty}"], "holds no picture"),
+        (["--data.source", "{empty}"], "holds no image"),
         (["--data.batch_size", "256"], "from 1 to the number of samples, 100; got 256"),
         (
             ["--evaluation.k", "91"],
-            "evaluation.k must be at most the number of gallery pictures",
+            "evaluation.k must be at most the number of gallery images",
         ),
         (
             [*recipe("moco_v1"), "--method.init_args.queue_size", "8"],
             "queue_size must be at least the batch, 16; got 8",
         ),
         (
-            [*recipe("supcon"), "--data.labelled", "false"],
+            [*recipe("supcon"), "--data.use_labels", "false"],
             "SupCon needs labels and the data have none: give them by sub-folders",
         ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
-    finished, pictures, tmp_path, arguments, words
+    finished, images, tmp_path, arguments, words
 ):
     (tmp_path / "empty").mkdir()
     before = digest(finished[0])
     names = {"finished": finished[0], "empty": tmp_path / "empty"}
-    command = ["--data.source", pictures, "--output_dir", tmp_path / "run", *SMALL]
+    command = ["--data.source", images, "--output_dir", tmp_path / "run", *SMALL]
     code, _, err = finish(
         start("pretrain", *command, *(argument.format(**names) for argument in arguments))
     )
@@ -267,11 +267,11 @@ def test_a_run_without_a_backbone_is_named(tmp_path):
     assert err.startswith("error: --run")
 
 
-def test_a_loss_that_is_not_finite_names_step_samples_and_checkpoint(pictures, tmp_path):
+def test_a_loss_that_is_not_finite_names_step_samples_and_checkpoint(images, tmp_path):
     folder = tmp_path / "run"
     optimizer = ["--optimizer.init_args.lr", "1e30", "--train.save_every", "1"]
     code, _, err = finish(
-        start("pretrain", "--data.source", pictures, "--output_dir", folder, *SMALL, *optimizer)
+        start("pretrain", "--data.source", images, "--output_dir", folder, *SMALL, *optimizer)
     )
     assert code == 1
     line = next(line for line in err.splitlines() if line.startswith("error: "))
@@ -283,7 +283,7 @@ def test_a_loss_that_is_not_finite_names_step_samples_and_checkpoint(pictures, t
 
 @pytest.fixture(scope="module")
 def clothes(tmp_path_factory):
-    """240 embedded pictures with their classes, as a table; 60 more to ask about."""
+    """240 embedded images with their classes, as a table; 60 more to ask about."""
     root = tmp_path_factory.mktemp("clothes")
     table = pq.read_table(ROOT / "ssl_dml/data/samples/fashion_mini/train.parquet")
     pq.write_table(table.slice(0, 240), root / "train.parquet")
@@ -300,8 +300,8 @@ def noises(tmp_path_factory):
         for label in ("soft", "loud"):
             (root / split / label).mkdir(parents=True)
             for number in range(count // 2):
-                sound = rng.normal(0, 0.1 if label == "soft" else 0.3, 16000).clip(-1, 1)
-                soundfile.write(root / split / label / f"{number}.wav", sound, 16000)
+                audio = rng.normal(0, 0.1 if label == "soft" else 0.3, 16000).clip(-1, 1)
+                soundfile.write(root / split / label / f"{number}.wav", audio, 16000)
     return ["--data.source", root]
 
 
@@ -324,9 +324,9 @@ def test_every_recipe_resumes_bit_for_bit(name, clothes, noises, tmp_path):
 
 
 @pytest.mark.slow
-def test_ten_kills_at_random_instants_change_nothing(pictures, npid_config, tmp_path):
+def test_ten_kills_at_random_instants_change_nothing(images, npid_config, tmp_path):
     """Each attempt is killed after 3 to 7 seconds, wherever it is, and the next one goes on."""
-    command = ["--config", npid_config, "--data.source", pictures, *SMALL]
+    command = ["--config", npid_config, "--data.source", images, *SMALL]
     command += ["--train.steps", "2600", "--train.save_every", "7"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run("pretrain", *command, "--output_dir", whole)
@@ -349,6 +349,6 @@ def test_ten_kills_at_random_instants_change_nothing(pictures, npid_config, tmp_
 
 
 @pytest.mark.slow
-def test_the_speed_of_a_real_run_is_compared(pictures):
-    printed = run("benchmark", "pretrain", "--data.source", pictures, "--data.batch_size", "16")
+def test_the_speed_of_a_real_run_is_compared(images):
+    printed = run("benchmark", "pretrain", "--data.source", images, "--data.batch_size", "16")
     assert "ratio" in printed

@@ -21,13 +21,13 @@ class CropFlip(nn.Module):
     """Random resized crop, horizontal flip and rotation as one affine sampling.
 
     The box is drawn as torchvision's ``RandomResizedCrop`` draws it (area uniform in ``scale``,
-    aspect ratio log-uniform in ``ratio``), except that a side longer than the picture is cut to
+    aspect ratio log-uniform in ``ratio``), except that a side longer than the image is cut to
     it where torchvision draws again. Sampling is bilinear without a low-pass filter, as in
     kornia; unlike a cut followed by a resize it also reads the pixels just outside the box.
 
     Args:
         size: Side of the output in pixels.
-        scale: Range of the box's share of the picture's area, in (0, 1].
+        scale: Range of the box's fraction of the image's area, in (0, 1].
         ratio: Range of width over height.
         flip: Probability of a mirror image, left to right.
         degrees: Rotation is uniform in plus and minus this; what comes from outside is mirrored.
@@ -70,7 +70,7 @@ class CropFlip(nn.Module):
         return torch.stack(rows, dim=1).view(count, 2, 3)
 
     def forward(self, images: Images) -> Float[Tensor, "batch channels side side"]:
-        """One random view of each picture."""
+        """One random view of each image."""
         return self.sample(images, self.draw(len(images), images))
 
     def sample(

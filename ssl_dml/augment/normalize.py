@@ -30,5 +30,5 @@ class Normalize(nn.Module):
         self.register_buffer("offset", -mean / std, persistent=False)
 
     def forward(self, samples: Stored) -> Samples:
-        """Normalised floats; zero where a channel has its mean."""
+        """Normalized floats; zero where a channel has its mean."""
         return torch.addcmul(self.offset, as_floats(samples), self.scale)

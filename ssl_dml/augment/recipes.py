@@ -1,4 +1,4 @@
-"""Pipelines of random views for kinds of pictures; every sample has its own draw."""
+"""Pipelines of random views for kinds of images; every sample has its own draw."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from jaxtyping import Float
 from kornia.augmentation import RandomErasing, RandomGaussianBlur, RandomSolarize
 from torch import Tensor, nn
 
-from ssl_dml.augment.colour import ChannelJitter, ColourJitter, GrayJitter
+from ssl_dml.augment.color import ChannelJitter, ColorJitter, GrayJitter
 from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
 from ssl_dml.types import ImageSpec, Pixels, SequenceSpec, Stored
 
-COLOUR = 3
+COLOR = 3
 
 
 class Augmentation(nn.Module, ABC):
@@ -22,25 +22,25 @@ class Augmentation(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, samples: Stored, /) -> list[Float[Tensor, "batch channels ..."]]:
-        """Normalised views of every sample as a store keeps it, on its device."""
+        """Normalized views of every sample as a store keeps it, on its device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
-    """How many views of which size, and how much of the picture each shows.
+    """How many views of which size, and how much of the image each shows.
 
     Args:
-        views: Large views of each picture.
-        resolution: Their side relative to that of the pictures; below 1 trains faster, and the
+        views: Large views of each image.
+        resolution: Their side relative to that of the images; below 1 trains faster, and the
             network then sees objects larger than in training (Touvron et al., 2019,
             arXiv:1906.06423).
-        scale: Range of their share of the picture's area.
+        scale: Range of their fraction of the image's area.
         flip: Probability of a mirror image.
         degrees: Rotation is uniform in plus and minus this.
-        local_views: Small views of each picture beside them (multi-crop: Caron et al., 2020,
+        local_views: Small views of each image beside them (multi-crop: Caron et al., 2020,
             arXiv:2006.09882, sec. 3.2).
-        local_resolution: Their side relative to that of the pictures.
-        local_scale: Range of their share of the area.
+        local_resolution: Their side relative to that of the images.
+        local_scale: Range of their fraction of the area.
     """
 
     views: int = 2
@@ -72,7 +72,7 @@ class Crops:
         """
         if not isinstance(images, ImageSpec):
             raise ValueError(
-                "augment: this recipe is for pictures; for sequences use "
+                "augment: this recipe is for images; for sequences use "
                 "ssl_dml.augment.SequenceViews"
             )
         return max(1, round(images.size * self.resolution))
@@ -80,7 +80,7 @@ class Crops:
 
 @final
 class _MultiCrop(nn.Module):
-    """Crops of each size, each followed by the same appearance steps and normalisation."""
+    """Crops of each size, each followed by the same appearance steps and normalization."""
 
     def __init__(self, images: ImageSpec, crops: Crops, appearance: list[nn.Module]) -> None:
         super().__init__()
@@ -108,17 +108,17 @@ class _MultiCrop(nn.Module):
 
 @final
 class Gray(Augmentation):
-    """For pictures of one channel: crop, flip, brightness, contrast, gamma, blur, erasing.
+    """For images of one channel: crop, flip, brightness, contrast, gamma, blur, erasing.
 
     Args:
-        images: What the pictures look like.
+        images: What the images look like.
         crops: Number, resolution and extent of the views.
-        brightness: Strength, see :class:`~ssl_dml.augment.colour.GrayJitter`.
+        brightness: Strength, see :class:`~ssl_dml.augment.color.GrayJitter`.
         contrast: Strength.
         gamma: Strength.
-        jitter: Share of views whose brightness and contrast change.
-        blur: Share of views that are blurred, sigma from 0.1 to 2 pixels.
-        erase: Share of views that lose a rectangle.
+        jitter: Fraction of views whose brightness and contrast change.
+        blur: Fraction of views that are blurred, sigma from 0.1 to 2 pixels.
+        erase: Fraction of views that lose a rectangle.
     """
 
     def __init__(
@@ -141,28 +141,28 @@ class Gray(Augmentation):
         self.pipeline = _MultiCrop(images, crops, steps)
 
     def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
-        """Views of gray pictures."""
+        """Views of gray images."""
         return self.pipeline(pixels)
 
 
 @final
-class Colour(Augmentation):
-    """For RGB pictures: crop, flip, colour jitter, grayscale, blur, solarisation.
+class Color(Augmentation):
+    """For RGB images: crop, flip, color jitter, grayscale, blur, solarization.
 
     The defaults are those of SimCLR (Chen et al., 2020, arXiv:2002.05709, appendix A) at half
-    its colour strength, as it uses for small pictures, without blur.
+    its color strength, as it uses for small images, without blur.
 
     Args:
-        images: What the pictures look like.
+        images: What the images look like.
         crops: Number, resolution and extent of the views.
-        brightness: Strength, see :class:`~ssl_dml.augment.colour.ColourJitter`.
+        brightness: Strength, see :class:`~ssl_dml.augment.color.ColorJitter`.
         contrast: Strength.
         saturation: Strength.
         hue: Strength in turns.
-        jitter: Share of views that are jittered.
-        grayscale: Share of views that lose their colour.
-        blur: Share of views that are blurred, sigma from 0.1 to 2 pixels.
-        solarize: Share of views whose bright values are inverted.
+        jitter: Fraction of views that are jittered.
+        grayscale: Fraction of views that lose their color.
+        blur: Fraction of views that are blurred, sigma from 0.1 to 2 pixels.
+        solarize: Fraction of views whose bright values are inverted.
     """
 
     def __init__(
@@ -180,12 +180,12 @@ class Colour(Augmentation):
         solarize: float = 0.0,
     ) -> None:
         super().__init__()
-        if images.channels != COLOUR:
+        if images.channels != COLOR:
             raise ValueError(
-                f"augment: Colour is for 3 channels and the pictures have {images.channels}; "
+                f"augment: Color is for 3 channels and the images have {images.channels}; "
                 "use Auto, Gray or ManyChannel"
             )
-        colour = ColourJitter(
+        color = ColorJitter(
             brightness=brightness,
             contrast=contrast,
             saturation=saturation,
@@ -193,28 +193,28 @@ class Colour(Augmentation):
             probability=jitter,
             grayscale=grayscale,
         )
-        steps: list[nn.Module] = [colour, *_blur(blur, crops.side(images))]
+        steps: list[nn.Module] = [color, *_blur(blur, crops.side(images))]
         if solarize > 0:
             steps.append(RandomSolarize(thresholds=0.0, additions=0.0, p=solarize))
         self.pipeline = _MultiCrop(images, crops, steps)
 
     def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
-        """Views of RGB pictures."""
+        """Views of RGB images."""
         return self.pipeline(pixels)
 
 
 @final
 class ManyChannel(Augmentation):
-    """For pictures of any number of channels: crop, flip, lighting, a gain for each channel.
+    """For images of any number of channels: crop, flip, lighting, a gain for each channel.
 
     Args:
-        images: What the pictures look like.
+        images: What the images look like.
         crops: Number, resolution and extent of the views.
         brightness: Strength of the change common to all channels.
         contrast: Strength of the same.
         gain: Strength of the change of each channel.
         drop: Probability that a channel is blanked.
-        blur: Share of views that are blurred.
+        blur: Fraction of views that are blurred.
     """
 
     def __init__(
@@ -237,20 +237,20 @@ class ManyChannel(Augmentation):
         self.pipeline = _MultiCrop(images, crops, steps)
 
     def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
-        """Views of pictures with any number of channels."""
+        """Views of images with any number of channels."""
         return self.pipeline(pixels)
 
 
 @final
 class FineTune(Augmentation):
-    """For training with labels: one view of most of the picture, little else.
+    """For training with labels: one view of most of the image, little else.
 
     Args:
-        images: What the pictures look like.
+        images: What the images look like.
         crops: Number, resolution and extent of the views.
         brightness: Strength.
         contrast: Strength.
-        erase: Share of views that lose a rectangle.
+        erase: Fraction of views that lose a rectangle.
     """
 
     def __init__(
@@ -273,16 +273,16 @@ class FineTune(Augmentation):
 
 @final
 class Auto(Augmentation):
-    """The recipe that suits the number of channels: Gray for 1, Colour for 3, else ManyChannel.
+    """The recipe that suits the number of channels: Gray for 1, Color for 3, else ManyChannel.
 
     Args:
-        images: What the pictures look like.
+        images: What the images look like.
         crops: Number, resolution and extent of the views.
     """
 
     def __init__(self, images: ImageSpec, *, crops: Crops = Crops()) -> None:
         super().__init__()
-        recipe = {1: Gray, COLOUR: Colour}.get(images.channels, ManyChannel)
+        recipe = {1: Gray, COLOR: Color}.get(images.channels, ManyChannel)
         self.recipe = recipe(images, crops=crops)
 
     def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
@@ -290,13 +290,13 @@ class Auto(Augmentation):
         return self.recipe(pixels)
 
 
-def _blur(share: float, size: int) -> list[nn.Module]:
+def _blur(fraction: float, size: int) -> list[nn.Module]:
     """Gaussian blur with a kernel of a tenth of the side, as SimCLR has it."""
-    if not share:
+    if not fraction:
         return []
     kernel = max(3, size // 10 // 2 * 2 + 1)
-    return [RandomGaussianBlur((kernel, kernel), (0.1, 2.0), p=share)]
+    return [RandomGaussianBlur((kernel, kernel), (0.1, 2.0), p=fraction)]
 
 
-def _erase(share: float) -> list[nn.Module]:
-    return [RandomErasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), p=share)] if share else []
+def _erase(fraction: float) -> list[nn.Module]:
+    return [RandomErasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), p=fraction)] if fraction else []

@@ -1,4 +1,4 @@
-"""Random views of sound and other sequences."""
+"""Random views of audio and other sequences."""
 
 import math
 from typing import final
@@ -29,13 +29,13 @@ class SequenceViews(Augmentation):
         views: Views of each sequence.
         speed: Speed, and with it pitch, is log-uniform from ``1 / (1 + speed)`` to ``1 + speed``,
             or what the sequence is long enough for. Values between those of the sequence are
-            linear in their neighbours.
-        reverb: Share of views with an echo: white noise that decays by 60 dB in 0.1 to 0.6
-            seconds, with 0 to 20 dB less energy than the sound itself.
+            linear in their neighbors.
+        reverb: Fraction of views with an echo: white noise that decays by 60 dB in 0.1 to 0.6
+            seconds, with 0 to 20 dB less energy than the audio itself.
         gain: Loudness is uniform in plus and minus this, in dB.
-        noise: Share of views with white noise.
+        noise: Fraction of views with white noise.
         snr: Range of its distance below the view's mean power, in dB.
-        mask: The longest stretch that is set to the mean, as a share of the view; its length is
+        mask: The longest stretch that is set to the mean, as a fraction of the view; its length is
             uniform from 0.
 
     Raises:
@@ -58,7 +58,7 @@ class SequenceViews(Augmentation):
     ) -> None:
         super().__init__()
         if isinstance(inputs, ImageSpec):
-            raise ValueError("augment: SequenceViews is for sequences; the data are pictures")
+            raise ValueError("augment: SequenceViews is for sequences; the data are images")
         if not 1 < window <= inputs.length:
             raise ValueError(
                 f"augment: window must be from 2 to the length of the sequences, {inputs.length}; "
@@ -68,14 +68,16 @@ class SequenceViews(Augmentation):
             raise ValueError(f"augment: views must be at least 1, got {views}")
         if min(speed, gain) < 0:
             raise ValueError(f"augment: speed and gain must not be negative, got {speed}, {gain}")
-        for name, share in (("reverb", reverb), ("noise", noise), ("mask", mask)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"augment: {name} must be from 0 to 1, got {share}")
+        for name, fraction in (("reverb", reverb), ("noise", noise), ("mask", mask)):
+            if not 0 <= fraction <= 1:
+                raise ValueError(f"augment: {name} must be from 0 to 1, got {fraction}")
         if snr[0] > snr[1]:
             raise ValueError(f"augment: snr must be a rising range, got {snr}")
-        if reverb and inputs.rate is None:
-            raise ValueError("augment: reverb needs data.sequences.rate; set it, or reverb to 0")
-        self.window, self.views, self.rate = window, views, inputs.rate or 1
+        if reverb and inputs.sampling_rate is None:
+            raise ValueError(
+                "augment: reverb needs data.sequences.sampling_rate; set it, or reverb to 0"
+            )
+        self.window, self.views, self.sampling_rate = window, views, inputs.sampling_rate or 1
         self.speed, self.reverb, self.gain = speed, reverb, gain
         self.noise, self.snr, self.mask = noise, snr, mask
         self.normalize = Normalize(inputs)
@@ -84,7 +86,7 @@ class SequenceViews(Augmentation):
     def forward(
         self, samples: Shaped[Tensor, "batch channels time"]
     ) -> list[Float[Tensor, "batch channels window"]]:
-        """Normalised views of sequences."""
+        """Normalized views of sequences."""
         values = self._windows(samples.repeat(self.views, 1, 1))
         if self.reverb:
             values = values + self._echo(values)
@@ -121,7 +123,7 @@ class SequenceViews(Augmentation):
         self, values: Float[Tensor, "many channels window"]
     ) -> Float[Tensor, "many channels window"]:
         count, size = len(values), values.shape[-1]
-        seconds = torch.arange(size, device=values.device) / self.rate
+        seconds = torch.arange(size, device=values.device) / self.sampling_rate
         reach = uniform(count, *DECAY_SECONDS, values)[:, None]
         tail = torch.randn(count, size, device=values.device) * (-DECAY * seconds / reach).exp()
         tail = tail / tail.norm(dim=1, keepdim=True)
@@ -151,6 +153,6 @@ def _amplitude(decibels: Float[Tensor, " many"]) -> Float[Tensor, "many 1 1"]:
     return (10 ** (decibels / 20))[:, None, None]
 
 
-def _chosen(count: int, share: float, like: Tensor) -> Float[Tensor, " many"]:
-    """1 for a share of the samples, and 0 for the others."""
-    return (uniform(count, 0.0, 1.0, like) < share).float()
+def _chosen(count: int, fraction: float, like: Tensor) -> Float[Tensor, " many"]:
+    """1 for a fraction of the samples, and 0 for the others."""
+    return (uniform(count, 0.0, 1.0, like) < fraction).float()

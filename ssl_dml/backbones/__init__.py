@@ -1,4 +1,4 @@
-"""Encoders: pictures to features; projectors on top of them; loading a trained one."""
+"""Encoders: images to features; projectors on top of them; loading a trained one."""
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.chunked import Chunked

@@ -13,7 +13,7 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         feature_dim: Dimension of a feature.
-        inputs: The samples it was built for, with their normalisation.
+        inputs: The samples it was built for, with their normalization.
     """
 
     feature_dim: int
@@ -21,4 +21,4 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:
-        """Features of normalised samples."""
+        """Features of normalized samples."""

@@ -44,7 +44,7 @@ class Chunked(Backbone):
         self.register_load_state_dict_pre_hook(_put_in_own_name)
 
     def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:
-        """Features of normalised samples, chunk by chunk."""
+        """Features of normalized samples, chunk by chunk."""
         count = max(1, -(-len(samples) // self.size))
         features = [self._encode(chunk) for chunk in samples.tensor_split(count)]
         return torch.cat(features)

@@ -64,7 +64,7 @@ class Embedder(Backbone):
         self.neck = nn.Sequential(*layers)
 
     def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:
-        """Embeddings of normalised samples, of any length."""
+        """Embeddings of normalized samples, of any length."""
         return self.neck(self.backbone(samples))
 
     def layers(self) -> list[list[nn.Parameter]]:

@@ -1,4 +1,4 @@
-"""Image encoders from timm, with a stem for small pictures and a width factor."""
+"""Image encoders from timm, with a stem for small images and a width factor."""
 
 from pathlib import Path
 from typing import Any, Literal, final
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.types import ImageSpec
 
-SMALL_PICTURE = 96
+SMALL_IMAGE = 96
 
 
 @final
@@ -21,11 +21,11 @@ class TimmBackbone(Backbone):
     """A network of timm without its classifier, with random weights, channels last.
 
     Args:
-        images: The pictures it is for; gives the number of input channels.
+        images: The images it is for; gives the number of input channels.
         name: timm's name, such as ``resnet18``.
         stem: ``small`` replaces the first layers of a ResNet by one 3×3 convolution of stride 1
             without pooling (Chen et al., 2020, arXiv:2002.05709, appendix B.9); ``auto`` does so
-            for pictures under 96 pixels. Other families keep their own stem.
+            for images under 96 pixels. Other families keep their own stem.
         width: Factor on the channels of every stage of a ResNet.
         options: Further arguments of the timm model, such as ``layers`` or ``patch_size``.
 
@@ -46,7 +46,7 @@ class TimmBackbone(Backbone):
         super().__init__()
         if not isinstance(images, ImageSpec):
             raise ValueError(
-                "backbone: TimmBackbone is for pictures; for sequences use "
+                "backbone: TimmBackbone is for images; for sequences use "
                 "ssl_dml.backbones.SequenceBackbone"
             )
         if not timm.is_model(name):
@@ -81,7 +81,7 @@ class TimmBackbone(Backbone):
     def forward(
         self, samples: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch dim"]:
-        """Pooled features of normalised pictures."""
+        """Pooled features of normalized images."""
         return self.network(samples.contiguous(memory_format=torch.channels_last))
 
     def layers(self) -> list[list[nn.Parameter]]:
@@ -143,7 +143,7 @@ def _set_stem(network: ResNet, images: ImageSpec, stem: str, *, own: bool) -> No
 
     A network whose width was set has a deep stem that is not its own.
     """
-    small = stem == "small" or (stem == "auto" and images.size < SMALL_PICTURE)
+    small = stem == "small" or (stem == "auto" and images.size < SMALL_IMAGE)
     width = int(network.feature_info[0]["num_chs"])
     if small:
         network.conv1 = nn.Conv2d(images.channels, width, 3, stride=1, padding=1, bias=False)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_dml.distributed import is_distributed, mean, sum_with_gradient, world_size
+from ssl_dml.distributed import all_reduce_mean, is_distributed, sum_with_gradient, world_size
 
 
 @final
@@ -33,7 +33,7 @@ class SyncBatchNorm(nn.Module):
         self.eps, self.momentum = norm.eps, 0.1 if norm.momentum is None else norm.momentum
 
     def forward(self, x: Float[Tensor, "batch dim *space"]) -> Float[Tensor, "batch dim *space"]:
-        """Normalise with the statistics of all processes in training, the running ones else."""
+        """Normalize with the statistics of all processes in training, the running ones else."""
         if not (self.training and is_distributed()):
             return functional.batch_norm(
                 x,
@@ -47,23 +47,23 @@ class SyncBatchNorm(nn.Module):
             )
         with torch.autocast(x.device.type, enabled=False):
             wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-            return self._synchronised(wide).to(x.dtype)
+            return self._synchronized(wide).to(x.dtype)
 
-    def _synchronised(self, x: Tensor) -> Tensor:
+    def _synchronized(self, x: Tensor) -> Tensor:
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
         count = sum_with_gradient(x.new_tensor(float(x.numel() // x.shape[1])))
-        centre = sum_with_gradient(x.sum(axes)) / count
-        centred = x - centre.view(shape)
-        var = sum_with_gradient(centred.square().sum(axes)) / count
+        center = sum_with_gradient(x.sum(axes)) / count
+        centered = x - center.view(shape)
+        var = sum_with_gradient(centered.square().sum(axes)) / count
         with torch.no_grad():
-            self.running_mean.lerp_(centre, self.momentum)
+            self.running_mean.lerp_(center, self.momentum)
             self.running_var.lerp_(var * count / (count - 1), self.momentum)
             self.num_batches_tracked.add_(1)
         scale = (var + self.eps).rsqrt()
         if self.weight is None:
-            return centred * scale.view(shape)
-        return torch.addcmul(self.bias.view(shape), centred, (self.weight * scale).view(shape))
+            return centered * scale.view(shape)
+        return torch.addcmul(self.bias.view(shape), centered, (self.weight * scale).view(shape))
 
 
 @final
@@ -92,7 +92,7 @@ class SplitBatchNorm(nn.Module):
         self.groups = groups
 
     def forward(self, x: Float[Tensor, "batch dim *space"]) -> Float[Tensor, "batch dim *space"]:
-        """Normalise each part with its own statistics in training, with the running ones else."""
+        """Normalize each part with its own statistics in training, with the running ones else."""
         if not self.training:
             means, variances = self.running_mean, self.running_var
             return functional.batch_norm(x, means, variances, self.weight, self.bias, eps=self.eps)
@@ -105,7 +105,7 @@ class SplitBatchNorm(nn.Module):
             for part, m, v in zip(parts, means.zero_(), variances.zero_(), strict=True)
         ]
         with torch.no_grad():
-            overall = mean(torch.stack([means.mean(dim=0), variances.mean(dim=0)]))
+            overall = all_reduce_mean(torch.stack([means.mean(dim=0), variances.mean(dim=0)]))
             self.running_mean.lerp_(overall[0], self.momentum)
             self.running_var.lerp_(overall[1], self.momentum)
             self.num_batches_tracked.add_(1)
@@ -129,7 +129,7 @@ def split_batch_norm(model: nn.Module, groups: int) -> None:
             split_batch_norm(child, groups)
 
 
-def synchronise_batch_norm(model: nn.Module) -> nn.Module:
+def synchronize_batch_norm(model: nn.Module) -> nn.Module:
     """Replace every batch norm in place by one over all processes; alone, change nothing."""
     if not is_distributed():
         return model
@@ -137,5 +137,5 @@ def synchronise_batch_norm(model: nn.Module) -> nn.Module:
         if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
             setattr(model, name, SyncBatchNorm(child))
         else:
-            synchronise_batch_norm(child)
+            synchronize_batch_norm(child)
     return model

@@ -1,4 +1,4 @@
-"""Encoder of pictures patch by patch, each seen by itself."""
+"""Encoder of images patch by patch, each seen by itself."""
 
 from dataclasses import replace
 from typing import Literal, final
@@ -17,7 +17,7 @@ NORM = {"norm_layer": "layernorm2d"}
 
 @final
 class PatchBackbone(Backbone):
-    """Cuts a picture into overlapping patches and encodes each with a network of timm.
+    """Cuts an image into overlapping patches and encodes each with a network of timm.
 
     No layer may mix patches: batch norm would tell each one about the others, and a task of
     predicting patches is then solved without learning (van den Oord et al., 2018,
@@ -26,7 +26,7 @@ class PatchBackbone(Backbone):
     ``groupnorm1``.
 
     Args:
-        inputs: The pictures it is for.
+        inputs: The images it is for.
         patch: Side of a patch in pixels; 64 of 256 in the paper.
         stride: Pixels from one patch to the next; half of ``patch`` in the paper.
         name: timm's name of the network of a patch.
@@ -53,12 +53,12 @@ class PatchBackbone(Backbone):
         super().__init__()
         if not isinstance(inputs, ImageSpec):
             raise ValueError(
-                "backbone: PatchBackbone is for pictures; for sequences use "
+                "backbone: PatchBackbone is for images; for sequences use "
                 "ssl_dml.backbones.SequenceBackbone"
             )
         if not 1 <= patch <= inputs.size:
             raise ValueError(
-                f"backbone: patch must be from 1 to the {inputs.size} pixels of the pictures' "
+                f"backbone: patch must be from 1 to the {inputs.size} pixels of the images' "
                 f"side, got {patch}"
             )
         if not 1 <= stride <= patch:
@@ -90,7 +90,7 @@ class PatchBackbone(Backbone):
         """Features of every patch; what is left at the right and below is not used.
 
         Raises:
-            ValueError: If the pictures are smaller than a patch.
+            ValueError: If the images are smaller than a patch.
         """
         if min(samples.shape[2:]) < self.patch:
             raise ValueError(
@@ -104,7 +104,7 @@ class PatchBackbone(Backbone):
     def forward(
         self, samples: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch dim"]:
-        """Mean over the patches of normalised pictures."""
+        """Mean over the patches of normalized images."""
         return self.grid(samples).mean(dim=(1, 2))
 
 

@@ -15,7 +15,7 @@ import ssl_dml
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.types import ImageSpec, SequenceSpec
 
-WEIGHTS, FACTS = "model.safetensors", "backbone.json"
+WEIGHTS, METADATA = "model.safetensors", "backbone.json"
 SPECS = {"images": ImageSpec, "sequences": SequenceSpec}
 
 
@@ -37,7 +37,7 @@ def save(
         trained: What it was trained with, for people to read.
     """
     kind = next(name for name, spec in SPECS.items() if isinstance(backbone.inputs, spec))
-    facts = {
+    metadata = {
         "class_path": class_path,
         "init_args": init_args,
         kind: asdict(backbone.inputs),
@@ -51,7 +51,7 @@ def save(
     state = {name: value.contiguous().cpu() for name, value in backbone.state_dict().items()}
     try:
         save_file(state, beside / WEIGHTS)
-        (beside / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+        (beside / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
     except (SafetensorError, OSError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise OSError(f"{folder} cannot be written: {error}") from error
@@ -69,43 +69,47 @@ def load(folder: str | Path) -> Backbone:
         ValueError: Naming the file, if one is missing, damaged or not of this kind.
     """
     folder = Path(folder)
-    facts = read_facts(folder)
+    metadata = read_metadata(folder)
     try:
         state = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
     try:
-        backbone = build(facts["class_path"], facts["init_args"], facts["inputs"])
+        backbone = build(metadata["class_path"], metadata["init_args"], metadata["inputs"])
     except ValueError as error:
-        raise ValueError(f"{folder / FACTS} names what cannot be built: {error}") from error
+        raise ValueError(f"{folder / METADATA} names what cannot be built: {error}") from error
     try:
         backbone.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).split("\n")[1].strip()
         raise ValueError(
-            f"{folder / WEIGHTS} does not fit {facts['class_path']}: {reason}"
+            f"{folder / WEIGHTS} does not fit {metadata['class_path']}: {reason}"
         ) from error
     return backbone.eval()
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
+def read_metadata(folder: Path) -> dict[str, Any]:
     """What ``backbone.json`` says: class, arguments, samples, and how it was trained.
 
     Raises:
         ValueError: Naming the file, if one of the folder is missing or damaged.
     """
-    for name in (FACTS, WEIGHTS):
+    for name in (METADATA, WEIGHTS):
         if not (folder / name).exists():
             raise ValueError(f"{folder} is no saved backbone: it lacks {name}")
     try:
-        facts = json.loads((folder / FACTS).read_text())
-        kind = next((name for name in SPECS if name in facts), "images")
-        inputs = facts[kind]
-        normalisation = {name: tuple(inputs[name]) for name in ("mean", "std")}
-        facts["inputs"] = SPECS[kind](**{**inputs, **normalisation})
-        return {"class_path": facts["class_path"], "init_args": facts["init_args"], **facts}
+        metadata = json.loads((folder / METADATA).read_text())
+        kind = next((name for name in SPECS if name in metadata), "images")
+        inputs = metadata[kind]
+        normalization = {name: tuple(inputs[name]) for name in ("mean", "std")}
+        metadata["inputs"] = SPECS[kind](**{**inputs, **normalization})
+        return {
+            "class_path": metadata["class_path"],
+            "init_args": metadata["init_args"],
+            **metadata,
+        }
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{folder / FACTS} is damaged: {error!r}") from error
+        raise ValueError(f"{folder / METADATA} is damaged: {error!r}") from error
 
 
 def build(class_path: str, init_args: dict[str, Any], inputs: ImageSpec | SequenceSpec) -> Backbone:

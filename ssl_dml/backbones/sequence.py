@@ -17,7 +17,7 @@ from ssl_dml.types import ImageSpec, SequenceSpec
 class SequenceBackbone(Backbone):
     """Strided convolutions over time, then a context of each latent's past; any length.
 
-    One latent stands for ``hop = prod(strides)`` values: 160 by default, 10 ms of sound at
+    One latent stands for ``hop = prod(strides)`` values: 160 by default, 10 ms of audio at
     16 kHz. Convolutions are padded on the left, so latent t depends on no value from
     ``(t + 1) * hop`` on, and every norm is over the channels of one time step, so nothing leaks
     from the future. Values after the last whole hop are not used.
@@ -34,7 +34,7 @@ class SequenceBackbone(Backbone):
 
     Raises:
         ValueError: If ``kernels`` do not fit ``strides``, ``context_dim`` does not ``heads``, or
-            the samples are pictures.
+            the samples are images.
 
     References:
         van den Oord et al., 2018, arXiv:1807.03748, sec. 3.1; norm over channels: Rivière et
@@ -56,7 +56,7 @@ class SequenceBackbone(Backbone):
         super().__init__()
         if not isinstance(inputs, SequenceSpec):
             raise ValueError(
-                "backbone: SequenceBackbone is for sequences; for pictures use "
+                "backbone: SequenceBackbone is for sequences; for images use "
                 "ssl_dml.backbones.TimmBackbone"
             )
         fit = len(strides) == len(kernels) > 0
@@ -104,7 +104,7 @@ class SequenceBackbone(Backbone):
     def forward(
         self, samples: Float[Tensor, "batch channels values"]
     ) -> Float[Tensor, "batch dim"]:
-        """Mean over time of the contexts of normalised sequences."""
+        """Mean over time of the contexts of normalized sequences."""
         return self.context(self.latents(samples)).mean(dim=1)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_dml.backbones import Backbone
 from ssl_dml.memory import BankStorage
-from ssl_dml.methods import NPID, Task
+from ssl_dml.methods import NPID, RunInfo
 
 BATCH, DIM, NEGATIVES = 256, 128, 4096
 
@@ -85,9 +85,14 @@ def bank_costs(
 def _steps(
     size: int, draw_for: Literal["sample", "batch"], storage: BankStorage, device: torch.device
 ) -> Iterator[None]:
-    task = Task(num_instances=size, batch_size=BATCH, num_batches=1)
+    run_info = RunInfo(num_instances=size, batch_size=BATCH, num_batches=1)
     method = NPID(
-        _Identity(), task, negatives=NEGATIVES, draw_for=draw_for, storage=storage, output_dim=DIM
+        _Identity(),
+        run_info,
+        negatives=NEGATIVES,
+        draw_for=draw_for,
+        storage=storage,
+        output_dim=DIM,
     )
     method.to(device)
     samples = F.normalize(torch.randn(BATCH, DIM, device=device), dim=1)

@@ -10,7 +10,7 @@ from statistics import median
 import torch
 
 from ssl_dml.benchmarks.memory import PeakMemory
-from ssl_dml.heads import ClassWeights
+from ssl_dml.heads import MarginSoftmax
 from ssl_dml.margins import ArcFace
 from ssl_dml.training import train_open_rows
 
@@ -24,14 +24,14 @@ def class_table(
     rate: float = 0.1,
     rounds: int = 7,
 ) -> None:
-    """Print what a step costs at a fixed number of sampled classes, and at a share of them.
+    """Print what a step costs at a fixed number of sampled classes, and at a fraction of them.
 
     A step draws classes, gathers their rows, computes ArcFace's loss and gradient of 256
     embeddings of 512 dimensions, and lets SGD with momentum and weight decay move the rows.
 
     Args:
         classes: Numbers of classes, above 10,000, of which a step draws about 10,000.
-        largest: Number of classes that a share is compared with the whole at.
+        largest: Number of classes that a fraction is compared with the whole at.
         rate: That share.
         rounds: Steps that each figure is the median of.
 
@@ -46,11 +46,11 @@ def class_table(
     for count, took in zip(classes, times, strict=True):
         ratio = took / times[0]
         print(f"{count:10,} {OPENED:10,} {1000 * took:12.0f} {ratio:14.2f}", flush=True)
-    print(f"\n{'classes':>10} {'share':>10} {'s a step':>12} {'memory in all':>14}", flush=True)
-    sampled, whole = (measure(largest, share, rounds=rounds) for share in (rate, 1.0))
-    for share, cost in ((rate, sampled), (1.0, whole)):
+    print(f"\n{'classes':>10} {'fraction':>10} {'s a step':>12} {'memory in all':>14}", flush=True)
+    sampled, whole = (measure(largest, fraction, rounds=rounds) for fraction in (rate, 1.0))
+    for fraction, cost in ((rate, sampled), (1.0, whole)):
         memory = f"{cost['megabytes']:,.0f} MB"
-        print(f"{largest:10,} {share:10.2f} {cost['seconds']:12.2f} {memory:>14}")
+        print(f"{largest:10,} {fraction:10.2f} {cost['seconds']:12.2f} {memory:>14}")
     print(f"{'ratio':>21} {sampled['seconds'] / whole['seconds']:12.3f}")
 
 
@@ -77,13 +77,13 @@ def measure(classes: int, rate: float, *, rounds: int) -> dict[str, float]:
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         reason = (made.stderr.strip() or f"exit code {made.returncode}").split("\n")[-1]
-        raise OSError(f"{classes} classes, share {rate}: {reason}")
+        raise OSError(f"{classes} classes, fraction {rate}: {reason}")
     return json.loads(made.stdout)
 
 
 def steps(classes: int, rate: float) -> Iterator[None]:
     """Endless training steps of class weights, without an encoder."""
-    head = ClassWeights(DIM, classes, margin=ArcFace(), sample_rate=rate)
+    head = MarginSoftmax(DIM, classes, margin=ArcFace(), sample_rate=rate)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     train_open_rows(head, optimizer)
     generator = torch.Generator().manual_seed(0)

@@ -25,7 +25,7 @@ class Trial:
     Args:
         config: Recipe of the head.
         start: What the network starts from.
-        per_class: Labelled pictures of each class; None for all.
+        per_class: Labeled images of each class; None for all.
         seed: Seed of the run, and of the pretraining that it starts from.
     """
 
@@ -51,7 +51,7 @@ def finetune_table(
 ) -> None:
     """Fine-tune every head from random weights and from pretraining, and print recall@1 on test.
 
-    The test classes are in no training; each test picture searches among the others. Weights are
+    The test classes are in no training; each test image searches among the others. Weights are
     those of the last step. Nothing is held out of training, as recipes were chosen before; the
     rate of each start was the best on held-out training classes.
     Finished runs below ``folder`` are read, not made again.
@@ -59,7 +59,7 @@ def finetune_table(
     Args:
         heads: Recipes, all on the same data.
         pretrain: Recipe whose backbone the pretrained ones start from.
-        per_class: Labelled pictures of a class; null for all.
+        per_class: Labeled images of a class; null for all.
         seeds: Seeds 0, 1, ... of each.
         jobs: Runs at a time, of one thread each; null for as many as there are cores.
         folder: Where the run folders go, and ``table.md``.
@@ -115,7 +115,7 @@ def _run(trial: Trial, folder: Path) -> float:
             f"--output_dir={run}",
             f"--seed={trial.seed}",
             f"--labels.per_class={trial.per_class or 'null'}",
-            "--validation.share=null",
+            "--validation.fraction=null",
             "--train.threads=1",
             "--resume=true",
         ]

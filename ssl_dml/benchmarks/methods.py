@@ -104,7 +104,7 @@ def method_table(
 
     Args:
         configs: One configuration a method, all on the same data; None for all of the embedded
-            pictures of clothes.
+            images of clothes.
         views: Augmented views that each run trains on.
         seeds: Seeds 0, 1, ... of each.
         folder: Where the run folders go, and ``table.md``.

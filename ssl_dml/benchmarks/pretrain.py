@@ -1,4 +1,4 @@
-"""What share of a bare network's speed a real run reaches."""
+"""What fraction of a bare network's speed a real run reaches."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Words that espeak-ng speaks in many voices: labelled sound, made on the spot."""
+"""Words that espeak-ng speaks in many voices: labeled sound, made on the spot."""
 
 import itertools
 import os

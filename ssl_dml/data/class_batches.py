@@ -89,7 +89,7 @@ class ClassBatches(Sampler[Tensor]):
     def _rows(self, chosen: Int[Tensor, " classes"], batch: int) -> Int[Tensor, " samples"]:
         draw, most = random.Random(f"{self.seed} {batch}"), -(-self.batch_size // self.classes)
         drawn = torch.tensor([_draw(draw, size, most) for size in self.sizes[chosen].tolist()])
-        # Of what a class draws beyond its share nothing is left after the cut.
+        # Of what a class draws beyond its fraction nothing is left after the cut.
         places = (self.offsets[chosen, None] + drawn).T.flatten()[: self.batch_size]
         return self.order[places]
 

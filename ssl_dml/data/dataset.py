@@ -14,39 +14,39 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.form import Form
+from ssl_dml.data.decoder import Decoder
 from ssl_dml.data.samplers import EpochBatches
 from ssl_dml.data.sequences import SequenceConfig, open_sequences
 from ssl_dml.data.sources import Source, open_source
 from ssl_dml.data.store import OnDemand, Store, build_store, has_store, nbytes
-from ssl_dml.data.survey import normalisation, survey
-from ssl_dml.distributed import rank, share, world_size
+from ssl_dml.data.survey import normalization, survey
+from ssl_dml.distributed import broadcast_object, rank, world_size
 from ssl_dml.types import ImageSpec, Indices, SequenceSpec, Stored
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which pictures or sequences, and how they are decoded and batched.
+    """Which images or sequences, and how they are decoded and batched.
 
     Args:
-        source: An embedded sample (fashion_mini, hangul), a folder of pictures, parquet files,
+        source: An embedded sample (fashion_mini, hangul), a folder of images, parquet files,
             a folder saved by ``datasets``, or a data set on the hub; of sequences a folder of
-            sound (wav, flac), an ``.npz`` file with ``x`` and perhaps ``y``, or such tables.
-        sequences: How sequences are cut; None for pictures.
+            audio (wav, flac), an ``.npz`` file with ``x`` and perhaps ``y``, or such tables.
+        sequences: How sequences are cut; None for images.
         test_source: Samples the probe asks about; None for the test split of ``source``.
         batch_size: Samples in a batch over all processes together.
-        image_size: Side in pixels that pictures are decoded to; None keeps that of the data up to
-            256, takes 224 above, and 64 where pictures differ in size.
-        channels: 1 or 3 to convert; None for the most that any of up to 2,000 pictures, spread
-            over the set, has. Of sound 1, which None means too, is the mean of a file's channels.
-        value_range: Values that become black and white in pictures of more than 8 bits; None
+        image_size: Side in pixels that images are decoded to; None keeps that of the data up to
+            256, takes 224 above, and 64 where images differ in size.
+        channels: 1 or 3 to convert; None for the most that any of up to 2,000 images, spread
+            over the set, has. Of audio 1, which None means too, is the mean of a file's channels.
+        value_range: Values that become black and white in images of more than 8 bits; None
             measures them.
-        mean: Mean of each channel, where 255 is 1, and of sound the loudest; None measures it.
+        mean: Mean of each channel, where 255 is 1, and of audio the loudest; None measures it.
         std: Standard deviation of each channel; None measures it.
         on_error: What a damaged sample does: stop before training, or be skipped and counted.
-        image_column: Column of pictures in a table.
+        image_column: Column of images in a table.
         label_column: Column of labels in a table; one that is not there means no labels.
-        labelled: Whether to look at labels at all; false where sub-folders are not classes.
+        use_labels: Whether to look at labels at all; false where sub-folders are not classes.
         cache_dir: Where decoded samples are kept that do not fit in memory.
         memory_fraction: Part of this machine's free memory that decoded samples may fill.
         disk_fraction: Part of the free disk they may fill; beyond it workers decode each time.
@@ -65,7 +65,7 @@ class DataConfig:
     on_error: Literal["stop", "skip"] = "stop"
     image_column: str = "image"
     label_column: str = "label"
-    labelled: bool = True
+    use_labels: bool = True
     cache_dir: Path = Path("~/.cache/ssl_dml")
     memory_fraction: float = 0.25
     disk_fraction: float = 0.5
@@ -87,9 +87,9 @@ class DataConfig:
     def _check_sequences(self, sequences: SequenceConfig) -> None:
         for name in ("image_size", "value_range"):
             if getattr(self, name) is not None:
-                raise ConfigError(f"data.{name} is for pictures; leave it out with data.sequences")
+                raise ConfigError(f"data.{name} is for images; leave it out with data.sequences")
         # Not in SequenceConfig, since the parser would take its error for one of types.
-        for name in ("rate", "length"):
+        for name in ("sampling_rate", "length"):
             value = getattr(sequences, name)
             if value is not None and value < 1:
                 raise ConfigError(f"data.sequences.{name} must be at least 1, got {value}")
@@ -100,8 +100,8 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
     """Decoded samples with stable indices 0..N-1, cut in batches.
 
     Attributes:
-        form: What every sample was decoded to.
-        spec: Channels, size or length, and normalisation.
+        decoder: What every sample was decoded to.
+        spec: Channels, size or length, and normalization.
         labels: Class of each sample, -1 where it is not known; None without labels.
         class_names: Names of the classes; empty without labels.
         damaged: Name and reason of each sample that was left out.
@@ -109,9 +109,14 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(
-        self, source: Source, store: Store, form: Form, spec: ImageSpec | SequenceSpec
+        self, source: Source, store: Store, decoder: Decoder, spec: ImageSpec | SequenceSpec
     ) -> None:
-        self.samples, self.damaged, self.form, self.spec = store.samples, store.damaged, form, spec
+        self.samples, self.damaged, self.decoder, self.spec = (
+            store.samples,
+            store.damaged,
+            decoder,
+            spec,
+        )
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
         labels = source.labels
         self.labels = None if labels is None else torch.tensor([labels[i] for i in store.kept])
@@ -134,17 +139,17 @@ def load_train(config: DataConfig) -> SampleSet:
     opened = _open(config, config.source, "train")
     if opened is None:
         raise ConfigError(f"data.source {config.source!r} has no split named train")
-    source, form = opened
-    form = form or survey(
+    source, decoder = opened
+    decoder = decoder or survey(
         source,
         channels=config.channels,
         image_size=config.image_size,
         value_range=config.value_range,
     )
-    store = _store(source, form, config)
-    mean, std = normalisation(store, form.shape[0])
-    spec = form.spec(mean=config.mean or mean, std=config.std or std)
-    return SampleSet(source, store, form, spec)
+    store = _store(source, decoder, config)
+    mean, std = normalization(store, decoder.shape[0])
+    spec = decoder.spec(mean=config.mean or mean, std=config.std or std)
+    return SampleSet(source, store, decoder, spec)
 
 
 def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
@@ -152,7 +157,7 @@ def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
 
     Labels are those of the training set, matched by the name of the class.
     """
-    config = like(config, train.spec)
+    config = decoded_for(config, train.spec)
     if config.test_source is not None:
         opened = _open(config, config.test_source, "test") or _open(
             config, config.test_source, "train"
@@ -168,21 +173,21 @@ def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
         theirs = [ids[name] for name in source.class_names]
         source.labels = [theirs[label] if label >= 0 else -1 for label in source.labels]
         source.class_names = names
-    return SampleSet(source, _store(source, train.form, config), train.form, train.spec)
+    return SampleSet(source, _store(source, train.decoder, config), train.decoder, train.spec)
 
 
-def like(config: DataConfig, spec: ImageSpec | SequenceSpec) -> DataConfig:
+def decoded_for(config: DataConfig, spec: ImageSpec | SequenceSpec) -> DataConfig:
     """The same data, decoded to what a network was built for.
 
     Raises:
-        ConfigError: If that is pictures and the data are sequences, or the other way round.
+        ConfigError: If that is images and the data are sequences, or the other way round.
     """
     if isinstance(spec, ImageSpec) and config.sequences is None:
         return replace(config, channels=spec.channels, image_size=spec.size)
     if isinstance(spec, SequenceSpec) and config.sequences is not None:
-        sequences = replace(config.sequences, length=spec.length, rate=spec.rate)
+        sequences = replace(config.sequences, length=spec.length, rate=spec.sampling_rate)
         return replace(config, channels=spec.channels, sequences=sequences)
-    theirs, given = ("sequences", "null") if config.sequences is None else ("pictures", "set")
+    theirs, given = ("sequences", "null") if config.sequences is None else ("images", "set")
     raise ConfigError(f"the backbone is for {theirs}, and data.sequences is {given}")
 
 
@@ -235,8 +240,8 @@ def check_batch(config: DataConfig, num_samples: int) -> int:
 
 
 def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[str, Any]:
-    """Plain facts of a data set, for people and for what is saved."""
-    nouns = f"{samples.form.noun}s"
+    """Plain metadata of a data set, for people and for what is saved."""
+    nouns = f"{samples.decoder.noun}s"
     return {
         "source": source,
         nouns: len(samples),
@@ -248,8 +253,8 @@ def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[st
     }
 
 
-def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Form | None] | None:
-    """A source, and its form if that is known already, as it is of sequences."""
+def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:
+    """A source, and its decoder if that is known already, as it is of sequences."""
     if config.sequences is None:
         source = open_source(
             where, split, image_column=config.image_column, label_column=config.label_column
@@ -263,13 +268,13 @@ def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Form | No
             channels=config.channels,
             label_column=config.label_column,
         )
-    if opened is not None and not config.labelled:
+    if opened is not None and not config.use_labels:
         opened[0].labels, opened[0].class_names = None, []
     return opened
 
 
-def _store(source: Source, form: Form, config: DataConfig) -> Store:
-    size = len(source) * nbytes(form)
+def _store(source: Source, decoder: Decoder, config: DataConfig) -> Store:
+    size = len(source) * nbytes(decoder)
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cache = config.cache_dir.expanduser()
     nearest = next(path for path in (cache, *cache.parents) if path.exists())
@@ -278,13 +283,15 @@ def _store(source: Source, form: Form, config: DataConfig) -> Store:
         size <= config.memory_fraction * psutil.virtual_memory().available and local_processes == 1
     )
     on_disk = not in_memory and (
-        has_store(source, form, cache)
+        has_store(source, decoder, cache)
         or size <= config.disk_fraction * shutil.disk_usage(nearest).free
     )
-    in_memory, on_disk = share((in_memory, on_disk))  # free space moves while others look
+    in_memory, on_disk = broadcast_object(
+        (in_memory, on_disk)
+    )  # free space moves while others look
     return build_store(
         source,
-        form,
+        decoder,
         in_memory=in_memory,
         on_disk=on_disk,
         cache_dir=cache,

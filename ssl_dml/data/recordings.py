@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, final
 import numpy as np
 from jaxtyping import Shaped
 
-from ssl_dml.data.form import Form
+from ssl_dml.data.decoder import Decoder
 from ssl_dml.data.sources import Source
 from ssl_dml.types import SequenceSpec
 
@@ -25,7 +25,7 @@ class Recordings(ABC):
         class_names: As there.
         channels: Number of channels, the most that any has.
         lengths: Values over time in each; 0 where it cannot be read.
-        dtype: What its values are kept as: 16-bit integers for sound.
+        dtype: What its values are kept as: 16-bit integers for audio.
     """
 
     fingerprint: str
@@ -88,24 +88,24 @@ class Segments(Source):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SequenceForm(Form):
+class SequenceForm(Decoder):
     """What every sequence of a data set is decoded to.
 
     Args:
         channels: Number of channels.
         length: Values over time; shorter sequences have zeros at the end.
-        rate: Values a second; None where time has no unit.
-        kept_as: 16-bit integers, for sound from -1 to 1 and cut beyond; or floats as they are.
+        sampling_rate: Values a second; None where time has no unit.
+        kept_as: 16-bit integers, for audio from -1 to 1 and cut beyond; or floats as they are.
     """
 
     noun: ClassVar[str] = "sequence"
     channels: int
     length: int
-    rate: int | None
+    sampling_rate: int | None
     kept_as: Literal["int16", "float32"]
 
     @property
-    def shape(self) -> tuple[int, int]:  # noqa: D102 - documented in Form
+    def shape(self) -> tuple[int, int]:  # noqa: D102 - documented in Decoder
         return self.channels, self.length
 
     @property
@@ -135,5 +135,9 @@ class SequenceForm(Form):
         self, *, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> SequenceSpec:
         return SequenceSpec(
-            channels=self.channels, length=self.length, rate=self.rate, mean=mean, std=std
+            channels=self.channels,
+            length=self.length,
+            sampling_rate=self.sampling_rate,
+            mean=mean,
+            std=std,
         )

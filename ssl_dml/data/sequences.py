@@ -1,11 +1,11 @@
-"""Where sequences come from: sound, tables, arrays."""
+"""Where sequences come from: audio, tables, arrays."""
 
 from dataclasses import dataclass
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
+from ssl_dml.data.audio import AudioFiles
 from ssl_dml.data.recordings import Recordings, Segments, SequenceForm
-from ssl_dml.data.sound import SoundFiles
 from ssl_dml.data.sources import is_folder_of_files, locate, open_table, split_folder
 from ssl_dml.data.survey import say
 
@@ -20,13 +20,13 @@ class SequenceConfig:
     is one too when it is at least half a piece. Short ones have zeros at the end.
 
     Args:
-        rate: Values a second. Sound of another rate is resampled to it; null for series whose
+        sampling_rate: Values a second. Audio of another sampling_rate is resampled to it; null for series whose
             time has no unit.
         length: Values in a sequence; None takes that of the longest, 65,536 at most.
         column: Column of a table that holds lists ``[time]`` or ``[channels, time]``.
     """
 
-    rate: int | None = 16_000
+    sampling_rate: int | None = 16_000
     length: int | None = None
     column: str = "sequence"
 
@@ -42,11 +42,11 @@ def open_sequences(
     """Open what ``data.source`` names; None if it is there but has no such split.
 
     Args:
-        where: A folder of sound files, an ``.npz`` file, parquet files, a folder saved by
+        where: A folder of audio files, an ``.npz`` file, parquet files, a folder saved by
             ``datasets``, or the name of a data set on the hub.
         split: ``"train"`` or ``"test"``.
         config: How they become sequences of one length.
-        channels: Number of channels; None for 1 of sound and the most of any other sequence.
+        channels: Number of channels; None for 1 of audio and the most of any other sequence.
         label_column: Column of labels in a table.
 
     Raises:
@@ -62,13 +62,13 @@ def open_sequences(
             f"sequences have up to {longest:,} values: each is cut, or filled with zeros, to "
             f"{length:,}; --data.sequences.length sets another"
         )
-    form = SequenceForm(
+    decoder = SequenceForm(
         channels=channels or recordings.channels,
         length=length,
-        rate=config.rate,
+        sampling_rate=config.sampling_rate,
         kept_as=recordings.dtype,
     )
-    return Segments(recordings, length), form
+    return Segments(recordings, length), decoder
 
 
 def _open(
@@ -81,11 +81,11 @@ def _open(
         inside = split_folder(path, split)
         if inside is None:
             return None
-        if config.rate is None:
+        if config.sampling_rate is None:
             raise ConfigError(
-                "data.sequences.rate must be given for sound, as in --data.sequences.rate 16000"
+                "data.sequences.sampling_rate must be given for audio, as in --data.sequences.sampling_rate 16000"
             )
-        return SoundFiles(inside, rate=config.rate, channels=channels or 1)
+        return AudioFiles(inside, sampling_rate=config.sampling_rate, channels=channels or 1)
     opened = open_table(where, path, split)
     if opened is None:
         return None

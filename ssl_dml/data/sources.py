@@ -1,4 +1,4 @@
-"""Sources of undecoded pictures, and what finds the files and tables of any source."""
+"""Sources of undecoded images, and what finds the files and tables of any source."""
 
 import hashlib
 import io
@@ -34,9 +34,9 @@ SUFFIXES = frozenset(
         ".webp",
     ]
 )
-SOUND_SUFFIXES = frozenset([".flac", ".wav"])
+AUDIO_SUFFIXES = frozenset([".flac", ".wav"])
 TEST_FOLDERS = ("test", "val", "valid", "validation")
-Picture = Image.Image | np.ndarray
+RawImage = Image.Image | np.ndarray
 
 
 class Source(ABC):
@@ -60,8 +60,8 @@ class Source(ABC):
         """Number of samples."""
 
     @abstractmethod
-    def read(self, index: int) -> Picture:
-        """One sample; of pictures an array has its channels last, of sequences first."""
+    def read(self, index: int) -> RawImage:
+        """One sample; of images an array has its channels last, of sequences first."""
 
     @abstractmethod
     def name(self, index: int) -> str:
@@ -70,7 +70,7 @@ class Source(ABC):
 
 @final
 class FolderSource(Source):
-    """All pictures below a folder, sorted by path.
+    """All images below a folder, sorted by path.
 
     Args:
         root: The folder.
@@ -79,11 +79,13 @@ class FolderSource(Source):
     def __init__(self, root: Path) -> None:
         self.paths = files_below(root, SUFFIXES)
         if not self.paths:
-            sound = files_below(root, SOUND_SUFFIXES)
-            hint = "; it holds sound: set data.sequences, as in --data.sequences.rate 16000"
+            audio = files_below(root, AUDIO_SUFFIXES)
+            hint = (
+                "; it holds audio: set data.sequences, as in --data.sequences.sampling_rate 16000"
+            )
             raise ConfigError(
-                f"data.source {str(root)!r} holds no picture; looked below it for "
-                f"{' '.join(sorted(SUFFIXES))}{hint if sound else ''}"
+                f"data.source {str(root)!r} holds no image; looked below it for "
+                f"{' '.join(sorted(SUFFIXES))}{hint if audio else ''}"
             )
         self.labels, self.class_names = folder_labels(root, self.paths)
         self.fingerprint, self.stamp = fingerprint(root, self.paths)
@@ -91,7 +93,7 @@ class FolderSource(Source):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, index: int) -> Picture:  # noqa: D102 - documented in Source
+    def read(self, index: int) -> RawImage:  # noqa: D102 - documented in Source
         path = self.paths[index]
         return np.load(path, allow_pickle=False) if path.suffix == ".npy" else Image.open(path)
 
@@ -101,13 +103,13 @@ class FolderSource(Source):
 
 @final
 class TableSource(Source):
-    """A table of ``datasets`` with a column of pictures and, optionally, one of labels.
+    """A table of ``datasets`` with a column of images and, optionally, one of labels.
 
     Args:
         table: The table.
         identity: Fingerprint and stamp of the files it came from.
         name: What to call it in messages.
-        image_column: Column of encoded pictures or arrays.
+        image_column: Column of encoded images or arrays.
         label_column: Column of numbers, strings, or lists of numbers; a table without it has no
             labels.
     """
@@ -143,7 +145,7 @@ class TableSource(Source):
     def __len__(self) -> int:
         return len(self._images)
 
-    def read(self, index: int) -> Picture:  # noqa: D102 - documented in Source
+    def read(self, index: int) -> RawImage:  # noqa: D102 - documented in Source
         cell = self._images[index]
         cell = cell.as_py() if hasattr(cell, "as_py") else cell
         if isinstance(cell, dict):
@@ -159,14 +161,14 @@ def open_source(where: str, split: str, *, image_column: str, label_column: str)
     """Open what ``data.source`` names; None if it is there but has no such split.
 
     Args:
-        where: An embedded sample, a folder of pictures, parquet files (a file, a folder or a
+        where: An embedded sample, a folder of images, parquet files (a file, a folder or a
             glob), a folder saved by ``datasets``, or the name of a data set on the hub.
-        split: ``"train"`` or ``"test"``; a folder of pictures may hold it as a sub-folder.
-        image_column: Column of pictures in a table.
+        split: ``"train"`` or ``"test"``; a folder of images may hold it as a sub-folder.
+        image_column: Column of images in a table.
         label_column: Column of labels in a table.
 
     Raises:
-        ConfigError: If there is nothing of that name, or no picture in it.
+        ConfigError: If there is nothing of that name, or no image in it.
     """
     path = locate(where)
     if is_folder_of_files(path):

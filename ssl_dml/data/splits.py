@@ -1,4 +1,4 @@
-"""Which labelled samples train and which validate, and how many there are of each class."""
+"""Which labeled samples train and which validate, and how many there are of each class."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ NEEDED = 2  # classes on each side, and samples of a class that validates: each 
 def hold_out(
     labels: Int[Tensor, " samples"],
     *,
-    share: float,
+    fraction: float,
     by: Literal["classes", "samples"],
     seed: int,
     mates: int = NEEDED,
@@ -23,26 +23,26 @@ def hold_out(
 
     Args:
         labels: Class of each sample.
-        share: Part that is held out, rounded to whole classes or samples.
+        fraction: Part that is held out, rounded to whole classes or samples.
         by: ``classes`` holds out whole classes, so that none validates that trains; ``samples``
-            that share of the samples of each class, but never the last of one.
+            that fraction of the samples of each class, but never the last of one.
         seed: Number the choice depends on.
         mates: Samples that a whole class needs to validate; 1 where not classes are searched for.
 
     Raises:
-        ConfigError: If ``share`` is not between 0 and 1, or leaves fewer than 2 classes to train
+        ConfigError: If ``fraction`` is not between 0 and 1, or leaves fewer than 2 classes to train
             on, or holds out fewer than 2 classes.
     """
-    if not 0 < share < 1:
-        raise ConfigError(f"validation.share must be between 0 and 1, got {share}")
+    if not 0 < fraction < 1:
+        raise ConfigError(f"validation.fraction must be between 0 and 1, got {fraction}")
     known = labels >= 0
     classes, numbers, sizes = labels.unique(return_inverse=True, return_counts=True)
     classes = classes[classes >= 0]
     if by == "classes":
         order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
-        held = torch.isin(labels, classes[order[: int(share * len(classes) + 0.5)]])
+        held = torch.isin(labels, classes[order[: int(fraction * len(classes) + 0.5)]])
     else:
-        most = (share * sizes.double() + 0.5).long().minimum(sizes - 1)
+        most = (fraction * sizes.double() + 0.5).long().minimum(sizes - 1)
         held = _places(labels, seed) < most[numbers]
     train, validation = (known & ~held).nonzero()[:, 0], (known & held).nonzero()[:, 0]
     trained = len(labels[train].unique())
@@ -55,7 +55,7 @@ def hold_out(
         if int((sizes[-len(classes) :] >= (mates if by == "classes" else 2)).sum()) < NEEDED:
             remedy = "set it to null, or label more samples"
         raise ConfigError(
-            f"validation.share {share} of {whole}{len(classes)} classes leaves {trained} classes "
+            f"validation.fraction {fraction} of {whole}{len(classes)} classes leaves {trained} classes "
             f"to train on and {asking}{needed} to validate on, and each needs 2; {remedy}"
         )
     return train, validation
@@ -83,7 +83,7 @@ def limit_per_class(
     return rows[(own >= 0) & (_places(own, seed) < count)]
 
 
-def contiguous(
+def relabel(
     labels: Int[Tensor, " samples"], rows: Int[Tensor, " rows"]
 ) -> tuple[Int[Tensor, " samples"], int]:
     """Labels 0..C-1 of some rows in the order of their old ones, -1 elsewhere; and C.

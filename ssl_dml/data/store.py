@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.form import Form
+from ssl_dml.data.decoder import Decoder
 from ssl_dml.data.sources import Source
 from ssl_dml.progress import progress
 
@@ -49,23 +49,23 @@ class OnDemand:
 
     Args:
         source: Where they are read from.
-        form: What they are decoded to.
+        decoder: What they are decoded to.
         kept: Positions in the source of the samples that can be decoded.
     """
 
-    def __init__(self, source: Source, form: Form, kept: list[int]) -> None:
-        self.source, self.form, self.kept = source, form, np.asarray(kept)
+    def __init__(self, source: Source, decoder: Decoder, kept: list[int]) -> None:
+        self.source, self.decoder, self.kept = source, decoder, np.asarray(kept)
 
     def __len__(self) -> int:
         return len(self.kept)
 
     def __getitem__(self, indices: np.ndarray) -> Array:
-        return np.stack([_read(self.source, int(i), self.form) for i in self.kept[indices]])
+        return np.stack([_read(self.source, int(i), self.decoder) for i in self.kept[indices]])
 
 
 def build_store(
     source: Source,
-    form: Form,
+    decoder: Decoder,
     *,
     in_memory: bool,
     on_disk: bool,
@@ -77,7 +77,7 @@ def build_store(
 
     Args:
         source: The undecoded samples.
-        form: What they are decoded to.
+        decoder: What they are decoded to.
         in_memory: Keep the samples in memory.
         on_disk: Keep them in a file below ``cache_dir``, written once and mapped. With neither,
             they are only checked and are decoded on demand later.
@@ -90,53 +90,53 @@ def build_store(
         OSError: If the disk is full.
     """
     if in_memory:
-        samples = np.empty((len(source), *form.shape), form.dtype)
+        samples = np.empty((len(source), *decoder.shape), decoder.dtype)
         kept, damaged, filled = [], [], 0
-        for rows, good, bad in _decoded(source, form):
+        for rows, good, bad in _decoded(source, decoder):
             samples[filled : filled + len(rows)] = rows
             filled += len(rows)
             kept += good
             damaged += bad
-        _judge(kept, damaged, skip_damaged, form.noun)
+        _judge(kept, damaged, skip_damaged, decoder.noun)
         return Store(samples=samples[:filled], kept=kept, damaged=damaged)
-    folder = cache_dir / _key(source, form, on_disk)
+    folder = cache_dir / _key(source, decoder, on_disk)
     if builder and not (folder / "store.json").exists():
-        _write(source, form, folder, with_samples=on_disk, skip_damaged=skip_damaged)
-    facts = _wait_for(folder / "store.json")
-    _judge(facts["kept"], facts["damaged"], skip_damaged, form.noun)
+        _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
+    metadata = _wait_for(folder / "store.json")
+    _judge(metadata["kept"], metadata["damaged"], skip_damaged, decoder.noun)
     if on_disk:
-        shape = (len(facts["kept"]), *form.shape)
-        samples = np.memmap(folder / FILE, form.dtype, "r", shape=shape)
+        shape = (len(metadata["kept"]), *decoder.shape)
+        samples = np.memmap(folder / FILE, decoder.dtype, "r", shape=shape)
     else:
-        samples = OnDemand(source, form, facts["kept"])
-    return Store(samples=samples, kept=facts["kept"], damaged=facts["damaged"])
+        samples = OnDemand(source, decoder, metadata["kept"])
+    return Store(samples=samples, kept=metadata["kept"], damaged=metadata["damaged"])
 
 
-def has_store(source: Source, form: Form, cache_dir: Path) -> bool:
+def has_store(source: Source, decoder: Decoder, cache_dir: Path) -> bool:
     """Whether the decoded samples are in a file already."""
-    return (cache_dir / _key(source, form, True) / "store.json").exists()
+    return (cache_dir / _key(source, decoder, True) / "store.json").exists()
 
 
-def nbytes(form: Form) -> int:
+def nbytes(decoder: Decoder) -> int:
     """Size of a decoded sample."""
-    return math.prod(form.shape) * form.dtype.itemsize
+    return math.prod(decoder.shape) * decoder.dtype.itemsize
 
 
-def _read(source: Source, index: int, form: Form) -> Shaped[np.ndarray, "channels *extent"]:
+def _read(source: Source, index: int, decoder: Decoder) -> Shaped[np.ndarray, "channels *extent"]:
     sample = source.read(index)
     try:
-        return form.decode(sample)
+        return decoder.decode(sample)
     finally:
         if not isinstance(sample, np.ndarray):
             sample.close()
 
 
-def _decoded(source: Source, form: Form) -> Iterator[tuple[np.ndarray, list[int], list[str]]]:
+def _decoded(source: Source, decoder: Decoder) -> Iterator[tuple[np.ndarray, list[int], list[str]]]:
     """Chunks of decoded samples, the positions they came from, and what was damaged."""
 
     def attempt(index: int) -> np.ndarray | str:
         try:
-            return _read(source, index, form)
+            return _read(source, index, decoder)
         except MemoryError:
             raise
         except Exception as error:  # decoders raise anything on damaged bytes
@@ -147,7 +147,7 @@ def _decoded(source: Source, form: Form) -> Iterator[tuple[np.ndarray, list[int]
 
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        progress(len(source), "decoding", f"{form.noun}s") as bar,
+        progress(len(source), "decoding", f"{decoder.noun}s") as bar,
     ):
         for start in range(0, len(source), CHUNK):
             indices = range(start, min(start + CHUNK, len(source)))
@@ -156,7 +156,7 @@ def _decoded(source: Source, form: Form) -> Iterator[tuple[np.ndarray, list[int]
             good = [i for i, row in zip(indices, results, strict=True) if not isinstance(row, str)]
             bad = [row for row in results if isinstance(row, str)]
             bar.update(len(indices))
-            empty = np.empty((0, *form.shape), form.dtype)
+            empty = np.empty((0, *decoder.shape), decoder.dtype)
             yield np.stack(rows) if rows else empty, good, bad
 
 
@@ -171,21 +171,23 @@ def _judge(kept: list[int], damaged: list[str], skip_damaged: bool, noun: str) -
         raise ConfigError(f"every {noun} is damaged; the first: {damaged[0]}")
 
 
-def _key(source: Source, form: Form, with_samples: bool) -> str:
-    facts = json.dumps([VERSION, source.fingerprint, source.stamp, asdict(form), with_samples])
-    return hashlib.sha256(facts.encode()).hexdigest()[:24]
+def _key(source: Source, decoder: Decoder, with_samples: bool) -> str:
+    metadata = json.dumps(
+        [VERSION, source.fingerprint, source.stamp, asdict(decoder), with_samples]
+    )
+    return hashlib.sha256(metadata.encode()).hexdigest()[:24]
 
 
 def _write(
-    source: Source, form: Form, folder: Path, *, with_samples: bool, skip_damaged: bool
+    source: Source, decoder: Decoder, folder: Path, *, with_samples: bool, skip_damaged: bool
 ) -> None:
     """Write a store beside its place and rename it, so that a part of one is never used."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    size = len(source) * nbytes(form) if with_samples else 0
+    size = len(source) * nbytes(decoder) if with_samples else 0
     if size > shutil.disk_usage(folder.parent).free:
         raise OSError(
             errno.ENOSPC,
-            f"the decoded {form.noun}s need {size / 1e9:.1f} GB; free some space, or name another "
+            f"the decoded {decoder.noun}s need {size / 1e9:.1f} GB; free some space, or name another "
             "folder with --data.cache_dir",
             str(folder.parent),
         )
@@ -197,13 +199,13 @@ def _write(
     try:
         # Written, not mapped: a full disk is then an error and not a signal that kills.
         with (beside / FILE).open("wb") as file:
-            for rows, good, bad in _decoded(source, form):
+            for rows, good, bad in _decoded(source, decoder):
                 if with_samples:
                     file.write(rows.tobytes())
                 kept += good
                 damaged += bad
         # What stops a run is looked at afresh the next time.
-        _judge(kept, damaged, skip_damaged, form.noun)
+        _judge(kept, damaged, skip_damaged, decoder.noun)
         (beside / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)

@@ -1,11 +1,11 @@
-"""What the pictures of a source have in common, from a sample of them."""
+"""What the images of a source have in common, from a sample of them."""
 
 import sys
 
 import numpy as np
 import torch
 
-from ssl_dml.data.decode import Format, channels_of, open_pixels
+from ssl_dml.data.decode import ImageDecoder, channels_of, open_pixels
 from ssl_dml.data.sources import Source
 from ssl_dml.data.store import Store
 from ssl_dml.distributed import rank
@@ -24,11 +24,11 @@ def survey(
     channels: int | None,
     image_size: int | None,
     value_range: tuple[float, float] | None,
-) -> Format:
-    """Channels, size and range from up to 2,000 pictures spread over the source.
+) -> ImageDecoder:
+    """Channels, size and range from up to 2,000 images spread over the source.
 
     Args:
-        source: The pictures.
+        source: The images.
         channels: As given, or None for the most that any of them has.
         image_size: As given, or None for theirs.
         value_range: As given, or None for theirs where they have more than 8 bits.
@@ -54,10 +54,10 @@ def survey(
     if np.isfinite(low) and value_range is None:
         say(f"values from {low:g} to {high:g} become 0 to 255; --data.value_range sets others")
     low, high = value_range or ((low, high) if low < high < np.inf else (0.0, 65535.0))
-    return Format(channels=channels or max(found), size=size, low=low, high=high)
+    return ImageDecoder(channels=channels or max(found), size=size, low=low, high=high)
 
 
-def normalisation(store: Store, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalization(store: Store, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over up to 2,000 samples, full scale being 1."""
     indices = np.unique(np.linspace(0, len(store.samples) - 1, SURVEYED).astype(int))
     first = torch.from_numpy(store.samples[indices[:1]])
@@ -76,11 +76,11 @@ def normalisation(store: Store, channels: int) -> tuple[tuple[float, ...], tuple
 
 
 def _choose_size(sizes: set[tuple[int, int]]) -> tuple[int, str]:
-    """The side to decode to, and why if it is not that of the pictures."""
+    """The side to decode to, and why if it is not that of the images."""
     if len(sizes) != 1:
-        return MIXED_SIZE, "pictures differ in size"
+        return MIXED_SIZE, "images differ in size"
     side = min(next(iter(sizes)))
-    return (side, "") if side <= LARGEST_KEPT else (LARGE_SIZE, "pictures are large")
+    return (side, "") if side <= LARGEST_KEPT else (LARGE_SIZE, "images are large")
 
 
 def say(line: str) -> None:

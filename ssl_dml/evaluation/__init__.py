@@ -4,16 +4,16 @@ from ssl_dml.evaluation.bank_probe import bank_probe
 from ssl_dml.evaluation.embed import (
     ProbeSplit,
     embed,
+    embed_split,
     encoder,
     pixel_features,
     probe_split,
-    raw_reference,
-    tables,
+    raw_baseline,
 )
 from ssl_dml.evaluation.health import alignment, health
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
-from ssl_dml.evaluation.probe import ProbeConfig, probe, reference
+from ssl_dml.evaluation.probe import ProbeConfig, baseline, probe
 from ssl_dml.evaluation.retrieval import label_distances, retrieval
 from ssl_dml.evaluation.validate import validate
 
@@ -22,7 +22,9 @@ __all__ = [
     "ProbeSplit",
     "alignment",
     "bank_probe",
+    "baseline",
     "embed",
+    "embed_split",
     "encoder",
     "health",
     "knn",
@@ -31,9 +33,7 @@ __all__ = [
     "pixel_features",
     "probe",
     "probe_split",
-    "raw_reference",
-    "reference",
+    "raw_baseline",
     "retrieval",
-    "tables",
     "validate",
 ]

@@ -15,7 +15,7 @@ def bank_probe(
 ) -> dict[str, float]:
     """Weighted kNN of embedded queries among rows of the bank; on the first process.
 
-    It is empty for a method without a bank and for pictures without labels. Gallery pictures are
+    It is empty for a method without a bank and for images without labels. Gallery images are
     not encoded, so this costs the queries alone.
 
     References:

@@ -23,7 +23,7 @@ Encoder = Callable[[Stored], Float[Tensor, "batch dim"]]
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSplit:
-    """Which labelled samples are searched, and which are asked about.
+    """Which labeled samples are searched, and which are asked about.
 
     Args:
         gallery: Data set that is searched.
@@ -54,7 +54,7 @@ def probe_split(
         test: Samples held out, if there are any.
         max_gallery: More gallery samples than this are thinned to it.
     """
-    labels, nouns = train.labels, f"{train.form.noun}s"
+    labels, nouns = train.labels, f"{train.decoder.noun}s"
     if labels is None:
         return f"no probe: the {nouns} have no labels (sub-folders, or a label column, give them)"
     known = (labels >= 0).nonzero()[:, 0]
@@ -81,7 +81,7 @@ def probe_split(
 
 
 def encoder(backbone: Backbone, device: torch.device) -> Encoder:
-    """From stored samples to features: the backbone behind its own normalisation, in float32."""
+    """From stored samples to features: the backbone behind its own normalization, in float32."""
     normalize = Normalize(backbone.inputs).to(device)
     return lambda samples: backbone(normalize(samples))
 
@@ -108,7 +108,7 @@ def embed(
     """
     world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)
     parts = [torch.empty(0, 1)]
-    bar = progress(len(rows), "embedding", f"{samples.form.noun}s", delay=5.0)
+    bar = progress(len(rows), "embedding", f"{samples.decoder.noun}s", delay=5.0)
     chunks = rows.split(world * batch_size)
     shares = chunks
     if world > 1:
@@ -122,7 +122,7 @@ def embed(
     return torch.cat(parts[1:] or parts)
 
 
-def tables(
+def embed_split(
     encode: Encoder, split: ProbeSplit, *, device: torch.device
 ) -> tuple[EmbeddingTable, EmbeddingTable]:
     """Gallery and query of a split, embedded; empty on all processes but the first."""
@@ -136,21 +136,21 @@ def tables(
     return made[0], made[1]
 
 
-def raw_reference(spec: ImageSpec | SequenceSpec) -> tuple[str, Encoder]:
+def raw_baseline(spec: ImageSpec | SequenceSpec) -> tuple[str, Encoder]:
     """What nothing has learned and a representation has to beat: its name, and its features.
 
-    Pixels of pictures, log-mel statistics of sequences with a rate, values of others.
+    Pixels of images, log-mel statistics of sequences with a rate, values of others.
     """
     if isinstance(spec, ImageSpec):
         return "raw_pixels", pixel_features
-    rate = spec.rate
+    rate = spec.sampling_rate
     if rate is None:
         return "raw_values", lambda sequences: as_floats(sequences).flatten(1)
     return "log_mel", lambda sequences: log_mel_statistics(sequences, rate)
 
 
 def pixel_features(pixels: Pixels) -> Float[Tensor, "batch dim"]:
-    """The picture itself as a feature, at most 32 pixels a side."""
+    """The image itself as a feature, at most 32 pixels a side."""
     images = as_floats(pixels)
     if images.shape[-1] > PIXEL_SIDE:
         images = F.adaptive_avg_pool2d(images, PIXEL_SIDE)

@@ -12,7 +12,7 @@ def health(embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
     r"""RankMe, uniformity and spread of up to 2,048 rows, evenly spaced.
 
     Returns:
-        ``rankme``: :math:`\exp(-\sum p \log p)` of the normalised singular values, from 1 to
+        ``rankme``: :math:`\exp(-\sum p \log p)` of the normalized singular values, from 1 to
         ``min(rows, dim)``. ``uniformity``: :math:`\log E\, e^{-2 \lVert x - y \rVert^2}` of unit
         rows, in nats, 0 when all are equal and lower when they spread. ``spread``: standard
         deviation of each dimension of unit rows, averaged, times the root of ``dim``; 1 when
@@ -25,9 +25,9 @@ def health(embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
     rows = embeddings[evenly_spaced(len(embeddings), ROWS)].double()
     unit = F.normalize(rows, dim=1)
     singular = torch.linalg.svdvals(rows)
-    share = singular / singular.sum().clamp_min(1e-12) + 1e-7
+    fraction = singular / singular.sum().clamp_min(1e-12) + 1e-7
     return {
-        "rankme": (-(share * share.log()).sum()).exp().item(),
+        "rankme": (-(fraction * fraction.log()).sum()).exp().item(),
         "uniformity": (-2 * torch.pdist(unit).square()).exp().mean().log().item(),
         "spread": unit.std(dim=0).mean().item() * unit.shape[1] ** 0.5,
     }

@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour classification of frozen embeddings."""
+"""Weighted k-nearest-neighbor classification of frozen embeddings."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,13 @@ def knn(
 ) -> dict[str, float]:
     """Top-1 accuracy of a vote among the most similar gallery rows, for each k and temperature.
 
-    Rows are L2-normalised; a neighbour of cosine ``s`` votes for its class with the weight
+    Rows are L2-normalized; a neighbor of cosine ``s`` votes for its class with the weight
     ``exp(s / T)``; among equal votes the lower class wins. One exact search serves all.
 
     Args:
         gallery: Rows that are searched.
         query: Rows that are classified.
-        ks: Numbers of neighbours that vote.
+        ks: Numbers of neighbors that vote.
         temperatures: Sharpness of the vote, dimensionless, above 0.
 
     Returns:

@@ -28,7 +28,7 @@ def linear_probe(
 ) -> dict[str, float]:
     """Top-1 accuracy of the best of a grid of linear classifiers.
 
-    Features are standardised with the gallery's statistics. The whole grid trains side by side
+    Features are standardized with the gallery's statistics. The whole grid trains side by side
     on one pass over the batches (SGD, momentum 0.9, cosine to zero); the pair that is best on a
     held-out part of the gallery trains once more on all of it, and the query is read once.
 

@@ -1,4 +1,4 @@
-"""Loudness of sound by frequency band, as a feature that nothing has learned."""
+"""Loudness of audio by frequency band, as a feature that nothing has learned."""
 
 import torch
 from jaxtyping import Float
@@ -11,60 +11,65 @@ WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.01
 FLOOR = 1e-6
 
 
-def log_mel_statistics(samples: Stored, rate: int) -> Float[Tensor, "batch dim"]:
+def log_mel_statistics(samples: Stored, sampling_rate: int) -> Float[Tensor, "batch dim"]:
     """Mean and standard deviation over time of the log-mel bands of each channel.
 
-    The means are less their own mean over bands, so that louder sound has the same features.
+    The means are less their own mean over bands, so that louder audio has the same features.
 
     Args:
-        samples: Sound as a store keeps it.
-        rate: Values a second.
+        samples: Audio as a store keeps it.
+        sampling_rate: Values a second.
 
     Returns:
         For each channel 40 means, then 40 standard deviations.
     """
-    bands = log_mel(samples, rate)
+    bands = log_mel(samples, sampling_rate)
     means = bands.mean(dim=3)
     means = means - means.mean(dim=2, keepdim=True)
     return torch.stack([means, bands.std(dim=3, correction=0)], dim=2).flatten(1)
 
 
-def log_mel(samples: Stored, rate: int) -> Float[Tensor, "batch channels bands frames"]:
+def log_mel(samples: Stored, sampling_rate: int) -> Float[Tensor, "batch channels bands frames"]:
     """Natural logarithm of the power in 40 mel bands, in windows of 25 ms every 10 ms.
 
     Args:
-        samples: Sound as a store keeps it.
-        rate: Values a second.
+        samples: Audio as a store keeps it.
+        sampling_rate: Values a second.
     """
-    size, hop = max(2, round(WINDOW_SECONDS * rate)), max(1, round(HOP_SECONDS * rate))
+    size, hop = (
+        max(2, round(WINDOW_SECONDS * sampling_rate)),
+        max(1, round(HOP_SECONDS * sampling_rate)),
+    )
     values = as_floats(samples).flatten(0, 1)
     values = torch.nn.functional.pad(values, (0, max(0, size - values.shape[1])))
     fft = 2 ** (size - 1).bit_length()
     window = torch.hann_window(size, device=values.device)
     frames = values.unfold(1, size, hop) * window
     power = torch.fft.rfft(frames, fft).abs().square()
-    bands = power @ mel_filters(rate, fft).to(values.device)
+    bands = power @ mel_filters(sampling_rate, fft).to(values.device)
     return (bands + FLOOR).log().mT.unflatten(0, samples.shape[:2])
 
 
-def mel_filters(rate: int, fft: int, *, bands: int = BANDS) -> Float[Tensor, "bins {bands}"]:
-    """Triangles of height 1, evenly spaced in mel from 0 to half the rate.
+def mel_filters(
+    sampling_rate: int, fft: int, *, bands: int = BANDS
+) -> Float[Tensor, "bins {bands}"]:
+    """Triangles of height 1, evenly spaced in mel from 0 to half the sampling_rate.
 
     A mel is ``2595 log10(1 + hertz / 700)``, so that 1,000 Hz are 1,000 mel; each triangle
     begins at the peak of the one before and ends at the peak of the next.
 
     Args:
-        rate: Values a second.
+        sampling_rate: Values a second.
         fft: Length of the transform whose bins they weigh.
         bands: Number of triangles.
 
     References:
         O'Shaughnessy, 1987, Speech Communication: Human and Machine, p. 150.
     """
-    top = 2595 * torch.log10(torch.tensor(1 + rate / 2 / 700, dtype=torch.float64))
+    top = 2595 * torch.log10(torch.tensor(1 + sampling_rate / 2 / 700, dtype=torch.float64))
     mel = torch.linspace(0, 1, bands + 2, dtype=torch.float64) * top
     corners = 700 * (10 ** (mel / 2595) - 1)
-    hertz = torch.arange(fft // 2 + 1, dtype=torch.float64)[:, None] * rate / fft
+    hertz = torch.arange(fft // 2 + 1, dtype=torch.float64)[:, None] * sampling_rate / fft
     rising = (hertz - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - hertz) / (corners[2:] - corners[1:-1])
     return torch.minimum(rising, falling).clamp(min=0).float()

@@ -9,7 +9,7 @@ from ssl_dml.backbones import Backbone
 from ssl_dml.config import ConfigError
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
-from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder, raw_reference, tables
+from ssl_dml.evaluation.embed import ProbeSplit, embed, embed_split, encoder, raw_baseline
 from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health
 from ssl_dml.evaluation.knn import knn
 
@@ -22,7 +22,7 @@ class ProbeConfig:
 
     Args:
         every_epochs: Passes over the data between two probes.
-        k: Neighbours that vote.
+        k: Neighbors that vote.
         temperature: Sharpness of the vote.
         max_gallery: More gallery samples than this are thinned to it.
     """
@@ -45,7 +45,7 @@ class ProbeConfig:
         """
         if self.k > len(split.gallery_rows):
             raise ConfigError(
-                f"evaluation.k must be at most the number of gallery {split.gallery.form.noun}s, "
+                f"evaluation.k must be at most the number of gallery {split.gallery.decoder.noun}s, "
                 f"{len(split.gallery_rows)}; got {self.k}"
             )
 
@@ -70,7 +70,7 @@ def probe(
     if split is None:
         features = embed(encode, train, evenly_spaced(len(train), ROWS), device=device)
     else:
-        gallery, query = tables(encode, split, device=device)
+        gallery, query = embed_split(encode, split, device=device)
         features = gallery.embeddings
         if rank() == 0:
             measured = knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))
@@ -82,15 +82,15 @@ def probe(
     return measured
 
 
-def reference(split: ProbeSplit | None, *, config: ProbeConfig) -> dict[str, float]:
-    """Weighted kNN of the samples themselves, see :func:`~ssl_dml.evaluation.embed.raw_reference`.
+def baseline(split: ProbeSplit | None, *, config: ProbeConfig) -> dict[str, float]:
+    """Weighted kNN of the samples themselves, see :func:`~ssl_dml.evaluation.embed.raw_baseline`.
 
     On the first process, like that of a backbone.
     """
     if split is None:
         return {}
-    name, features = raw_reference(split.gallery.spec)
-    gallery, query = tables(features, split, device=torch.device("cpu"))
+    name, features = raw_baseline(split.gallery.spec)
+    gallery, query = embed_split(features, split, device=torch.device("cpu"))
     if rank() != 0:
         return {}
     found = knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))

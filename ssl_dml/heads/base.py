@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-from ssl_dml.types import Embeddings, Labels, StepOutput, Targets
+from ssl_dml.types import ContinuousLabels, Embeddings, Labels, StepOutput
 
 
 class Head(nn.Module, ABC):
@@ -18,7 +18,7 @@ class Head(nn.Module, ABC):
     continuous: bool = False
 
     @abstractmethod
-    def forward(self, embeddings: Embeddings, labels: Labels | Targets) -> StepOutput:
+    def forward(self, embeddings: Embeddings, labels: Labels | ContinuousLabels) -> StepOutput:
         """One step on this process's part of the batch.
 
         Args:

@@ -10,8 +10,8 @@ from torch import Tensor
 from ssl_dml.distributed import gather, gather_with_gradient
 from ssl_dml.heads.base import Head
 from ssl_dml.losses import dense_triplet, log_ratio
-from ssl_dml.losses.log_ratio import LogRatioForm
-from ssl_dml.types import Embeddings, StepOutput, Targets
+from ssl_dml.losses.log_ratio import LogRatioVariant
+from ssl_dml.types import ContinuousLabels, Embeddings, StepOutput
 
 
 class ContinuousHead(Head):
@@ -47,7 +47,7 @@ class ContinuousHead(Head):
         self.anchors = anchors
         self.register_buffer("without_pairs", torch.zeros((), dtype=torch.long))
 
-    def forward(self, embeddings: Embeddings, labels: Targets) -> StepOutput:
+    def forward(self, embeddings: Embeddings, labels: ContinuousLabels) -> StepOutput:
         """Loss of the whole batch, on every process.
 
         Args:
@@ -61,7 +61,7 @@ class ContinuousHead(Head):
         return StepOutput(loss, {"batches_without_pairs": self.without_pairs.float()})
 
     @abstractmethod
-    def compare(self, rows: Embeddings, targets: Targets) -> Float[Tensor, ""]:
+    def compare(self, rows: Embeddings, targets: ContinuousLabels) -> Float[Tensor, ""]:
         """The loss of a whole batch."""
 
 
@@ -72,7 +72,7 @@ class LogRatio(ContinuousHead):
     Args:
         embedding_dim: Not used.
         num_classes: Not used.
-        form: As there.
+        variant: As there.
         anchors: As in :class:`ContinuousHead`.
 
     References:
@@ -84,15 +84,15 @@ class LogRatio(ContinuousHead):
         embedding_dim: int,
         num_classes: int,
         *,
-        form: LogRatioForm = "squared",
+        variant: LogRatioVariant = "squared",
         anchors: int | None = None,
     ) -> None:
         super().__init__(embedding_dim, num_classes, anchors=anchors)
-        self.form: LogRatioForm = form
+        self.variant: LogRatioVariant = variant
 
-    def compare(self, rows: Embeddings, targets: Targets) -> Float[Tensor, ""]:
+    def compare(self, rows: Embeddings, targets: ContinuousLabels) -> Float[Tensor, ""]:
         """The loss of a whole batch."""
-        return log_ratio(rows, targets, form=self.form, anchors=self.anchors)
+        return log_ratio(rows, targets, variant=self.variant, anchors=self.anchors)
 
 
 @final
@@ -125,6 +125,6 @@ class DenseTriplet(ContinuousHead):
             raise ValueError(f"margin must be at least 0, got {margin}")
         self.margin = margin
 
-    def compare(self, rows: Embeddings, targets: Targets) -> Float[Tensor, ""]:
+    def compare(self, rows: Embeddings, targets: ContinuousLabels) -> Float[Tensor, ""]:
         """The loss of a whole batch."""
         return dense_triplet(rows, targets, margin=self.margin, anchors=self.anchors)

@@ -8,12 +8,12 @@ from torch import nn
 from ssl_dml.backbones import Embedder
 from ssl_dml.heads.base import Head
 from ssl_dml.memory import names_in_tables
-from ssl_dml.types import Indices, Labels, StepOutput, Targets, Views
+from ssl_dml.types import ContinuousLabels, Indices, Labels, StepOutput, Views
 
 
 @final
 class Finetuner(nn.Module):
-    """Embeds views of labelled samples and hands them to a head.
+    """Embeds views of labeled samples and hands them to a head.
 
     Args:
         embedder: Backbone and neck.
@@ -39,7 +39,7 @@ class Finetuner(nn.Module):
 
     def forward(
         self,
-        batch: tuple[Views, Labels | Targets],
+        batch: tuple[Views, Labels | ContinuousLabels],
         indices: Indices,  # noqa: ARG002 - the loop's
     ) -> StepOutput:
         """One step on this process's part of the batch.

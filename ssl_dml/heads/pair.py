@@ -6,14 +6,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ssl_dml.comparisons import compare
 from ssl_dml.distributed import gather, gather_with_gradient
 from ssl_dml.heads.base import Head, check_labels
 from ssl_dml.losses import PairLoss
 from ssl_dml.memory import CrossBatchMemory
 from ssl_dml.mining import Miner
+from ssl_dml.pair_masks import pair_masks
 from ssl_dml.precision import unit_rows
-from ssl_dml.types import Embeddings, Labelled, Labels, StepOutput
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, StepOutput
 
 
 @final
@@ -28,9 +28,9 @@ class PairHead(Head):
     Args:
         embedding_dim: Dimension of a row.
         num_classes: Not used; labels may be any numbers from 0.
-        loss: What is minimised.
+        loss: What is minimized.
         miner: What counts; None for everything.
-        normalise: Whether rows are scaled to length 1 first. Margins of the literature are for
+        normalize: Whether rows are scaled to length 1 first. Margins of the literature are for
             such rows; N-pair is for rows as they are.
         memory_size: Rows of earlier batches that the batch is compared with too; 0 for none.
             The batch's own rows have gradient on both sides.
@@ -53,7 +53,7 @@ class PairHead(Head):
         *,
         loss: PairLoss,
         miner: Miner | None = None,
-        normalise: bool = True,
+        normalize: bool = True,
         memory_size: int = 0,
         memory_after: int = 0,
     ) -> None:
@@ -63,10 +63,10 @@ class PairHead(Head):
                 "memory_size and memory_after must be at least 0, got "
                 f"{memory_size} and {memory_after}"
             )
-        self.loss, self.miner, self.normalise = loss, miner, normalise
+        self.loss, self.miner, self.normalize = loss, miner, normalize
         # A wrong argument is to be named before anything is trained; a copy keeps the state.
         rows, labels = torch.eye(4, max(2, embedding_dim)), torch.tensor([0, 0, 1, 1])
-        trial = Labelled(rows, labels) if memory_size else None
+        trial = LabeledEmbeddings(rows, labels) if memory_size else None
         deepcopy(self)._compare(rows, labels, trial)
         self.memory = CrossBatchMemory(memory_size, embedding_dim) if memory_size else None
         self.memory_after = memory_after
@@ -75,13 +75,13 @@ class PairHead(Head):
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
         """Loss of the whole batch, on every process."""
-        rows = unit_rows(embeddings) if self.normalise else embeddings
+        rows = unit_rows(embeddings) if self.normalize else embeddings
         rows, labels = gather_with_gradient(rows), gather(labels)
         check_labels(labels, None)
         memory = self._earlier()
         loss, logs = self._compare(rows, labels, memory)
-        pairs = compare(rows.detach(), labels, memory)
-        valid = (pairs.same.any(dim=1) & pairs.other.any(dim=1)).any()
+        pairs = pair_masks(rows.detach(), labels, memory)
+        valid = (pairs.positive.any(dim=1) & pairs.negative.any(dim=1)).any()
         if self.training:
             self.batches += 1
             self.without_pairs += ~valid
@@ -90,15 +90,15 @@ class PairHead(Head):
         logs["batches_without_pairs"] = self.without_pairs.float()
         return StepOutput(loss.where(valid, 0.0), logs)
 
-    def _earlier(self) -> Labelled | None:
+    def _earlier(self) -> LabeledEmbeddings | None:
         if self.memory is None:
             return None
         embeddings, labels = self.memory.rows()
         used = self.batches >= self.memory_after
-        return Labelled(embeddings, labels.where(used, -1))
+        return LabeledEmbeddings(embeddings, labels.where(used, -1))
 
     def _compare(
-        self, rows: Embeddings, labels: Labels, memory: Labelled | None
+        self, rows: Embeddings, labels: Labels, memory: LabeledEmbeddings | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         mined = None if self.miner is None else self.miner(rows.detach(), labels, memory)
         loss = self.loss(rows, labels, memory, mined)

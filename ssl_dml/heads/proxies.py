@@ -91,19 +91,19 @@ class ProxyAnchor(Head):
 
 @final
 class SoftTriple(Head):
-    r"""Several centres a class, of which a row has a soft choice.
+    r"""Several centers a class, of which a row has a soft choice.
 
     .. math:: S_c = \sum_k \frac{e^{s(x, w_{ck}) / \gamma}}{\sum_l e^{s(x, w_{cl}) / \gamma}}
         s(x, w_{ck}), \quad -\log \frac{e^{\lambda (S_y - \delta)}}{e^{\lambda (S_y - \delta)} +
         \sum_{c \ne y} e^{\lambda S_c}}
 
-    on cosines s, and :math:`\tau / 2` times the mean distance of a class's centres from each
+    on cosines s, and :math:`\tau / 2` times the mean distance of a class's centers from each
     other, which merges those that are not needed.
 
     Args:
         embedding_dim: Dimension of a row.
         num_classes: Number of classes.
-        centres: Centres of a class, from 1.
+        centers: Centers of a class, from 1.
         scale: :math:`\lambda`, above 0.
         temperature: :math:`\gamma`, above 0.
         margin: :math:`\delta`, at least 0.
@@ -121,39 +121,39 @@ class SoftTriple(Head):
         embedding_dim: int,
         num_classes: int,
         *,
-        centres: int = 10,
+        centers: int = 10,
         scale: float = 20.0,
         temperature: float = 0.1,
         margin: float = 0.01,
         weight: float = 0.2,
     ) -> None:
         super().__init__()
-        if centres < 1:
-            raise ValueError(f"centres must be at least 1, got {centres}")
+        if centers < 1:
+            raise ValueError(f"centers must be at least 1, got {centers}")
         if min(scale, temperature) <= 0:
             raise ValueError(
                 f"scale and temperature must be positive, got {scale} and {temperature}"
             )
         if min(margin, weight) < 0:
             raise ValueError(f"margin and weight must be at least 0, got {margin} and {weight}")
-        self.centres, self.scale, self.temperature = centres, scale, temperature
+        self.centers, self.scale, self.temperature = centers, scale, temperature
         self.margin, self.weight = margin, weight
-        self.proxies = _proxies(num_classes * centres, embedding_dim)
+        self.proxies = _proxies(num_classes * centers, embedding_dim)
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
-        """Mean over this process's rows, and what holds centres together."""
-        check_labels(labels, len(self.proxies) // self.centres)
+        """Mean over this process's rows, and what holds centers together."""
+        check_labels(labels, len(self.proxies) // self.centers)
         loss = _soft_triple(
             embeddings,
             self.proxies,
             labels,
-            self.centres,
+            self.centers,
             self.scale,
             self.temperature,
             self.margin,
         )
-        spread = _spread(self.proxies if self.weight else self.proxies.detach(), self.centres)
-        return StepOutput(loss + self.weight / 2 * spread, {"centre_distance": spread.detach()})
+        spread = _spread(self.proxies if self.weight else self.proxies.detach(), self.centers)
+        return StepOutput(loss + self.weight / 2 * spread, {"center_distance": spread.detach()})
 
 
 def _proxies(number: int, dim: int) -> nn.Parameter:
@@ -187,25 +187,25 @@ def _soft_triple(
     embeddings: Embeddings,
     proxies: Tensor,
     labels: Labels,
-    centres: int,
+    centers: int,
     scale: float,
     temperature: float,
     margin: float,
 ) -> Float[Tensor, ""]:
-    # With the classes last, a softmax over a few centres is as fast as one over many.
-    turned = unit_rows(proxies).unflatten(0, (-1, centres)).transpose(0, 1).flatten(0, 1)
-    cosines = (unit_rows(embeddings) @ turned.T).unflatten(1, (centres, -1))
+    # With the classes last, a softmax over a few centers is as fast as one over many.
+    turned = unit_rows(proxies).unflatten(0, (-1, centers)).transpose(0, 1).flatten(0, 1)
+    cosines = (unit_rows(embeddings) @ turned.T).unflatten(1, (centers, -1))
     similarity = ((cosines / temperature).softmax(dim=1) * cosines).sum(dim=1)
     own = torch.zeros_like(similarity).scatter_(1, labels[:, None], margin)
     return F.cross_entropy(scale * (similarity - own), labels)
 
 
 @full_precision
-def _spread(proxies: Tensor, centres: int) -> Float[Tensor, ""]:
-    """Mean distance of a class's centres from each other, with a finite slope where they meet."""
-    if centres == 1:
+def _spread(proxies: Tensor, centers: int) -> Float[Tensor, ""]:
+    """Mean distance of a class's centers from each other, with a finite slope where they meet."""
+    if centers == 1:
         return proxies.new_zeros(())
-    rows = unit_rows(proxies).unflatten(0, (-1, centres))
-    first, second = torch.triu_indices(centres, centres, 1, device=proxies.device)
+    rows = unit_rows(proxies).unflatten(0, (-1, centers))
+    first, second = torch.triu_indices(centers, centers, 1, device=proxies.device)
     cosines = (rows @ rows.mT)[:, first, second]
     return (2 - 2 * cosines).clamp(min=1e-10).sqrt().mean()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ssl_dml.heads.base import Head
-from ssl_dml.types import Embeddings, Labels, StepOutput, Targets
+from ssl_dml.types import ContinuousLabels, Embeddings, Labels, StepOutput
 
 
 @final
@@ -51,11 +51,11 @@ class WeightedSum(Head):
         kinds = {name: head.continuous for name, head in self.heads.items()}
         if len(set(kinds.values())) > 1:
             numbers = ", ".join(name for name, continuous in kinds.items() if continuous)
-            raise ValueError(f"heads share their labels, and {numbers} alone want numbers")
+            raise ValueError(f"heads fraction their labels, and {numbers} alone want numbers")
         self.continuous = any(kinds.values())
         self.weights = {name: weights.get(name, 1.0) for name in heads}
 
-    def forward(self, embeddings: Embeddings, labels: Labels | Targets) -> StepOutput:
+    def forward(self, embeddings: Embeddings, labels: Labels | ContinuousLabels) -> StepOutput:
         """The sum, with the loss and the logs of each head under its name."""
         outputs = {name: head(embeddings, labels) for name, head in self.heads.items()}
         losses = [self.weights[name] * output.loss for name, output in outputs.items()]

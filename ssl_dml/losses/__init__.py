@@ -18,7 +18,7 @@ from ssl_dml.losses.lifted import Lifted, lifted
 from ssl_dml.losses.log_ratio import dense_triplet, log_ratio
 from ssl_dml.losses.multi_similarity import MultiSimilarity, multi_similarity
 from ssl_dml.losses.n_pair import NPair, n_pair, tuplet
-from ssl_dml.losses.nce import full_softmax, log_normaliser, nce
+from ssl_dml.losses.nce import full_softmax, log_normalizer, nce
 from ssl_dml.losses.smooth_ap import SmoothAP, smooth_ap
 from ssl_dml.losses.softmax_nce import softmax_nce
 from ssl_dml.losses.supcon import supcon
@@ -52,7 +52,7 @@ __all__ = [
     "in_batch_info_nce",
     "info_nce",
     "lifted",
-    "log_normaliser",
+    "log_normalizer",
     "log_ratio",
     "log_sum_exp",
     "multi_similarity",

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.comparisons import compare
 from ssl_dml.distances import distances
 from ssl_dml.losses.base import PairLoss, average
+from ssl_dml.pair_masks import pair_masks
 from ssl_dml.precision import full_precision
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 
 @full_precision
@@ -22,7 +22,7 @@ def circle(
     *,
     margin: float = 0.25,
     scale: float = 256.0,
-    memory: Labelled | None = None,
+    memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
     r"""Circle loss on cosines s, a mean over anchors that have a positive and a negative.
@@ -33,7 +33,7 @@ def circle(
     The weights in brackets have no gradient.
 
     Args:
-        embeddings: Rows; normalised here.
+        embeddings: Rows; normalized here.
         labels: Class of each.
         margin: m, from 0 to 1; 0.25 for faces and 0.4 for retrieval in the paper.
         scale: :math:`\gamma`, above 0; 256 for faces and 80 for retrieval in the paper.
@@ -50,7 +50,7 @@ def circle(
         raise ValueError(f"margin must be from 0 to 1, got {margin}")
     if scale <= 0:
         raise ValueError(f"scale must be positive, got {scale}")
-    pairs = compare(embeddings, labels, memory)
+    pairs = pair_masks(embeddings, labels, memory)
     cosines = 1 - distances(pairs.anchors, pairs.references, kind="cosine")
     _, _, same, other = pairs.mined(mined)
     fixed = cosines.detach()
@@ -81,7 +81,7 @@ class Circle(PairLoss):
         self,
         embeddings: Embeddings,
         labels: Labels,
-        memory: Labelled | None = None,
+        memory: LabeledEmbeddings | None = None,
         mined: Triplets | None = None,
     ) -> Float[Tensor, ""]:
         """Loss of a whole batch."""

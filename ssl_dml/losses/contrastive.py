@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.comparisons import compare
 from ssl_dml.distances import distances
 from ssl_dml.losses.base import PairLoss, average
+from ssl_dml.pair_masks import pair_masks
 from ssl_dml.precision import full_precision
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
-Form = Literal["hadsell", "plain"]
+Variant = Literal["hadsell", "plain"]
 Averaged = Literal["pairs", "kinds", "non_zero"]
 
 
@@ -23,9 +23,9 @@ def contrastive(
     labels: Labels,
     *,
     margin: float = 1.0,
-    form: Form = "hadsell",
+    variant: Variant = "hadsell",
     reduction: Averaged = "pairs",
-    memory: Labelled | None = None,
+    memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
     r"""Contrastive loss of all pairs, on Euclidean distances d of the rows as they are.
@@ -38,7 +38,7 @@ def contrastive(
         embeddings: Rows.
         labels: Class of each.
         margin: m, the distance beyond which pairs of different classes rest; above 0.
-        form: ``hadsell`` is the paper's; ``plain`` is :math:`y d + (1 - y) \max(0, m - d)`, that
+        variant: ``hadsell`` is the paper's; ``plain`` is :math:`y d + (1 - y) \max(0, m - d)`, that
             of pytorch-metric-learning.
         reduction: ``pairs`` is the mean over all pairs; ``kinds`` the mean over pairs of a class
             plus that over the others; ``non_zero``, pytorch-metric-learning's, the same over
@@ -58,10 +58,10 @@ def contrastive(
     """
     if margin <= 0:
         raise ValueError(f"margin must be positive, got {margin}")
-    pairs = compare(embeddings, labels, memory)
+    pairs = pair_masks(embeddings, labels, memory)
     found = distances(pairs.anchors, pairs.references)
     near, far = found, F.relu(margin - found)
-    if form == "hadsell":
+    if variant == "hadsell":
         near, far = near.square() / 2, far.square() / 2
     _, _, same, other = pairs.mined(mined)
     if reduction == "pairs":
@@ -77,21 +77,21 @@ class Contrastive(PairLoss):
 
     Args:
         margin: The distance beyond which pairs of different classes rest; above 0.
-        form: ``hadsell`` (squares) or ``plain``.
+        variant: ``hadsell`` (squares) or ``plain``.
         reduction: ``pairs``, ``kinds`` or ``non_zero``.
     """
 
     def __init__(
-        self, *, margin: float = 1.0, form: Form = "hadsell", reduction: Averaged = "pairs"
+        self, *, margin: float = 1.0, variant: Variant = "hadsell", reduction: Averaged = "pairs"
     ) -> None:
         super().__init__()
-        self.loss = partial(contrastive, margin=margin, form=form, reduction=reduction)
+        self.loss = partial(contrastive, margin=margin, variant=variant, reduction=reduction)
 
     def forward(
         self,
         embeddings: Embeddings,
         labels: Labels,
-        memory: Labelled | None = None,
+        memory: LabeledEmbeddings | None = None,
         mined: Triplets | None = None,
     ) -> Float[Tensor, ""]:
         """Loss of a whole batch."""

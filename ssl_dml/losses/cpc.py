@@ -23,7 +23,7 @@ def cpc_scores(
     """Score of every prediction with its own target, which comes first, and with its negatives.
 
     The target of ``predictions[b, p]`` is ``targets[first_row + b, p]``, and a score is their
-    dot product: nothing is normalised. Positions are steps in time or cells of a grid.
+    dot product: nothing is normalized. Positions are steps in time or cells of a grid.
     Each prediction meets ``all + positions`` candidates at most, so the full matrix of
     ``batch * positions`` by ``all * positions`` never exists.
 

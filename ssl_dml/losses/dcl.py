@@ -12,7 +12,7 @@ from ssl_dml.losses.info_nce import (
 )
 from ssl_dml.losses.tiles import log_sum_exp
 from ssl_dml.precision import full_precision
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 @full_precision
@@ -22,7 +22,7 @@ def dcl(
     temperature: float = 0.1,
     weight_sigma: float | None = None,
     tile_size: int | None = None,
-    peers: Peers = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
     r"""NT-Xent whose denominator holds negatives only, so that easy positives do not mute them.
 
@@ -34,12 +34,12 @@ def dcl(
     code; otherwise :math:`w_i = 1`.
 
     Args:
-        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalised here. Over more than two
+        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalized here. Over more than two
             views a positive similarity is the mean over the others.
         temperature: Softmax temperature, dimensionless, above 0.
         weight_sigma: Width of the weights of DCLW, 0.5 in the paper; None leaves them out.
         tile_size: Side of the tiles that the similarities are made in; None makes all at once.
-        peers: The processes that share the batch.
+        group: The processes that share the batch.
 
     Returns:
         Mean over this process's views, in nats; ``log(negatives)`` when all are equally similar.
@@ -54,7 +54,7 @@ def dcl(
     check_temperature(temperature)
     if weight_sigma is not None and weight_sigma <= 0:
         raise ValueError(f"weight_sigma must be positive or null, got {weight_sigma}")
-    if views.shape[1] * peers.count == 1:
+    if views.shape[1] * group.count == 1:
         raise ValueError("a batch of 1 has no negatives: the batch must be at least 2")
     views = unit_views(views)
     rows = views.flatten(0, 1)
@@ -62,15 +62,15 @@ def dcl(
         rows,
         rows,
         scale=1 / temperature,
-        excluded=places_of_samples(views, peers),
+        excluded=places_of_samples(views, group),
         tile_size=tile_size,
-        peers=peers,
+        group=group,
     )
     positive = positive_cosines(views).flatten()
     weights = torch.ones_like(positive)
     if weight_sigma is not None:
         # A shift leaves the ratio as it is and keeps it from 0 / 0.
-        largest = peers.gather(positive.max()[None]).max()
-        share = ((positive - largest) / weight_sigma).exp()
-        weights = 2 - share / (peers.total(share.mean()) / peers.count)
+        largest = group.gather(positive.max()[None]).max()
+        fraction = ((positive - largest) / weight_sigma).exp()
+        weights = 2 - fraction / (group.all_reduce_sum(fraction.mean()) / group.count)
     return (negatives - weights * positive / temperature).mean()

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ssl_dml.distances import distances
 from ssl_dml.losses.base import PairLoss
-from ssl_dml.losses.medoids import Normaliser, nmi, worst_medoids
+from ssl_dml.losses.medoids import Normalizer, nmi, worst_medoids
 from ssl_dml.precision import full_precision
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 
 @full_precision
@@ -21,7 +21,7 @@ def facility_location(
     labels: Labels,
     *,
     margin: float = 1.0,
-    normaliser: Normaliser = "geometric",
+    normalizer: Normalizer = "geometric",
     sweeps: int = 5,
 ) -> Float[Tensor, ""]:
     r"""Structured clustering loss, on Euclidean distances D of the rows as they are.
@@ -38,7 +38,7 @@ def facility_location(
         embeddings: Rows, in the paper of length 1.
         labels: Class of each.
         margin: :math:`\gamma`, above 0.
-        normaliser: What NMI divides mutual information by: the ``geometric`` mean of both
+        normalizer: What NMI divides mutual information by: the ``geometric`` mean of both
             entropies in the paper, the ``arithmetic`` in scikit-learn.
         sweeps: Sweeps of refinement; 0 leaves the greedy search as it is.
 
@@ -64,9 +64,9 @@ def facility_location(
         return found.sum()  # as it is for other losses; there is no clustering of such rows
     classes = np.unique(labels.cpu().numpy(), return_inverse=True)[1]
     chosen, assignment = worst_medoids(
-        fixed, classes, margin=margin, normaliser=normaliser, sweeps=sweeps
+        fixed, classes, margin=margin, normalizer=normalizer, sweeps=sweeps
     )
-    gap = 1 - nmi(classes, assignment, normaliser=normaliser)
+    gap = 1 - nmi(classes, assignment, normalizer=normalizer)
     rows = torch.arange(len(found), device=found.device)
     reached = -found[rows, _indices(chosen[assignment], found)].sum()
     wanted = -found[rows, _indices(_medoids_of_classes(fixed, classes)[classes], found)].sum()
@@ -92,21 +92,21 @@ class FacilityLocation(PairLoss):
 
     Args:
         margin: Above 0.
-        normaliser: ``geometric`` or ``arithmetic``.
+        normalizer: ``geometric`` or ``arithmetic``.
         sweeps: At least 0.
     """
 
     def __init__(
-        self, *, margin: float = 1.0, normaliser: Normaliser = "geometric", sweeps: int = 5
+        self, *, margin: float = 1.0, normalizer: Normalizer = "geometric", sweeps: int = 5
     ) -> None:
         super().__init__()
-        self.loss = partial(facility_location, margin=margin, normaliser=normaliser, sweeps=sweeps)
+        self.loss = partial(facility_location, margin=margin, normalizer=normalizer, sweeps=sweeps)
 
     def forward(
         self,
         embeddings: Embeddings,
         labels: Labels,
-        memory: Labelled | None = None,
+        memory: LabeledEmbeddings | None = None,
         mined: Triplets | None = None,
     ) -> Float[Tensor, ""]:
         """Loss of a whole batch.

@@ -14,7 +14,7 @@ from ssl_dml.losses.info_nce import (
 )
 from ssl_dml.losses.tiles import log_sum_exp
 from ssl_dml.precision import full_precision
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 @full_precision
@@ -25,7 +25,7 @@ def hcl(
     beta: float = 1.0,
     tau_plus: float = 0.1,
     tile_size: int | None = None,
-    peers: Peers = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
     r"""NT-Xent with negatives reweighted towards the hard ones and corrected for false ones.
 
@@ -38,13 +38,13 @@ def hcl(
     ``beta = 0`` is the debiased contrastive loss, and with ``tau_plus = 0`` also NT-Xent.
 
     Args:
-        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalised here. Over more than two
+        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalized here. Over more than two
             views a positive similarity is the mean over the others.
         temperature: Softmax temperature, dimensionless, above 0.
         beta: Concentration on hard negatives, at least 0.
         tau_plus: Probability that a negative is of the same class, in [0, 1).
         tile_size: Side of the tiles that the similarities are made in; None makes all at once.
-        peers: The processes that share the batch.
+        group: The processes that share the batch.
 
     Returns:
         Mean over this process's views, in nats; ``log(1 + N)`` when all are equally similar.
@@ -61,17 +61,17 @@ def hcl(
         raise ValueError(f"beta must be at least 0, got {beta}")
     if not 0 <= tau_plus < 1:
         raise ValueError(f"tau_plus must be from 0 to below 1, got {tau_plus}")
-    batch = views.shape[1] * peers.count
+    batch = views.shape[1] * group.count
     if batch == 1:
         raise ValueError("a batch of 1 has no negatives: the batch must be at least 2")
     views = unit_views(views)
-    rows, excluded = views.flatten(0, 1), places_of_samples(views, peers)
+    rows, excluded = views.flatten(0, 1), places_of_samples(views, group)
     log_n = math.log(len(views) * (batch - 1))
 
     def log_sum(power: float) -> Tensor:
         scale = power / temperature
         return log_sum_exp(
-            rows, rows, scale=scale, excluded=excluded, tile_size=tile_size, peers=peers
+            rows, rows, scale=scale, excluded=excluded, tile_size=tile_size, group=group
         )
 
     positive = positive_cosines(views).flatten() / temperature

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ssl_dml.losses.tiles import log_sum_exp
 from ssl_dml.precision import full_precision, unit_rows
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 @full_precision
@@ -23,7 +23,7 @@ def info_nce(
     .. math:: -\frac1B \sum_i \log \frac{e^{q_i \cdot k_i / \tau}}
         {e^{q_i \cdot k_i / \tau} + \sum_j e^{q_i \cdot n_j / \tau}}
 
-    Rows are L2-normalised here.
+    Rows are L2-normalized here.
 
     Args:
         query: Rows that are classified.
@@ -57,18 +57,18 @@ def in_batch_info_nce(
     *,
     temperature: float = 0.1,
     tile_size: int | None = None,
-    peers: Peers = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of each query's own key among the keys of the whole batch.
 
-    Rows are L2-normalised here.
+    Rows are L2-normalized here.
 
     Args:
         query: Rows that are classified.
         keys: ``keys[i]`` belongs to ``query[i]``; all others, on every process, do not.
         temperature: Softmax temperature, dimensionless, above 0.
         tile_size: Side of the tiles that the similarities are made in; None makes all at once.
-        peers: The processes that share the batch.
+        group: The processes that share the batch.
 
     Returns:
         Mean over this process's queries, in nats; the logarithm of the batch when all keys are
@@ -85,7 +85,7 @@ def in_batch_info_nce(
     query, keys = unit_rows(query), unit_rows(keys)
     own = (query * keys).sum(dim=1) / temperature
     scale = 1 / temperature
-    return (log_sum_exp(query, keys, scale=scale, tile_size=tile_size, peers=peers) - own).mean()
+    return (log_sum_exp(query, keys, scale=scale, tile_size=tile_size, group=group) - own).mean()
 
 
 @full_precision
@@ -124,15 +124,15 @@ def multi_view_nt_xent(
     *,
     temperature: float = 0.1,
     tile_size: int | None = None,
-    peers: Peers = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
     """NT-Xent of two or more views: the logarithms of a view's positives are averaged.
 
     Args:
-        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalised here.
+        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalized here.
         temperature: Softmax temperature, dimensionless, above 0.
         tile_size: Side of the tiles that the similarities are made in; None makes all at once.
-        peers: The processes that share the batch.
+        group: The processes that share the batch.
 
     Returns:
         Mean over this process's views, in nats.
@@ -147,9 +147,9 @@ def multi_view_nt_xent(
     check_temperature(temperature)
     views = unit_views(views)
     rows = views.flatten(0, 1)
-    itself = torch.arange(len(rows), device=rows.device)[:, None] + peers.rank * len(rows)
+    itself = torch.arange(len(rows), device=rows.device)[:, None] + group.rank * len(rows)
     everything = log_sum_exp(
-        rows, rows, scale=1 / temperature, excluded=itself, tile_size=tile_size, peers=peers
+        rows, rows, scale=1 / temperature, excluded=itself, tile_size=tile_size, group=group
     )
     return (everything - positive_cosines(views).flatten() / temperature).mean()
 
@@ -174,9 +174,9 @@ def positive_cosines(views: Float[Tensor, "views batch dim"]) -> Float[Tensor, "
 
 
 def places_of_samples(
-    views: Float[Tensor, "views batch dim"], peers: Peers
+    views: Float[Tensor, "views batch dim"], group: ProcessGroup
 ) -> Int[Tensor, "rows views"]:
     """For each row of the flattened views, where all views of its sample stand among all rows."""
     count, batch = views.shape[:2]
     rows = torch.arange(count * batch, device=views.device).view(count, batch)
-    return (rows.T + peers.rank * count * batch).repeat(count, 1)
+    return (rows.T + group.rank * count * batch).repeat(count, 1)

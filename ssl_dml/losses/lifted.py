@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.comparisons import compare
 from ssl_dml.distances import distances
 from ssl_dml.losses.base import PairLoss, average
+from ssl_dml.pair_masks import pair_masks
 from ssl_dml.precision import full_precision
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
-LiftedForm = Literal["smooth", "hardest", "generalised"]
+LiftedVariant = Literal["smooth", "hardest", "generalized"]
 
 
 @full_precision
@@ -22,8 +22,8 @@ def lifted(
     labels: Labels,
     *,
     margin: float = 1.0,
-    form: LiftedForm = "smooth",
-    memory: Labelled | None = None,
+    variant: LiftedVariant = "smooth",
+    memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
     r"""Lifted structured loss, on Euclidean distances D of the rows as they are.
@@ -38,27 +38,27 @@ def lifted(
         embeddings: Rows.
         labels: Class of each.
         margin: m.
-        form: ``smooth`` is eq. 4 of the paper, ``hardest`` its eq. 3 with the largest term in
-            place of the logarithm; ``generalised`` is, for each anchor, the hinge of the smooth
+        variant: ``smooth`` is eq. 4 of the paper, ``hardest`` its eq. 3 with the largest term in
+            place of the logarithm; ``generalized`` is, for each anchor, the hinge of the smooth
             maximum over its positives plus that over its negatives (Hermans et al.), which is
             what pytorch-metric-learning's ``GeneralizedLiftedStructureLoss`` computes.
         memory: Further rows that the batch is compared with.
         mined: Pairs that count are those in its triplets; None for all.
 
     References:
-        Oh Song et al., 2016, arXiv:1511.06452, eq. 3 and 4; generalised: Hermans et al., 2017,
+        Oh Song et al., 2016, arXiv:1511.06452, eq. 3 and 4; generalized: Hermans et al., 2017,
         arXiv:1703.07737, eq. 10.
     """
-    pairs = compare(embeddings, labels, memory)
+    pairs = pair_masks(embeddings, labels, memory)
     found = distances(pairs.anchors, pairs.references)
     _, _, same, other = pairs.mined(mined)
     push = (margin - found).masked_fill(~other, -torch.inf)
-    if form == "generalised":
+    if variant == "generalized":
         counted = same.any(dim=1) & other.any(dim=1)
         pull = found.masked_fill(~same, -torch.inf)
         both = _log_sum(pull, 1) + _log_sum(push, 1)
         return average(both.masked_fill(~counted, 0.0).clamp(min=0), counted)
-    reduce, join = (_log_sum, torch.logaddexp) if form == "smooth" else (_largest, torch.maximum)
+    reduce, join = (_log_sum, torch.logaddexp) if variant == "smooth" else (_largest, torch.maximum)
     own, batch = reduce(push, 1), len(embeddings)
     ends = join(own[:, None], torch.cat([own, reduce(push[:, batch:], 0)]))
     pushed = other.any(dim=1)
@@ -90,18 +90,18 @@ class Lifted(PairLoss):
 
     Args:
         margin: Distance at which a negative weighs 1.
-        form: ``smooth``, ``hardest`` or ``generalised``.
+        variant: ``smooth``, ``hardest`` or ``generalized``.
     """
 
-    def __init__(self, *, margin: float = 1.0, form: LiftedForm = "smooth") -> None:
+    def __init__(self, *, margin: float = 1.0, variant: LiftedVariant = "smooth") -> None:
         super().__init__()
-        self.loss = partial(lifted, margin=margin, form=form)
+        self.loss = partial(lifted, margin=margin, variant=variant)
 
     def forward(
         self,
         embeddings: Embeddings,
         labels: Labels,
-        memory: Labelled | None = None,
+        memory: LabeledEmbeddings | None = None,
         mined: Triplets | None = None,
     ) -> Float[Tensor, ""]:
         """Loss of a whole batch."""

@@ -12,7 +12,7 @@ from ssl_dml.losses.chunks import per_pair
 from ssl_dml.precision import full_precision
 from ssl_dml.types import Embeddings
 
-LogRatioForm = Literal["squared", "plain", "official"]
+LogRatioVariant = Literal["squared", "plain", "official"]
 NEAREST = 1e-6
 
 
@@ -21,7 +21,7 @@ def log_ratio(
     embeddings: Embeddings,
     targets: Float[Tensor, "targets *values"],
     *,
-    form: LogRatioForm = "squared",
+    variant: LogRatioVariant = "squared",
     anchors: int | None = None,
 ) -> Float[Tensor, ""]:
     r"""Log-ratio loss: ratios of distances are to be those of the labels.
@@ -35,7 +35,7 @@ def log_ratio(
     Args:
         embeddings: Rows; their length is free.
         targets: What each shows: a number, or a vector such as a pose.
-        form: ``squared`` has squared Euclidean distances D on both sides, as the paper; ``plain``
+        variant: ``squared`` has squared Euclidean distances D on both sides, as the paper; ``plain``
             unsquared ones, which is a quarter; ``official`` is the authors' code, plain with
             small numbers added, where equal labels count too.
         anchors: How many of the first rows are anchors; the authors' batches have one. None for
@@ -53,14 +53,14 @@ def log_ratio(
     """
     own, label, counted = _against_anchors(embeddings, targets, anchors, squared=False)
     number = counted.sum(dim=1)
-    if form == "official":
+    if variant == "official":
         own = (own.square() + 1e-4 / max(1, len(embeddings) - 1)).sqrt()
         logs = (own + NEAREST).log() - (label + NEAREST).log()
     else:
         counted = counted & (label > 0)
         number = counted.sum(dim=1)
         logs = own.clamp(min=NEAREST).log() - label.masked_fill(~counted, 1.0).log()
-        logs = 2 * logs if form == "squared" else logs
+        logs = 2 * logs if variant == "squared" else logs
     logs = logs.masked_fill(~counted, 0.0)
     means = logs.sum(dim=1, keepdim=True) / number.clamp(min=1)[:, None]
     spread = (logs - means).masked_fill(~counted, 0.0).square().sum(dim=1)

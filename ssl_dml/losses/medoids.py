@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-Normaliser = Literal["geometric", "arithmetic"]
+Normalizer = Literal["geometric", "arithmetic"]
 Distances = Float[np.ndarray, "batch batch"]
 Groups = Int[np.ndarray, " batch"]
 
 
 def worst_medoids(
-    distances: Distances, classes: Groups, *, margin: float, normaliser: Normaliser, sweeps: int
+    distances: Distances, classes: Groups, *, margin: float, normalizer: Normalizer, sweeps: int
 ) -> tuple[Int[np.ndarray, " clusters"], Groups]:
     """Medoids of a high ``-energy + margin * (1 - NMI)``, and the cluster of each point.
 
@@ -23,10 +23,10 @@ def worst_medoids(
         distances: Between all points, 0 on the diagonal.
         classes: Class of each point, from 0 without gaps; as many medoids are chosen.
         margin: Weight of the NMI.
-        normaliser: Of the NMI.
+        normalizer: Of the NMI.
         sweeps: Sweeps of partitioning around medoids after the greedy choice.
     """
-    score = _Scores(classes, normaliser)
+    score = _Scores(classes, normalizer)
     medoids = _greedy(distances, score, margin)
     for _ in range(sweeps):
         _refine(distances, medoids, score, margin)
@@ -40,12 +40,12 @@ def assign(distances: Distances, medoids: Int[np.ndarray, " clusters"]) -> Group
     return groups
 
 
-def nmi(classes: Groups, groups: Groups, *, normaliser: Normaliser) -> float:
+def nmi(classes: Groups, groups: Groups, *, normalizer: Normalizer) -> float:
     """Mutual information of two partitions over the mean of their entropies, from 0 to 1.
 
     Two partitions of one part each are equal, 1; one part against several shares nothing, 0.
     """
-    scores = _Scores(classes, normaliser)
+    scores = _Scores(classes, normalizer)
     none = np.zeros((len(classes), 1), dtype=bool)
     return float(scores.after(groups, int(groups.max()) + 1, none)[0])
 
@@ -53,8 +53,8 @@ def nmi(classes: Groups, groups: Groups, *, normaliser: Normaliser) -> float:
 class _Scores:
     """NMI with the classes of partitions that differ from a given one in the points of one part."""
 
-    def __init__(self, classes: Groups, normaliser: Normaliser) -> None:
-        self.classes, self.normaliser = classes, normaliser
+    def __init__(self, classes: Groups, normalizer: Normalizer) -> None:
+        self.classes, self.normalizer = classes, normalizer
         counts = np.arange(len(classes) + 1)
         self.table = counts * np.log(np.maximum(counts, 1))  # n log n
         self.number = int(classes.max()) + 1
@@ -78,7 +78,7 @@ class _Scores:
         together = self._entropy(np.concatenate([joint, gone]))
         of_parts = self._entropy(np.concatenate([parts, moved.sum(axis=0, keepdims=True)]))
         shared = self.of_classes + of_parts - together
-        if self.normaliser == "geometric":
+        if self.normalizer == "geometric":
             mean = np.sqrt(self.of_classes * of_parts)
         else:
             mean = (self.of_classes + of_parts) / 2

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.comparisons import compare
 from ssl_dml.distances import distances
 from ssl_dml.losses.base import PairLoss
+from ssl_dml.pair_masks import pair_masks
 from ssl_dml.precision import full_precision
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 
 @full_precision
@@ -22,7 +22,7 @@ def multi_similarity(
     alpha: float = 2.0,
     beta: float = 50.0,
     base: float = 0.5,
-    memory: Labelled | None = None,
+    memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
     r"""Multi-similarity loss on cosines s.
@@ -32,7 +32,7 @@ def multi_similarity(
         \big) \Big)
 
     Args:
-        embeddings: Rows; normalised here.
+        embeddings: Rows; normalized here.
         labels: Class of each.
         alpha: Sharpness among positives, above 0.
         beta: Sharpness among negatives, above 0.
@@ -49,7 +49,7 @@ def multi_similarity(
     """
     if min(alpha, beta) <= 0:
         raise ValueError(f"alpha and beta must be positive, got {alpha} and {beta}")
-    pairs = compare(embeddings, labels, memory)
+    pairs = pair_masks(embeddings, labels, memory)
     cosines = 1 - distances(pairs.anchors, pairs.references, kind="cosine")
     _, _, same, other = pairs.mined(mined)
     pull = _soft_count(-alpha * (cosines - base), same) / alpha
@@ -81,7 +81,7 @@ class MultiSimilarity(PairLoss):
         self,
         embeddings: Embeddings,
         labels: Labels,
-        memory: Labelled | None = None,
+        memory: LabeledEmbeddings | None = None,
         mined: Triplets | None = None,
     ) -> Float[Tensor, ""]:
         """Loss of a whole batch."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl_dml.losses.base import PairLoss
 from ssl_dml.precision import full_precision
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 Against = Literal["all", "one"]
 
@@ -49,7 +49,7 @@ def n_pair(
     *,
     against: Against = "all",
     l2: float = 0.002,
-    memory: Labelled | None = None,
+    memory: LabeledEmbeddings | None = None,
 ) -> Float[Tensor, ""]:
     r"""N-pair-mc: each pair's negatives are the positives of the other pairs.
 
@@ -74,7 +74,7 @@ def n_pair(
 
     References:
         Sohn, 2016, "Improved deep metric learning with multi-class N-pair loss objective", eq. 7
-        and 8. pytorch-metric-learning's default normalises rows and has no L2 term.
+        and 8. pytorch-metric-learning's default normalizes rows and has no L2 term.
     """
     if l2 < 0:
         raise ValueError(f"l2 must be at least 0, got {l2}")
@@ -114,7 +114,7 @@ class NPair(PairLoss):
         self,
         embeddings: Embeddings,
         labels: Labels,
-        memory: Labelled | None = None,
+        memory: LabeledEmbeddings | None = None,
         mined: Triplets | None = None,
     ) -> Float[Tensor, ""]:
         """Loss of a whole batch.

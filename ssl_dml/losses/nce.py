@@ -30,7 +30,7 @@ def nce(
     Args:
         positive: Similarity of each sample with its own instance, divided by the temperature.
         negatives: The same with the instances drawn.
-        log_z: Logarithm of the softmax's normaliser Z, in nats.
+        log_z: Logarithm of the softmax's normalizer Z, in nats.
         num_instances: Number of instances N that the noise is uniform over.
 
     Returns:
@@ -47,7 +47,7 @@ def nce(
 
 
 @full_precision
-def log_normaliser(
+def log_normalizer(
     similarities: Float[Tensor, "batch keys"], *, num_instances: int
 ) -> Float[Tensor, ""]:
     r"""Monte Carlo estimate of :math:`\log Z`, the mean over the batch of eq. 8 of the paper.

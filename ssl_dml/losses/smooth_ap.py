@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.comparisons import compare
 from ssl_dml.distances import distances
 from ssl_dml.losses.base import PairLoss
 from ssl_dml.losses.chunks import per_pair
+from ssl_dml.pair_masks import pair_masks
 from ssl_dml.precision import full_precision
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 Query = Literal["left_out", "counted"]
 
@@ -24,7 +24,7 @@ def smooth_ap(
     *,
     temperature: float = 0.01,
     query: Query = "left_out",
-    memory: Labelled | None = None,
+    memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
     r"""1 less the smoothed average precision, a mean over anchors that have a positive.
@@ -36,7 +36,7 @@ def smooth_ap(
     pairs.
 
     Args:
-        embeddings: Rows; normalised here.
+        embeddings: Rows; normalized here.
         labels: Class of each.
         temperature: :math:`\tau`, above 0; a difference of cosines of as much is nearly a step.
         query: Whether the anchor itself is one of its own positives, at a cosine of 1. The paper
@@ -55,7 +55,7 @@ def smooth_ap(
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    pairs = compare(embeddings, labels, memory)
+    pairs = pair_masks(embeddings, labels, memory)
     cosines = 1 - distances(pairs.anchors, pairs.references, kind="cosine")
     _, _, same, other = pairs.mined(mined)
     counted = same.any(dim=1)
@@ -72,8 +72,8 @@ def smooth_ap(
         return found / (1 + (before * everyone[anchors]).sum(dim=1))
 
     precisions = per_pair(cosines, anchors, positives, precision)
-    share = 1 / same.sum(dim=1).clamp(min=1)
-    total = counted.sum() - (precisions * share[anchors]).sum()
+    fraction = 1 / same.sum(dim=1).clamp(min=1)
+    total = counted.sum() - (precisions * fraction[anchors]).sum()
     return total / counted.sum().clamp(min=1)
 
 
@@ -94,7 +94,7 @@ class SmoothAP(PairLoss):
         self,
         embeddings: Embeddings,
         labels: Labels,
-        memory: Labelled | None = None,
+        memory: LabeledEmbeddings | None = None,
         mined: Triplets | None = None,
     ) -> Float[Tensor, ""]:
         """Loss of a whole batch."""

@@ -11,15 +11,15 @@ from ssl_dml.precision import full_precision
 def softmax_nce(
     positive: Float[Tensor, " batch"], negatives: Float[Tensor, "batch keys"]
 ) -> Float[Tensor, ""]:
-    r"""Raise the positive's share of a softmax, and lower each negative's share by itself.
+    r"""Raise the positive's fraction of a softmax, and lower each negative's fraction by itself.
 
-    With :math:`h(s) = e^s / (e^{s_i} + \sum_k e^{s_{ik}})`, the share among the positive and the
+    With :math:`h(s) = e^s / (e^{s_i} + \sum_k e^{s_{ik}})`, the fraction among the positive and the
     negatives:
 
     .. math:: -\frac1B \sum_i \Big( \log h(s_i) + \sum_j \log (1 - h(s_{ij})) \Big)
 
-    The first term is InfoNCE; the second adds to it about the negatives' share while that is
-    small. The paper's eq. 3 names one pair's share; this reads every ``h`` over the same sum.
+    The first term is InfoNCE; the second adds to it about the negatives' fraction while that is
+    small. The paper's eq. 3 names one pair's fraction; this reads every ``h`` over the same sum.
 
     Args:
         positive: Similarity of each sample with its own instance, divided by the temperature.
@@ -35,7 +35,7 @@ def softmax_nce(
     logits = torch.cat([positive[:, None], negatives], dim=1)
     total = logits.logsumexp(dim=1, keepdim=True)
     log_share = logits - total
-    # 1 - h loses its digits where h is near 1; there it is the share of all the others.
+    # 1 - h loses its digits where h is near 1; there it is the fraction of all the others.
     top = torch.zeros_like(logits, dtype=torch.bool).scatter(
         1, logits.argmax(1, keepdim=True), True
     )

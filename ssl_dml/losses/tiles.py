@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 # Fits the cache of a processor and fills an accelerator.
 TILE = 1024
@@ -20,7 +20,7 @@ def log_sum_exp(
     scale: float,
     excluded: Int[Tensor, "batch left_out"] | None = None,
     tile_size: int | None = None,
-    peers: Peers = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, " batch"]:
     r"""For each query the logarithm of a sum over the keys of all processes.
 
@@ -37,7 +37,7 @@ def log_sum_exp(
         scale: Inverse temperature; at 0 the result is the logarithm of the number of keys.
         excluded: Keys that a query leaves out, numbered over all processes in order of rank.
         tile_size: Side of a tile; None makes one tile of everything.
-        peers: The processes.
+        group: The processes.
 
     Returns:
         Nats; ``-inf`` where no key is left.
@@ -48,7 +48,7 @@ def log_sum_exp(
         excluded = torch.empty(len(queries), 0, dtype=torch.long, device=queries.device)
     side = max(tile_size or max(len(queries), len(keys)), 1)
     mirrored = queries is keys
-    return _LogSumExp.apply(queries, keys, excluded, scale, side, peers, mirrored)  # pyright: ignore[reportReturnType]
+    return _LogSumExp.apply(queries, keys, excluded, scale, side, group, mirrored)  # pyright: ignore[reportReturnType]
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -60,13 +60,13 @@ class _LogSumExp(torch.autograd.Function):
         excluded: Tensor,
         scale: float,
         side: int,
-        peers: Peers,
+        group: ProcessGroup,
         mirrored: bool,
     ) -> Tensor:
         found = queries.new_full((len(queries),), -torch.inf)
         block = keys
-        for turn in range(peers.count):
-            first = (peers.rank - turn) % peers.count * len(keys)
+        for turn in range(group.count):
+            first = (group.rank - turn) % group.count * len(keys)
             for rows, columns, both in _tiles(len(queries), len(keys), side, mirrored and not turn):
                 scores = (queries[rows] @ block[columns].T).mul_(scale)
                 kept = _without(scores, excluded[rows] - (first + columns.start), dim=1)
@@ -74,9 +74,9 @@ class _LogSumExp(torch.autograd.Function):
                 if both:
                     kept = _without(scores, excluded[columns] - (first + rows.start), dim=0)
                     found[columns] = torch.logaddexp(found[columns], kept.logsumexp(0))
-            (block,) = peers.rotate(block)
+            (block,) = group.ring_shift(block)
         ctx.save_for_backward(queries, keys, excluded, found)
-        ctx.scale, ctx.side, ctx.peers, ctx.mirrored = scale, side, peers, mirrored
+        ctx.scale, ctx.side, ctx.group, ctx.mirrored = scale, side, group, mirrored
         return found
 
     @staticmethod
@@ -98,8 +98,8 @@ class _LogSumExp(torch.autograd.Function):
         for_queries, for_keys = torch.zeros_like(queries), torch.zeros_like(keys)
         block = keys
         wanted = ctx.needs_input_grad[1]
-        for turn in range(ctx.peers.count):
-            first = (ctx.peers.rank - turn) % ctx.peers.count * len(keys)
+        for turn in range(ctx.group.count):
+            first = (ctx.group.rank - turn) % ctx.group.count * len(keys)
             mirrored = ctx.mirrored and not turn
             for rows, columns, both in _tiles(len(queries), len(keys), ctx.side, mirrored):
                 scores = (queries[rows] @ block[columns].T).mul_(ctx.scale)
@@ -111,7 +111,7 @@ class _LogSumExp(torch.autograd.Function):
                     for_queries[columns].addmm_(pulls.T, queries[rows])
                 elif wanted:
                     for_keys[columns].addmm_(pulls.T, queries[rows])
-            block, for_keys = ctx.peers.rotate(block, for_keys)
+            block, for_keys = ctx.group.ring_shift(block, for_keys)
         return for_queries, for_keys if wanted else None, None, None, None, None, None
 
 

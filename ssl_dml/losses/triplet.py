@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.comparisons import Comparison, compare, covered, ranks_of
 from ssl_dml.distances import Distance, distances
 from ssl_dml.losses.base import PairLoss, Reduction
 from ssl_dml.losses.chunks import per_pair
+from ssl_dml.pair_masks import PairMasks, batched_searchsorted, count_ranges, pair_masks
 from ssl_dml.precision import full_precision
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 
 @full_precision
@@ -25,7 +25,7 @@ def triplet(
     margin: float | None = 0.2,
     distance: Distance = "euclidean",
     reduction: Reduction = "mean",
-    memory: Labelled | None = None,
+    memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
     r"""Hinge of all triplets of an anchor, a positive and a negative, in the memory of pairs.
@@ -61,7 +61,7 @@ def triplet(
     """
     if margin is not None and margin < 0:
         raise ValueError(f"margin must be at least 0, or null for the soft one, got {margin}")
-    pairs = compare(embeddings, labels, memory)
+    pairs = pair_masks(embeddings, labels, memory)
     found = distances(pairs.anchors, pairs.references, kind=distance)
     chosen = mined or _every(found, pairs)
     count = positive = (chosen.high - chosen.low).sum()
@@ -87,10 +87,10 @@ def triplet(
     return total / number.clamp(min=1).to(total.dtype)
 
 
-def _every(found: Tensor, pairs: Comparison) -> Triplets:
-    anchors, positives = pairs.same.nonzero(as_tuple=True)
-    order = found.detach().masked_fill(~pairs.other, torch.inf).argsort(dim=1)
-    high = pairs.other.sum(dim=1)[anchors]
+def _every(found: Tensor, pairs: PairMasks) -> Triplets:
+    anchors, positives = pairs.positive.nonzero(as_tuple=True)
+    order = found.detach().masked_fill(~pairs.negative, torch.inf).argsort(dim=1)
+    high = pairs.negative.sum(dim=1)[anchors]
     return Triplets(order, anchors, positives, torch.zeros_like(high), high)
 
 
@@ -117,10 +117,12 @@ def _hinge(found: Tensor, chosen: Triplets, margin: float) -> tuple[Tensor, Tens
         # Behind the last range distances need not rise.
         rising = found.gather(1, order).masked_fill_(~_within(chosen), torch.inf)
         limits = found[anchors, positives] + margin
-        cut = ranks_of(limits, rising, anchors, or_equal=False).minimum(high).maximum(low)
+        cut = (
+            batched_searchsorted(limits, rising, anchors, or_equal=False).minimum(high).maximum(low)
+        )
         number = cut - low
         weights = torch.zeros_like(found)
-        weights.scatter_(1, order, covered(chosen, low, cut).to(found).neg_())
+        weights.scatter_(1, order, count_ranges(chosen, low, cut).to(found).neg_())
         weights[anchors, positives] = number.to(found)
     # Differences of long sums: in double precision where there is one.
     precise = found if found.device.type == "mps" else found.double()
@@ -184,7 +186,7 @@ class Triplet(PairLoss):
         self,
         embeddings: Embeddings,
         labels: Labels,
-        memory: Labelled | None = None,
+        memory: LabeledEmbeddings | None = None,
         mined: Triplets | None = None,
     ) -> Float[Tensor, ""]:
         """Loss of a whole batch."""

@@ -2,9 +2,9 @@
 
 from ssl_dml.margins.ada_cos import AdaCos
 from ssl_dml.margins.ada_face import AdaFace
-from ssl_dml.margins.additive import CosFace, NormalisedSoftmax
+from ssl_dml.margins.additive import CosFace, NormalizedSoftmax
 from ssl_dml.margins.angular import ArcFace, BeyondPi, CombinedMargin
-from ssl_dml.margins.base import Gradient, Margin, Margined, Targets, whole_batch
+from ssl_dml.margins.base import Gradient, Margin, Margined, MarginInputs, whole_batch
 from ssl_dml.margins.curricular_face import CurricularFace
 from ssl_dml.margins.mag_face import MagFace
 from ssl_dml.margins.sphere_face import SphereFace, psi
@@ -20,10 +20,10 @@ __all__ = [
     "Gradient",
     "MagFace",
     "Margin",
+    "MarginInputs",
     "Margined",
-    "NormalisedSoftmax",
+    "NormalizedSoftmax",
     "SphereFace",
-    "Targets",
     "psi",
     "whole_batch",
 ]

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.margins.base import Margin, Margined, Targets, angles, plain
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.margins.base import Margin, Margined, MarginInputs, angles, plain
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 @final
@@ -42,26 +42,29 @@ class AdaCos(Margin):
         self.register_buffer("scale", torch.tensor(math.nan))
 
     def forward(
-        self, cosines: Float[Tensor, "rows columns"], targets: Targets, peers: Peers = ALONE
+        self,
+        cosines: Float[Tensor, "rows columns"],
+        inputs: MarginInputs,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> Margined:
         """Cosines times the scale, which moves first in training."""
-        classes = targets.num_classes
+        classes = inputs.num_classes
         if classes < 3:  # noqa: PLR2004 - ln(2 - 1) is 0
             raise ValueError(f"AdaCos needs 3 classes or more, got {classes}")
         fixed = self.scale.new_tensor(math.sqrt(2) * math.log(classes - 1))
         self.scale.copy_(torch.where(self.scale.isnan(), fixed, self.scale))
         if self.training and self.dynamic:
-            self._adapt(cosines.detach(), targets, peers)
+            self._adapt(cosines.detach(), inputs, group)
         # A copy: the next step moves the scale, perhaps before this one goes backward.
         return plain(self.scale.clone() * cosines)
 
     def _adapt(
-        self, cosines: Float[Tensor, "rows columns"], targets: Targets, peers: Peers
+        self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs, group: ProcessGroup
     ) -> None:
         # Less 1, the largest cosine, so that no exponential overflows.
         terms = (self.scale * (cosines - 1)).exp()
-        rows = (targets.columns >= 0).nonzero()[:, 0]
-        terms = terms.index_put((rows, targets.columns[rows]), terms.new_zeros(()))
-        others = peers.total(terms.sum()) / len(targets.all_cosines)
-        median = angles(targets.all_cosines).quantile(0.5)
+        rows = (inputs.columns >= 0).nonzero()[:, 0]
+        terms = terms.index_put((rows, inputs.columns[rows]), terms.new_zeros(()))
+        others = group.all_reduce_sum(terms.sum()) / len(inputs.all_cosines)
+        median = angles(inputs.all_cosines).quantile(0.5)
         self.scale.copy_((others.log() + self.scale) / median.clamp(max=math.pi / 4).cos())

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml.margins.angular import add_angle
-from ssl_dml.margins.base import Margin, Margined, Targets, change_own, check_scale, plain
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, check_scale, plain
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 LEAST_NORM, LARGEST_NORM, EPSILON = 1e-3, 100.0, 1e-3
 
@@ -28,7 +28,7 @@ class AdaFace(Margin):
         scale: s, above 0.
         margin: m, at least 0.
         concentration: h, above 0.
-        momentum: Share of a new batch in the running statistics, from 0 to 1; the paper's 0.99
+        momentum: Fraction of a new batch in the running statistics, from 0 to 1; the paper's 0.99
             for the old. The class in the authors' code has 1 by default, which keeps none.
 
     Raises:
@@ -67,13 +67,13 @@ class AdaFace(Margin):
     def forward(
         self,
         cosines: Float[Tensor, "rows columns"],
-        targets: Targets,
-        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+        inputs: MarginInputs,
+        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
     ) -> Margined:
         """Scaled cosines, the own one with the margin of its row."""
         if self.training:
-            self._follow(targets.all_norms.clamp(LEAST_NORM, LARGEST_NORM))
-        norms = targets.norms.detach().clamp(LEAST_NORM, LARGEST_NORM)
+            self._follow(inputs.all_norms.clamp(LEAST_NORM, LARGEST_NORM))
+        norms = inputs.norms.detach().clamp(LEAST_NORM, LARGEST_NORM)
         quality = self.concentration * (norms - self.mean) / (self.deviation + EPSILON)
         quality = quality.clamp(-1, 1).to(cosines.dtype)
 
@@ -82,7 +82,7 @@ class AdaFace(Margin):
             moved = add_angle(own, angle, beyond_pi="clip", least=EPSILON)
             return moved - self.margin * (1 + quality[rows])
 
-        return plain(self.scale * change_own(cosines, targets.columns, changed))
+        return plain(self.scale * change_own(cosines, inputs.columns, changed))
 
     def _follow(self, norms: Float[Tensor, " all"]) -> None:
         if len(norms) == 1:

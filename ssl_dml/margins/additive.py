@@ -5,12 +5,12 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.margins.base import Margin, Margined, Targets, change_own, check_scale, plain
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, check_scale, plain
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 @final
-class NormalisedSoftmax(Margin):
+class NormalizedSoftmax(Margin):
     """``s cos θ`` for every class: no margin.
 
     Args:
@@ -28,8 +28,8 @@ class NormalisedSoftmax(Margin):
     def forward(
         self,
         cosines: Float[Tensor, "rows columns"],
-        targets: Targets,  # noqa: ARG002 - the contract's
-        peers: Peers = ALONE,  # noqa: ARG002
+        inputs: MarginInputs,  # noqa: ARG002 - the contract's
+        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002
     ) -> Margined:
         """Scaled cosines."""
         return plain(self.scale * cosines)
@@ -58,9 +58,9 @@ class CosFace(Margin):
     def forward(
         self,
         cosines: Float[Tensor, "rows columns"],
-        targets: Targets,
-        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+        inputs: MarginInputs,
+        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
     ) -> Margined:
         """Scaled cosines, the own one less the margin."""
-        changed = change_own(cosines, targets.columns, lambda own, _: own - self.margin)
+        changed = change_own(cosines, inputs.columns, lambda own, _: own - self.margin)
         return plain(self.scale * changed)

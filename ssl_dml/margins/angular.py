@@ -11,7 +11,7 @@ from ssl_dml.margins.base import (
     Gradient,
     Margin,
     Margined,
-    Targets,
+    MarginInputs,
     angles,
     change_own,
     check_scale,
@@ -19,7 +19,7 @@ from ssl_dml.margins.base import (
     plain,
     with_gradient,
 )
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 BeyondPi = Literal["raw", "monotone", "easy", "clip"]
 
@@ -103,8 +103,8 @@ class ArcFace(Margin):
     def forward(
         self,
         cosines: Float[Tensor, "rows columns"],
-        targets: Targets,
-        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+        inputs: MarginInputs,
+        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
     ) -> Margined:
         """Scaled cosines, the own one of a larger angle."""
 
@@ -112,7 +112,7 @@ class ArcFace(Margin):
             added = add_angle(own, self.margin, beyond_pi=self.beyond_pi)
             return with_gradient(added, own, self.gradient)
 
-        return plain(self.scale * change_own(cosines, targets.columns, changed))
+        return plain(self.scale * change_own(cosines, inputs.columns, changed))
 
 
 @final
@@ -156,8 +156,8 @@ class CombinedMargin(Margin):
     def forward(
         self,
         cosines: Float[Tensor, "rows columns"],
-        targets: Targets,
-        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+        inputs: MarginInputs,
+        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
     ) -> Margined:
         """Scaled cosines, the own one of a larger angle and less."""
 
@@ -168,4 +168,4 @@ class CombinedMargin(Margin):
             moved = (self.m1 * theta + self.m2).clamp(max=math.pi).cos() - self.m3
             return with_gradient(moved, own, self.gradient)
 
-        return plain(self.scale * change_own(cosines, targets.columns, changed))
+        return plain(self.scale * change_own(cosines, inputs.columns, changed))

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 Gradient = Literal["exact", "straight_through"]
 
 
-class Targets(NamedTuple):
+class MarginInputs(NamedTuple):
     """What a margin is told of the rows beside their cosines.
 
     Class weights may be split over processes or sampled, so a row's own class need not be among
@@ -22,7 +22,7 @@ class Targets(NamedTuple):
     Attributes:
         columns: Column of each row's class; -1 where it is not here.
         cosines: Cosine of each row with its class, without gradient.
-        norms: Length of each row before it was normalised.
+        norms: Length of each row before it was normalized.
         all_cosines: ``cosines`` of the whole batch over all processes.
         all_norms: ``norms`` of the whole batch, without gradient.
         num_classes: Classes in all, on all processes.
@@ -56,14 +56,17 @@ class Margin(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, cosines: Float[Tensor, "rows columns"], targets: Targets, peers: Peers = ALONE
+        self,
+        cosines: Float[Tensor, "rows columns"],
+        inputs: MarginInputs,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> Margined:
         """Logits of the classes that are here.
 
         Args:
             cosines: Of each row with each class weight, in float32 or better.
-            targets: The rows' classes, norms and statistics.
-            peers: The processes that hold the other rows or the other columns.
+            inputs: The rows' classes, norms and statistics.
+            group: The processes that hold the other rows or the other columns.
         """
 
 
@@ -71,8 +74,8 @@ def whole_batch(
     cosines: Float[Tensor, "rows columns"],
     labels: Int[Tensor, " rows"],
     norms: Float[Tensor, " rows"] | None = None,
-) -> Targets:
-    """Targets of a batch that is here with all classes.
+) -> MarginInputs:
+    """MarginInputs of a batch that is here with all classes.
 
     Args:
         cosines: Of each row with each class weight.
@@ -81,7 +84,7 @@ def whole_batch(
     """
     own = cosines.detach().gather(1, labels[:, None])[:, 0]
     norms = torch.ones_like(own) if norms is None else norms
-    return Targets(labels, own, norms, own, norms.detach(), cosines.shape[1])
+    return MarginInputs(labels, own, norms, own, norms.detach(), cosines.shape[1])
 
 
 def change_own(

@@ -10,13 +10,13 @@ from ssl_dml.margins.angular import add_angle
 from ssl_dml.margins.base import (
     Margin,
     Margined,
-    Targets,
+    MarginInputs,
     change_own,
     check_scale,
     cosine_of_sum,
     plain,
 )
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 @final
@@ -31,7 +31,7 @@ class CurricularFace(Margin):
     Args:
         scale: s, above 0.
         margin: m, in radians, at least 0.
-        momentum: Share of a new batch in t, from 0 to 1; 0.01 in the paper.
+        momentum: Fraction of a new batch in t, from 0 to 1; 0.01 in the paper.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -55,19 +55,19 @@ class CurricularFace(Margin):
     def forward(
         self,
         cosines: Float[Tensor, "rows columns"],
-        targets: Targets,
-        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+        inputs: MarginInputs,
+        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
     ) -> Margined:
         """Scaled cosines, own ones with a margin and hard ones with their weight."""
         if self.training:
-            self.t.lerp_(targets.all_cosines.mean().to(self.t), self.momentum)
-        limits = cosine_of_sum(targets.cosines, self.margin)[:, None]
+            self.t.lerp_(inputs.all_cosines.mean().to(self.t), self.momentum)
+        limits = cosine_of_sum(inputs.cosines, self.margin)[:, None]
         weighted = torch.where(cosines > limits, cosines * (self.t + cosines), cosines)
-        rows = (targets.columns >= 0).nonzero()[:, 0]
-        places = (rows, targets.columns[rows])
+        rows = (inputs.columns >= 0).nonzero()[:, 0]
+        places = (rows, inputs.columns[rows])
         weighted = weighted.index_put(places, cosines[places])  # as it was before its weight
 
         def changed(own: Tensor, _: Tensor) -> Tensor:
             return add_angle(own, self.margin, beyond_pi="monotone")
 
-        return plain(self.scale * change_own(weighted, targets.columns, changed))
+        return plain(self.scale * change_own(weighted, inputs.columns, changed))

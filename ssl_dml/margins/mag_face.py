@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml.margins.angular import BeyondPi, add_angle
-from ssl_dml.margins.base import Margin, Margined, Targets, change_own, check_scale
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, check_scale
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 @final
@@ -57,16 +57,16 @@ class MagFace(Margin):
     def forward(
         self,
         cosines: Float[Tensor, "rows columns"],
-        targets: Targets,
-        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+        inputs: MarginInputs,
+        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
     ) -> Margined:
         """Scaled cosines, the own one with the margin of its row, and the reward of length."""
         (least, most), (low, high) = self.lengths, self.margins
-        lengths = targets.norms.to(cosines).clamp(least, most)
+        lengths = inputs.norms.to(cosines).clamp(least, most)
         angles = low + (high - low) * (lengths - least) / (most - least)
 
         def changed(own: Tensor, rows: Tensor) -> Tensor:
             return add_angle(own, angles[rows], beyond_pi=self.beyond_pi)
 
-        logits = self.scale * change_own(cosines, targets.columns, changed)
+        logits = self.scale * change_own(cosines, inputs.columns, changed)
         return Margined(logits, self.weight * (lengths / most**2 + 1 / lengths).mean())

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.margins.base import Margin, Margined, Targets, angles, change_own, plain
-from ssl_dml.types import ALONE, Peers
+from ssl_dml.margins.base import Margin, Margined, MarginInputs, angles, change_own, plain
+from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 def psi(cosines: Float[Tensor, " own"], factor: int) -> Float[Tensor, " own"]:
@@ -78,8 +78,8 @@ class SphereFace(Margin):
     def forward(
         self,
         cosines: Float[Tensor, "rows columns"],
-        targets: Targets,
-        peers: Peers = ALONE,  # noqa: ARG002 - the contract's
+        inputs: MarginInputs,
+        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
     ) -> Margined:
         """Cosines times lengths, the own one annealed; one step further in training."""
         weight = self.annealing()
@@ -89,8 +89,8 @@ class SphereFace(Margin):
 
         if self.training:
             self.step += 1
-        changed_cosines = change_own(cosines, targets.columns, changed)
-        return plain(targets.norms[:, None] * changed_cosines)
+        changed_cosines = change_own(cosines, inputs.columns, changed)
+        return plain(inputs.norms[:, None] * changed_cosines)
 
     def annealing(self) -> Float[Tensor, ""]:
         """λ at this step."""

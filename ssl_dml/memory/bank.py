@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ssl_dml.distributed import rank, rows_of_owners, world_size
-from ssl_dml.memory.drawn import drawn_rows
+from ssl_dml.memory.sharded_init import random_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class MemoryBank(nn.Module):
     Args:
         size: Number of instances.
         dim: Dimension of an embedding.
-        momentum: Share of the old vector that an update keeps, in [0, 1]; 0.5 in the paper.
+        momentum: Fraction of the old vector that an update keeps, in [0, 1]; 0.5 in the paper.
         storage: Where and how the rows are kept.
 
     Attributes:
@@ -63,13 +63,13 @@ class MemoryBank(nn.Module):
         if not 0 <= momentum <= 1:
             raise ValueError(f"bank_momentum must be from 0 to 1, got {momentum}")
         self.size, self.momentum, self.storage = size, momentum, storage
-        self.share = -(-size // world_size()) if storage.sharded else size
-        first = min(rank() * self.share, size) if storage.sharded else 0
-        self.owned = range(first, min(first + self.share, size))
+        self.rows_per_rank = -(-size // world_size()) if storage.sharded else size
+        first = min(rank() * self.rows_per_rank, size) if storage.sharded else 0
+        self.owned = range(first, min(first + self.rows_per_rank, size))
         dtype = getattr(torch, storage.dtype)
         self.register_buffer(
             "embeddings",
-            drawn_rows(self.owned, (dim,), lambda x: F.normalize(x, dim=1), dtype=dtype),
+            random_rows(self.owned, (dim,), lambda x: F.normalize(x, dim=1), dtype=dtype),
         )
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class MemoryBank(nn.Module):
         """
         flat = indices.flatten()
         if self.storage.sharded:
-            found = rows_of_owners(self.embeddings, flat, share=self.share)
+            found = rows_of_owners(self.embeddings, flat, rows_per_rank=self.rows_per_rank)
         else:
             found = self.embeddings.index_select(0, flat.to(self.embeddings.device))
         return _widen(found.to(indices.device)).view(*indices.shape, -1)
@@ -103,7 +103,7 @@ class MemoryBank(nn.Module):
     def update(
         self, indices: Int[Tensor, " batch"], embeddings: Float[Tensor, "batch dim"]
     ) -> None:
-        """Mix new unit vectors into the rows of distinct instances and normalise them.
+        """Mix new unit vectors into the rows of distinct instances and normalize them.
 
         Every process is given those of all processes.
         """

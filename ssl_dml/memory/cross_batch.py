@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ssl_dml.types import Labelled
+from ssl_dml.types import LabeledEmbeddings
 
 
 @final
@@ -38,9 +38,9 @@ class CrossBatchMemory(nn.Module):
         self.register_buffer("labels", torch.full((size,), -1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
 
-    def rows(self) -> Labelled:
+    def rows(self) -> LabeledEmbeddings:
         """A copy of what is held, which later steps do not change."""
-        return Labelled(self.embeddings.clone(), self.labels.clone())
+        return LabeledEmbeddings(self.embeddings.clone(), self.labels.clone())
 
     @torch.no_grad()
     def enqueue(

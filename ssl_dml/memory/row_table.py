@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ssl_dml.distributed import mean, rank, world_size
-from ssl_dml.memory.drawn import drawn_rows
+from ssl_dml.distributed import all_reduce_mean, rank, world_size
+from ssl_dml.memory.sharded_init import random_rows
 
 KEPT = "state_"
 
@@ -44,10 +44,10 @@ class RowTable(nn.Module):
     def __init__(self, size: int, shape: tuple[int, ...], *, std: float, sharded: bool) -> None:
         super().__init__()
         self.size, self.sharded = size, sharded
-        self.share = -(-size // world_size()) if sharded else size
-        first = min(rank() * self.share, size) if sharded else 0
-        self.owned = range(first, min(first + self.share, size))
-        self.register_buffer("weight", drawn_rows(self.owned, shape, lambda x: x * std))
+        self.rows_per_rank = -(-size // world_size()) if sharded else size
+        first = min(rank() * self.rows_per_rank, size) if sharded else 0
+        self.owned = range(first, min(first + self.rows_per_rank, size))
+        self.register_buffer("weight", random_rows(self.owned, shape, lambda x: x * std))
         self.window = nn.Parameter(self.weight[:0].clone())
         self.opened: Tensor | None = None
         self.register_state_dict_post_hook(_leave_out_window)
@@ -116,7 +116,7 @@ class RowTable(nn.Module):
         assert gradient is not None
         if world_size() > 1:
             # Of the mean loss over processes, of which each has a part, or all.
-            gradient = gradient / world_size() if self.sharded else mean(gradient)
+            gradient = gradient / world_size() if self.sharded else all_reduce_mean(gradient)
         earlier = self.window.grad
         self.window.grad = None
         self.window.data = leaf.detach()

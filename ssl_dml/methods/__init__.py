@@ -1,6 +1,6 @@
 """Self-supervised methods, one file each."""
 
-from ssl_dml.methods.base import BankMethod, Method, Task
+from ssl_dml.methods.base import BankMethod, Method, RunInfo
 from ssl_dml.methods.cpc import CPC, CPCImages
 from ssl_dml.methods.dcl import DCL
 from ssl_dml.methods.hcl import HCL
@@ -24,7 +24,7 @@ __all__ = [
     "Method",
     "MoCo",
     "MoCoV3",
+    "RunInfo",
     "SimCLR",
     "SupCon",
-    "Task",
 ]

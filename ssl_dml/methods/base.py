@@ -12,7 +12,7 @@ from ssl_dml.types import Embeddings, Indices, StepOutput, Views
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class RunInfo:
     """What a method is told of the run it is built for.
 
     Args:
@@ -29,7 +29,7 @@ class Task:
 
 
 class Method(nn.Module, ABC):
-    """A backbone with a training objective; built by ``(backbone, task: Task, *, ...)``.
+    """A backbone with a training objective; built by ``(backbone, run_info: RunInfo, *, ...)``.
 
     Attributes:
         backbone: The encoder that is kept when training is over.
@@ -42,13 +42,13 @@ class Method(nn.Module, ABC):
         """One step on this process's part of the batch.
 
         Args:
-            views: Normalised views; ``views[v][i]`` shows sample ``indices[i]``.
+            views: Normalized views; ``views[v][i]`` shows sample ``indices[i]``.
             indices: Which samples of the data set these are, distinct over all processes.
         """
 
 
 class BankMethod(Method):
-    """A method that keeps a row for every instance, among which pictures can be searched.
+    """A method that keeps a row for every instance, among which images can be searched.
 
     Attributes:
         bank: The rows.

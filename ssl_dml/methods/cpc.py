@@ -13,7 +13,7 @@ from ssl_dml.backbones.patches import PatchBackbone
 from ssl_dml.backbones.sequence import SequenceBackbone
 from ssl_dml.distributed import gather_with_gradient, rank
 from ssl_dml.losses import Negatives, cpc, cpc_scores
-from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.types import Indices, StepOutput, Views
 
 
@@ -28,7 +28,7 @@ class CPC(Method):
 
     Args:
         backbone: A :class:`~ssl_dml.backbones.SequenceBackbone`.
-        task: Its batch gives negatives.
+        run_info: Its batch gives negatives.
         horizon: Steps ahead that are predicted, in latents; 12 in the paper.
         negatives: See :func:`~ssl_dml.losses.cpc_scores`.
         scale: The same.
@@ -40,7 +40,7 @@ class CPC(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         horizon: int = 12,
         negatives: Negatives = "both",
@@ -50,7 +50,7 @@ class CPC(Method):
         if not isinstance(backbone, SequenceBackbone):
             raise ValueError(
                 f"CPC needs ssl_dml.backbones.SequenceBackbone, got {type(backbone).__name__}; "
-                "for pictures use CPCImages"
+                "for images use CPCImages"
             )
         # Narrower than the contract says, and never assigned again.
         self.backbone: SequenceBackbone = backbone  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -58,7 +58,7 @@ class CPC(Method):
         self.ahead = _Ahead(
             backbone.feature_dim,
             backbone.latent_dim,
-            task,
+            run_info,
             nearest=1,
             horizon=horizon,
             negatives=negatives,
@@ -88,7 +88,7 @@ class CPC(Method):
 
 @final
 class CPCImages(Method):
-    """Contrastive predictive coding of pictures cut into a grid of patches.
+    """Contrastive predictive coding of images cut into a grid of patches.
 
     The context of a row, a causal network over the rows down to it, predicts the rows below:
     those from ``skip + 1`` to ``horizon`` further down, each by one linear map that its cells
@@ -98,7 +98,7 @@ class CPCImages(Method):
 
     Args:
         backbone: A :class:`~ssl_dml.backbones.PatchBackbone`; it alone is kept.
-        task: Its batch gives negatives.
+        run_info: Its batch gives negatives.
         horizon: Furthest row ahead that is predicted.
         skip: Rows next to the context that are not predicted. One suits patches that overlap by
             half, which could otherwise be matched by the pixels they share with the context.
@@ -116,7 +116,7 @@ class CPCImages(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         horizon: int = 3,
         skip: int = 1,
@@ -147,7 +147,7 @@ class CPCImages(Method):
             _Ahead(
                 dim,
                 dim,
-                task,
+                run_info,
                 nearest=skip + 1,
                 horizon=horizon,
                 negatives=negatives,
@@ -157,7 +157,7 @@ class CPCImages(Method):
         )
 
     def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
-        """Loss of this process's pictures among those of all processes.
+        """Loss of this process's images among those of all processes.
 
         Raises:
             ValueError: If a grid has no more rows than the horizon.
@@ -189,7 +189,7 @@ class _Ahead(nn.Module):
         self,
         context_dim: int,
         latent_dim: int,
-        task: Task,
+        run_info: RunInfo,
         *,
         nearest: int,
         horizon: int,
@@ -201,7 +201,7 @@ class _Ahead(nn.Module):
             raise ValueError(f"horizon must be at least 1, got {horizon}")
         if scale <= 0:
             raise ValueError(f"scale must be positive, got {scale}")
-        if negatives == "batch" and task.batch_size < 2:  # noqa: PLR2004
+        if negatives == "batch" and run_info.batch_size < 2:  # noqa: PLR2004
             raise ValueError(
                 "negatives 'batch' needs 2 samples a batch: set a larger data.batch_size, or "
                 "negatives to sequence"
@@ -240,7 +240,7 @@ class _Ahead(nn.Module):
 
 
 def _output(scores: Sequence[Sequence[Tensor]]) -> StepOutput:
-    """Mean over all; accuracy is the share of positives that score above every negative."""
+    """Mean over all; accuracy is the fraction of positives that score above every negative."""
     losses = torch.stack([torch.stack([cpc(step) for step in steps]) for steps in scores])
     with torch.no_grad():
         won = [(s[:, :, 0] > s[:, :, 1:].amax(dim=2)).float().mean() for t in scores for s in t]

@@ -4,10 +4,10 @@ from typing import final
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import peers
+from ssl_dml.distributed import process_group
 from ssl_dml.losses import TILE, dcl
-from ssl_dml.methods.base import Method, Task
-from ssl_dml.methods.views import check_task, check_views, embed_views
+from ssl_dml.methods.base import Method, RunInfo
+from ssl_dml.methods.views import check_run_info, check_views, embed_views
 from ssl_dml.types import Indices, StepOutput, Views
 
 
@@ -17,7 +17,7 @@ class DCL(Method):
 
     Args:
         backbone: The encoder.
-        task: Its batch must have two samples or more.
+        run_info: Its batch must have two samples or more.
         temperature: Softmax temperature, above 0.
         weight_sigma: Width of the weights of DCLW, 0.5 in the paper; null is DCL.
         hidden_dim: Width of the projector; None for that of the features.
@@ -31,7 +31,7 @@ class DCL(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         temperature: float = 0.1,
         weight_sigma: float | None = None,
@@ -40,7 +40,7 @@ class DCL(Method):
         layers: int = 2,
     ) -> None:
         super().__init__()
-        check_task(task, temperature=temperature)
+        check_run_info(run_info, temperature=temperature)
         width = backbone.feature_dim
         self.backbone = backbone
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
@@ -54,6 +54,6 @@ class DCL(Method):
             temperature=self.temperature,
             weight_sigma=self.weight_sigma,
             tile_size=TILE,
-            peers=peers(),
+            group=process_group(),
         )
         return StepOutput(loss, {})

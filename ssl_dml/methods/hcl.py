@@ -4,10 +4,10 @@ from typing import final
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import peers
+from ssl_dml.distributed import process_group
 from ssl_dml.losses import TILE, hcl
-from ssl_dml.methods.base import Method, Task
-from ssl_dml.methods.views import check_task, check_views, embed_views
+from ssl_dml.methods.base import Method, RunInfo
+from ssl_dml.methods.views import check_run_info, check_views, embed_views
 from ssl_dml.types import Indices, StepOutput, Views
 
 
@@ -17,7 +17,7 @@ class HCL(Method):
 
     Args:
         backbone: The encoder.
-        task: Its batch must have two samples or more.
+        run_info: Its batch must have two samples or more.
         temperature: Softmax temperature, above 0; 0.5 in the paper.
         beta: Concentration on hard negatives, at least 0; 0 is the debiased loss.
         tau_plus: Probability that a negative is of the same class, in [0, 1).
@@ -32,7 +32,7 @@ class HCL(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         temperature: float = 0.5,
         beta: float = 1.0,
@@ -42,7 +42,7 @@ class HCL(Method):
         layers: int = 2,
     ) -> None:
         super().__init__()
-        check_task(task, temperature=temperature)
+        check_run_info(run_info, temperature=temperature)
         width = backbone.feature_dim
         self.backbone = backbone
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
@@ -57,6 +57,6 @@ class HCL(Method):
             beta=self.beta,
             tau_plus=self.tau_plus,
             tile_size=TILE,
-            peers=peers(),
+            group=process_group(),
         )
         return StepOutput(loss, {})

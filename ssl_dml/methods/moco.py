@@ -8,13 +8,13 @@ from torch import Tensor
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.norms import split_batch_norm
 from ssl_dml.backbones.projectors import mlp
+from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather, rank
-from ssl_dml.draws import draw_indices
 from ssl_dml.losses import TILE, info_nce, unit_rows
 from ssl_dml.memory import Queue
-from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import check_momentum, follow, follower
-from ssl_dml.methods.views import check_task, check_views
+from ssl_dml.methods.views import check_run_info, check_views
 from ssl_dml.types import Embeddings, Indices, Samples, StepOutput, Views
 
 
@@ -28,10 +28,10 @@ class MoCo(Method):
 
     Args:
         backbone: The encoder of queries.
-        task: Its batch is cut into the parts of the batch norm.
+        run_info: Its batch is cut into the parts of the batch norm.
         queue_size: Keys held, at least a batch; well below the number of samples, or the older
             keys of a sample are among its own negatives.
-        momentum: Share of the old weights that the encoder of keys keeps at a step.
+        momentum: Fraction of the old weights that the encoder of keys keeps at a step.
         temperature: Softmax temperature, above 0.
         layers: Linear layers of the projector, without norms; 1 in version 1, 2 in version 2.
         output_dim: Dimension of an embedding.
@@ -39,7 +39,7 @@ class MoCo(Method):
             loss is the mean of the two.
         batch_norm: Statistics over parts of the batch, with keys in another order than queries
             so that they cannot tell a pair (``shuffled``, the paper); the same without that
-            order (``split``); or over the whole batch (``synchronised``).
+            order (``split``); or over the whole batch (``synchronized``).
         parts: Parts of the batch of all processes, the paper's 8 GPUs; a multiple of the number
             of processes.
 
@@ -52,7 +52,7 @@ class MoCo(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         queue_size: int = 65536,
         momentum: float = 0.999,
@@ -60,26 +60,26 @@ class MoCo(Method):
         layers: int = 1,
         output_dim: int = 128,
         symmetric: bool = False,
-        batch_norm: Literal["shuffled", "split", "synchronised"] = "shuffled",
+        batch_norm: Literal["shuffled", "split", "synchronized"] = "shuffled",
         parts: int = 8,
     ) -> None:
         super().__init__()
-        check_task(task, temperature=temperature)
+        check_run_info(run_info, temperature=temperature)
         check_momentum(momentum)
-        if batch_norm != "synchronised" and (
-            task.batch_size % parts or task.batch_size < 2 * parts
+        if batch_norm != "synchronized" and (
+            run_info.batch_size % parts or run_info.batch_size < 2 * parts
         ):
             raise ValueError(
-                f"parts must divide data.batch_size, {task.batch_size}, and leave 2 or more "
+                f"parts must divide data.batch_size, {run_info.batch_size}, and leave 2 or more "
                 f"samples in each; got {parts}"
             )
         width = backbone.feature_dim
         self.backbone = backbone
         self.projector = mlp(width, width, output_dim, layers=layers, norm="none")
-        if batch_norm != "synchronised":
+        if batch_norm != "synchronized":
             split_batch_norm(self, parts)
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
-        self.queue = Queue(queue_size, output_dim, batch_size=task.batch_size)
+        self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
         self.momentum, self.temperature, self.symmetric = momentum, temperature, symmetric
         self.shuffled = batch_norm == "shuffled"
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
@@ -112,7 +112,7 @@ class MoCo(Method):
         if not self.shuffled:
             return gather(unit_rows(self.key_projector(self.key_backbone(view))))
         everyone = gather(view)
-        draws = draw_indices(self.step[None], self.step, count=len(everyone), high=2**62)
+        draws = counter_based_indices(self.step[None], self.step, count=len(everyone), high=2**62)
         order = draws[0].argsort()
         part = everyone[order[rank() * len(view) : (rank() + 1) * len(view)]]
         mixed = gather(unit_rows(self.key_projector(self.key_backbone(part))))

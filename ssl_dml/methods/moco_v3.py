@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import peers
+from ssl_dml.distributed import process_group
 from ssl_dml.losses import TILE, in_batch_info_nce
-from ssl_dml.methods.base import Method, Task
+from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import check_momentum, follow, follower
-from ssl_dml.methods.views import check_task, check_views
+from ssl_dml.methods.views import check_run_info, check_views
 from ssl_dml.types import Indices, StepOutput, Views
 
 
@@ -27,8 +27,8 @@ class MoCoV3(Method):
 
     Args:
         backbone: The encoder.
-        task: Its number of batches is the length of the momentum's schedule.
-        momentum: Share of the old weights that the momentum encoder keeps, at the first batch;
+        run_info: Its number of batches is the length of the momentum's schedule.
+        momentum: Fraction of the old weights that the momentum encoder keeps, at the first batch;
             it rises to 1 by a cosine.
         temperature: Softmax temperature, above 0; 0.2 for transformers and 1.0 for ResNets.
         hidden_dim: Width of projector and predictor.
@@ -45,7 +45,7 @@ class MoCoV3(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         momentum: float = 0.99,
         temperature: float = 0.2,
@@ -55,7 +55,7 @@ class MoCoV3(Method):
         train_patch_embedding: bool = False,
     ) -> None:
         super().__init__()
-        check_task(task, temperature=temperature)
+        check_run_info(run_info, temperature=temperature)
         check_momentum(momentum)
         self.backbone = backbone
         if not train_patch_embedding:
@@ -67,7 +67,7 @@ class MoCoV3(Method):
         self.predictor = mlp(output_dim, hidden_dim, output_dim, layers=2, norm="all")
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
         self.momentum, self.temperature = momentum, temperature
-        self.num_batches = task.num_batches
+        self.num_batches = run_info.num_batches
         self.register_buffer("batch", torch.zeros((), dtype=torch.long))
 
     def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
@@ -81,7 +81,7 @@ class MoCoV3(Method):
             keys = [self.key_projector(self.key_backbone(view)) for view in views]
         losses = [
             in_batch_info_nce(
-                query, key, temperature=self.temperature, tile_size=TILE, peers=peers()
+                query, key, temperature=self.temperature, tile_size=TILE, group=process_group()
             )
             for query, key in zip(queries, reversed(keys), strict=True)
         ]

@@ -23,13 +23,13 @@ def follow(followers: nn.Module, leaders: nn.Module, momentum: float | Tensor) -
     Args:
         followers: What is moved.
         leaders: A network of the same form.
-        momentum: Share of the old value that is kept, in [0, 1].
+        momentum: Fraction of the old value that is kept, in [0, 1].
     """
     for ours, theirs in zip(followers.parameters(), leaders.parameters(), strict=True):
         ours.lerp_(theirs, torch.as_tensor(1 - momentum, dtype=ours.dtype, device=ours.device))
 
 
 def check_momentum(momentum: float) -> None:
-    """Refuse a share outside [0, 1]."""
+    """Refuse a fraction outside [0, 1]."""
     if not 0 <= momentum <= 1:
         raise ValueError(f"momentum must be from 0 to 1, got {momentum}")

@@ -1,4 +1,4 @@
-"""NNCLR: the positive is the nearest neighbour in a queue of earlier embeddings."""
+"""NNCLR: the positive is the nearest neighbor in a queue of earlier embeddings."""
 
 from typing import final
 
@@ -6,22 +6,22 @@ import torch
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import gather, peers
+from ssl_dml.distributed import gather, process_group
 from ssl_dml.losses import TILE, in_batch_info_nce, unit_rows
 from ssl_dml.memory import Queue
-from ssl_dml.methods.base import Method, Task
-from ssl_dml.methods.views import check_task, check_views
+from ssl_dml.methods.base import Method, RunInfo
+from ssl_dml.methods.views import check_run_info, check_views
 from ssl_dml.types import Indices, StepOutput, Views
 
 
 @final
 class NNCLR(Method):
-    """Nearest-neighbour contrast within the batch of all processes, in both directions.
+    """Nearest-neighbor contrast within the batch of all processes, in both directions.
 
     Args:
         backbone: The encoder.
-        task: Its batch must have two samples or more, and fit the queue.
-        queue_size: Embeddings that neighbours are looked for among, at least a batch; 98,304 in
+        run_info: Its batch must have two samples or more, and fit the queue.
+        queue_size: Embeddings that neighbors are looked for among, at least a batch; 98,304 in
             the paper.
         temperature: Softmax temperature, above 0.
         hidden_dim: Width of the projector; None for that of the features.
@@ -35,7 +35,7 @@ class NNCLR(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         queue_size: int = 98304,
         temperature: float = 0.1,
@@ -44,27 +44,27 @@ class NNCLR(Method):
         output_dim: int = 256,
     ) -> None:
         super().__init__()
-        check_task(task, temperature=temperature)
+        check_run_info(run_info, temperature=temperature)
         width = backbone.feature_dim
         self.backbone = backbone
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=3, norm="all")
         self.predictor = mlp(output_dim, predictor_dim, output_dim, layers=2)
-        self.queue = Queue(queue_size, output_dim, batch_size=task.batch_size)
+        self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
         self.temperature = temperature
 
     def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
-        """Loss of this process's neighbours against the predictions of the whole batch."""
+        """Loss of this process's neighbors against the predictions of the whole batch."""
         check_views(views, most=2)
         projected = [self.projector(self.backbone(view)) for view in views]
         predicted = [self.predictor(rows) for rows in projected]
         rows = [unit_rows(found.detach()) for found in projected]
-        neighbours = [self.queue.nearest(found) for found in rows]
+        neighbors = [self.queue.nearest(found) for found in rows]
         losses = [
             in_batch_info_nce(
-                near, keys, temperature=self.temperature, tile_size=TILE, peers=peers()
+                near, keys, temperature=self.temperature, tile_size=TILE, group=process_group()
             )
-            for near, keys in zip(neighbours, reversed(predicted), strict=True)
+            for near, keys in zip(neighbors, reversed(predicted), strict=True)
         ]
-        similarity = (rows[0] * neighbours[0]).sum(dim=1).mean()
+        similarity = (rows[0] * neighbors[0]).sum(dim=1).mean()
         self.queue.enqueue(gather(rows[0]))
-        return StepOutput(torch.stack(losses).mean(), {"neighbour_similarity": similarity})
+        return StepOutput(torch.stack(losses).mean(), {"neighbor_similarity": similarity})

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
+from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather, world_size
-from ssl_dml.draws import draw_indices
-from ssl_dml.losses import check_temperature, full_softmax, log_normaliser, nce, unit_rows
+from ssl_dml.losses import check_temperature, full_softmax, log_normalizer, nce, unit_rows
 from ssl_dml.memory import BankStorage, MemoryBank
-from ssl_dml.methods.base import BankMethod, Task
+from ssl_dml.methods.base import BankMethod, RunInfo
 from ssl_dml.types import Embeddings, Indices, StepOutput, Views
 
 # Logarithms of what the old Z and this batch's estimate weigh in the new Z.
@@ -40,23 +40,23 @@ class NPID(BankMethod):
 
     Args:
         backbone: The encoder.
-        task: Its instances are the rows of the bank.
+        run_info: Its instances are the rows of the bank.
         temperature: Softmax temperature, above 0; 0.07 in the paper.
         negatives: Instances drawn for each sample, with replacement from all; None compares with
             every instance instead (the full softmax).
         draw_for: Each ``sample`` has negatives of its own as in the paper, which copies
             ``batch * negatives * output_dim`` floats a step; or those of a step serve the whole
             ``batch`` of all processes, which copies ``negatives * output_dim``.
-        normaliser: Z: ``first_batch`` fixes it at the first batch as in the paper; ``average``
+        normalizer: Z: ``first_batch`` fixes it at the first batch as in the paper; ``average``
             follows it with an exponential average (0.99); ``batch`` takes each batch's estimate;
             a number is taken as Z itself. A Z that is too low by x nats makes the negatives weigh
             about exp(x) times what they should, which can undo the features: watch ``z_drift``.
         proximal: Weight of the squared distance to the bank's own row; 0 leaves it out, as the
             authors' code does; the paper shows 30.
-        bank_momentum: Share of the old row that an update keeps.
+        bank_momentum: Fraction of the old row that an update keeps.
         storage: Where and how the bank's rows are kept.
         layers: Linear layers of the projector; 1 in the paper. With 2 there is a batch norm
-            between them, without which embeddings of pictures that are much alike start, and then
+            between them, without which embeddings of images that are much alike start, and then
             stay, in a narrow cone: the mean that they share is also in their rows of the bank.
         output_dim: Dimension of an embedding.
 
@@ -70,12 +70,12 @@ class NPID(BankMethod):
     def __init__(  # noqa: PLR0913 - the signature is the configuration
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         temperature: float = 0.07,
         negatives: int | None = 4096,
         draw_for: Literal["sample", "batch"] = "sample",
-        normaliser: float | Literal["first_batch", "average", "batch"] = "first_batch",
+        normalizer: float | Literal["first_batch", "average", "batch"] = "first_batch",
         proximal: float = 0.0,
         bank_momentum: float = 0.5,
         storage: BankStorage = BankStorage(),
@@ -91,20 +91,20 @@ class NPID(BankMethod):
                 "negatives must be a number with storage.sharded, got null: the full softmax needs "
                 "every row on every process"
             )
-        if not isinstance(normaliser, str) and normaliser <= 0:
-            raise ValueError(f"normaliser must be positive, got {normaliser}")
+        if not isinstance(normalizer, str) and normalizer <= 0:
+            raise ValueError(f"normalizer must be positive, got {normalizer}")
         self.backbone = backbone
         self.projector = mlp(backbone.feature_dim, backbone.feature_dim, output_dim, layers=layers)
         self.bank = MemoryBank(
-            task.num_instances, output_dim, momentum=bank_momentum, storage=storage
+            run_info.num_instances, output_dim, momentum=bank_momentum, storage=storage
         )
         # DistributedDataParallel would begin by sending rank 0's rows to all.
         self._ddp_params_and_buffers_to_ignore = ["bank.embeddings"]
         self.temperature, self.negatives, self.proximal = temperature, negatives, proximal
         self.draw_for = draw_for
-        following = isinstance(normaliser, str)
-        self.weights = WEIGHTS[normaliser if following else "first_batch"]
-        given = math.nan if following else math.log(normaliser)
+        following = isinstance(normalizer, str)
+        self.weights = WEIGHTS[normalizer if following else "first_batch"]
+        given = math.nan if following else math.log(normalizer)
         self.register_buffer("log_z", torch.tensor(given))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
@@ -122,7 +122,7 @@ class NPID(BankMethod):
             loss = full_softmax(embeddings, bank, instances=instances, temperature=self.temperature)
         else:
             positive, negative = self._scores(embeddings, own, indices)
-            logs |= self._follow_normaliser(negative.detach())
+            logs |= self._follow_normalizer(negative.detach())
             loss = nce(positive, negative, log_z=self.log_z, num_instances=len(self.bank))
         if self.proximal:
             loss = loss + self.proximal * (embeddings - own).square().sum(dim=1).mean()
@@ -152,19 +152,21 @@ class NPID(BankMethod):
         with torch.autocast(embeddings.device.type, enabled=False):
             if self.draw_for == "batch":
                 everyone = indices.new_full((1,), -1)  # stands for no sample
-                drawn = draw_indices(everyone, self.step, count=self.negatives, high=size)[0]
+                drawn = counter_based_indices(everyone, self.step, count=self.negatives, high=size)[
+                    0
+                ]
                 negative = embeddings @ self._rows(drawn, embeddings).T
             else:
-                drawn = draw_indices(indices, self.step, count=self.negatives, high=size)
+                drawn = counter_based_indices(indices, self.step, count=self.negatives, high=size)
                 views = embeddings.view(-1, len(indices), dim).permute(1, 2, 0)
                 negative = (self._rows(drawn, embeddings) @ views).permute(2, 0, 1).flatten(0, 1)
             positive = (embeddings * own).sum(dim=1)
         return positive / self.temperature, negative / self.temperature
 
     @torch.no_grad()
-    def _follow_normaliser(self, negative: Float[Tensor, "rows keys"]) -> dict[str, Tensor]:
+    def _follow_normalizer(self, negative: Float[Tensor, "rows keys"]) -> dict[str, Tensor]:
         """Bring Z up to date with this batch; what to log of it."""
-        estimate = log_normaliser(negative, num_instances=len(self.bank))
+        estimate = log_normalizer(negative, num_instances=len(self.bank))
         estimate = gather(estimate[None]).logsumexp(dim=0) - math.log(world_size())
         kept, taken = self.weights
         later = torch.logaddexp(self.log_z + kept, estimate + taken)

@@ -1,4 +1,4 @@
-"""PIRL: a picture and its pretext transform share one row of a memory bank."""
+"""PIRL: an image and its pretext transform share one row of a memory bank."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
+from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather, world_size
-from ssl_dml.draws import draw_indices
-from ssl_dml.losses import check_temperature, log_normaliser, nce, softmax_nce, unit_rows
+from ssl_dml.losses import check_temperature, log_normalizer, nce, softmax_nce, unit_rows
 from ssl_dml.memory import BankStorage, MemoryBank
-from ssl_dml.methods.base import BankMethod, Task
+from ssl_dml.methods.base import BankMethod, RunInfo
 from ssl_dml.methods.pretexts import Jigsaw, Pretext, Rotation
 from ssl_dml.types import Embeddings, Images, Indices, StepOutput, Views
 
@@ -26,9 +26,9 @@ STREAMS = ("negatives", "jigsaw", "rotation")
 class PIRL(BankMethod):
     r"""Pretext-invariant representations on a memory bank.
 
-    With :math:`m_I` the bank's row of a picture, :math:`f(v_I)` the embedding of its first view
+    With :math:`m_I` the bank's row of an image, :math:`f(v_I)` the embedding of its first view
     and :math:`g(v_{I^t})` that of its last view transformed, both against rows drawn from other
-    pictures:
+    images:
 
     .. math:: \lambda L(m_I, g(v_{I^t})) + (1 - \lambda) L(m_I, f(v_I))
 
@@ -37,18 +37,18 @@ class PIRL(BankMethod):
 
     Args:
         backbone: The encoder.
-        task: Its instances are the rows of the bank.
+        run_info: Its instances are the rows of the bank.
         pretexts: How the last view is transformed; the loss is the mean over them.
         grid: Cells along a side of the jigsaw, 3 in the paper; views should leave each cell
             enough pixels for the backbone.
         objective: ``paper`` takes :func:`~ssl_dml.losses.softmax_nce`. The authors' code, VISSL,
-            has two others: ``nce``, that of NPID with the normaliser of the first batch, and, in
+            has two others: ``nce``, that of NPID with the normalizer of the first batch, and, in
             its recipes with two layers, ``cross_entropy`` (InfoNCE).
-        weight: :math:`\lambda`, the transform's share of the loss, in [0, 1].
+        weight: :math:`\lambda`, the transform's fraction of the loss, in [0, 1].
         temperature: Softmax temperature, above 0.
-        negatives: Other pictures drawn for each sample, with replacement; 32,000 in the paper.
+        negatives: Other images drawn for each sample, with replacement; 32,000 in the paper.
             Their rows are copied for the step: ``batch * negatives * output_dim`` floats.
-        bank_momentum: Share of the old row that an update keeps.
+        bank_momentum: Fraction of the old row that an update keeps.
         storage: Where and how the bank's rows are kept.
         output_dim: Dimension of an embedding.
         layers: Linear layers from features to an embedding; 1 in the paper.
@@ -63,7 +63,7 @@ class PIRL(BankMethod):
     def __init__(  # noqa: PLR0913 - each is a choice of the paper or its code
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         pretexts: Sequence[Literal["jigsaw", "rotation"]] = ("jigsaw",),
         grid: int = 3,
@@ -86,8 +86,8 @@ class PIRL(BankMethod):
         check_temperature(temperature)
         if negatives < 1:
             raise ValueError(f"negatives must be at least 1, got {negatives}")
-        if task.num_instances < 2:  # noqa: PLR2004
-            raise ValueError(f"PIRL compares samples: give 2 or more, got {task.num_instances}")
+        if run_info.num_instances < 2:  # noqa: PLR2004
+            raise ValueError(f"PIRL compares samples: give 2 or more, got {run_info.num_instances}")
         dim = backbone.feature_dim
         self.backbone = backbone
         self.projector = mlp(dim, dim, output_dim, layers=layers)
@@ -97,11 +97,11 @@ class PIRL(BankMethod):
         }
         self.pretexts = nn.ModuleDict({name: heads[name] for name in pretexts})
         self.bank = MemoryBank(
-            task.num_instances, output_dim, momentum=bank_momentum, storage=storage
+            run_info.num_instances, output_dim, momentum=bank_momentum, storage=storage
         )
         # DistributedDataParallel would begin by sending rank 0's rows to all.
         self._ddp_params_and_buffers_to_ignore = ["bank.embeddings"]
-        self.instances, self.negatives = task.num_instances, negatives
+        self.instances, self.negatives = run_info.num_instances, negatives
         self.objective, self.weight, self.temperature = objective, weight, temperature
         self.register_buffer("log_z", torch.tensor(math.nan))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
@@ -145,7 +145,7 @@ class PIRL(BankMethod):
         self, indices: Indices, stream: str, *, count: int, high: int
     ) -> Int[Tensor, "batch draws"]:
         moment = self.step * len(STREAMS) + STREAMS.index(stream)
-        return draw_indices(indices, moment, count=count, high=high)
+        return counter_based_indices(indices, moment, count=count, high=high)
 
     def _loss(
         self, rows: Embeddings, own: Embeddings, others: Float[Tensor, "batch keys dim"]
@@ -158,7 +158,7 @@ class PIRL(BankMethod):
         if self.objective == "cross_entropy":
             logits = torch.cat([positive[:, None], negative], dim=1)
             return -logits.log_softmax(dim=1)[:, 0].mean()
-        estimate = log_normaliser(negative.detach(), num_instances=self.instances)
+        estimate = log_normalizer(negative.detach(), num_instances=self.instances)
         estimate = gather(estimate[None]).logsumexp(dim=0) - math.log(world_size())
         self.log_z.copy_(torch.where(self.log_z.isnan(), estimate, self.log_z))
         return nce(positive, negative, log_z=self.log_z, num_instances=self.instances)

@@ -11,7 +11,7 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.types import Embeddings, Images
 
-# A patch's share of its cell's side: 64 of 85 pixels in the paper.
+# A patch's fraction of its cell's side: 64 of 85 pixels in the paper.
 PATCH = 64 / 85
 QUARTERS = 4
 
@@ -37,7 +37,7 @@ class Jigsaw(Pretext):
     """Patches of a grid, each encoded by itself, side by side in a random order.
 
     A patch lies at a random place in its cell, and has a map of its own before the linear one
-    that joins them. Colours change once a view; the authors' code changes those of each patch.
+    that joins them. Colors change once a view; the authors' code changes those of each patch.
 
     Args:
         dim: Dimension of a feature.

@@ -4,10 +4,10 @@ from typing import final
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import peers
+from ssl_dml.distributed import process_group
 from ssl_dml.losses import TILE, multi_view_nt_xent
-from ssl_dml.methods.base import Method, Task
-from ssl_dml.methods.views import check_task, check_views, embed_views
+from ssl_dml.methods.base import Method, RunInfo
+from ssl_dml.methods.views import check_run_info, check_views, embed_views
 from ssl_dml.types import Indices, StepOutput, Views
 
 
@@ -20,7 +20,7 @@ class SimCLR(Method):
 
     Args:
         backbone: The encoder.
-        task: Its batch must have two samples or more.
+        run_info: Its batch must have two samples or more.
         temperature: Softmax temperature, above 0.
         hidden_dim: Width of the projector; None for that of the features.
         output_dim: Dimension of an embedding.
@@ -33,7 +33,7 @@ class SimCLR(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         temperature: float = 0.1,
         hidden_dim: int | None = None,
@@ -41,7 +41,7 @@ class SimCLR(Method):
         layers: int = 2,
     ) -> None:
         super().__init__()
-        check_task(task, temperature=temperature)
+        check_run_info(run_info, temperature=temperature)
         width = backbone.feature_dim
         self.backbone = backbone
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
@@ -52,6 +52,6 @@ class SimCLR(Method):
         check_views(views)
         embeddings = embed_views(self.backbone, self.projector, views)
         loss = multi_view_nt_xent(
-            embeddings, temperature=self.temperature, tile_size=TILE, peers=peers()
+            embeddings, temperature=self.temperature, tile_size=TILE, group=process_group()
         )
         return StepOutput(loss, {})

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import peers
+from ssl_dml.distributed import process_group
 from ssl_dml.losses import TILE, supcon
-from ssl_dml.methods.base import Method, Task
-from ssl_dml.methods.views import check_task, check_views, embed_views
+from ssl_dml.methods.base import Method, RunInfo
+from ssl_dml.methods.views import check_run_info, check_views, embed_views
 from ssl_dml.types import Indices, StepOutput, Views
 
 
@@ -21,7 +21,7 @@ class SupCon(Method):
 
     Args:
         backbone: The encoder.
-        task: It must have labels.
+        run_info: It must have labels.
         temperature: Softmax temperature, above 0.
         base_temperature: The authors' code multiplies the loss by ``temperature`` over this, 0.07;
             null leaves that out, as the paper does.
@@ -38,7 +38,7 @@ class SupCon(Method):
     def __init__(
         self,
         backbone: Backbone,
-        task: Task,
+        run_info: RunInfo,
         *,
         temperature: float = 0.1,
         base_temperature: float | None = None,
@@ -47,8 +47,8 @@ class SupCon(Method):
         layers: int = 2,
     ) -> None:
         super().__init__()
-        check_task(task, temperature=temperature)
-        if task.labels is None:
+        check_run_info(run_info, temperature=temperature)
+        if run_info.labels is None:
             raise ValueError(
                 "SupCon needs labels and the data have none: give them by sub-folders or by "
                 "data.label_column, or choose a method without labels, such as SimCLR"
@@ -57,7 +57,7 @@ class SupCon(Method):
         self.backbone = backbone
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
         self.temperature, self.base_temperature = temperature, base_temperature
-        self.register_buffer("labels", task.labels)
+        self.register_buffer("labels", run_info.labels)
 
     def forward(self, views: Views, indices: Indices) -> StepOutput:
         """Loss of this process's views against all views."""
@@ -68,6 +68,6 @@ class SupCon(Method):
             temperature=self.temperature,
             base_temperature=self.base_temperature,
             tile_size=TILE,
-            peers=peers(),
+            group=process_group(),
         )
         return StepOutput(loss, {})

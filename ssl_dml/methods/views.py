@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_dml.losses import check_temperature
-from ssl_dml.methods.base import Task
+from ssl_dml.methods.base import RunInfo
 from ssl_dml.types import Views
 
 
@@ -34,15 +34,15 @@ def check_views(views: Views, *, least: int = 2, most: int | None = None) -> Non
         )
 
 
-def check_task(task: Task, *, temperature: float) -> None:
+def check_run_info(run_info: RunInfo, *, temperature: float) -> None:
     """Refuse what no contrast within a batch can work with.
 
     Raises:
         ValueError: If the temperature is not positive, or the batch has one sample.
     """
     check_temperature(temperature)
-    if task.batch_size < 2:  # noqa: PLR2004
+    if run_info.batch_size < 2:  # noqa: PLR2004
         raise ValueError(
             f"data.batch_size must be at least 2, for a sample to have others; "
-            f"got {task.batch_size}"
+            f"got {run_info.batch_size}"
         )

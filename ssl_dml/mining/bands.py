@@ -4,7 +4,7 @@ from typing import final
 
 from ssl_dml.distances import Distance
 from ssl_dml.mining.base import Miner, rank
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 
 @final
@@ -12,7 +12,7 @@ class All(Miner):
     """Every triplet."""
 
     def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
         """All negatives beside each positive."""
         ranking = rank(embeddings, labels, memory, "squared")
@@ -32,7 +32,7 @@ class Hard(Miner):
         self.distance: Distance = distance
 
     def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
         """Negatives up to the distance of each positive."""
         ranking = rank(embeddings, labels, memory, self.distance)
@@ -62,7 +62,7 @@ class SemiHard(Miner):
         self.distance: Distance = distance
 
     def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
         """Negatives behind each positive and within the margin."""
         ranking = rank(embeddings, labels, memory, self.distance)
@@ -89,7 +89,7 @@ class Easy(Miner):
         self.distance: Distance = distance
 
     def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
         """Negatives behind each positive and its margin."""
         ranking = rank(embeddings, labels, memory, self.distance)

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ssl_dml.comparisons import compare, ranks_of
 from ssl_dml.distances import Distance, distances
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.pair_masks import batched_searchsorted, pair_masks
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 
 class Miner(nn.Module, ABC):
@@ -17,7 +17,7 @@ class Miner(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
         """What counts, without gradient.
 
@@ -49,7 +49,7 @@ class Ranking(NamedTuple):
 
     def nearer(self, limits: Float[Tensor, " pairs"], *, or_equal: bool) -> Int[Tensor, " pairs"]:
         """How many negatives of a pair's anchor are nearer than its limit."""
-        found = ranks_of(limits, self.far, self.anchors, or_equal=or_equal)
+        found = batched_searchsorted(limits, self.far, self.anchors, or_equal=or_equal)
         return found.minimum(self.negatives[self.anchors])
 
     def between(
@@ -68,12 +68,12 @@ class Ranking(NamedTuple):
 
 @torch.no_grad()
 def rank(
-    embeddings: Embeddings, labels: Labels, memory: Labelled | None, kind: Distance
+    embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None, kind: Distance
 ) -> Ranking:
     """Measure a batch against itself and a memory."""
-    pairs = compare(embeddings, labels, memory)
+    pairs = pair_masks(embeddings, labels, memory)
     found = distances(pairs.anchors, pairs.references, kind=kind)
-    anchors, positives = pairs.same.nonzero(as_tuple=True)
+    anchors, positives = pairs.positive.nonzero(as_tuple=True)
     own = found[anchors, positives]
-    far, order = found.masked_fill_(~pairs.other, torch.inf).sort(dim=1, stable=True)
-    return Ranking(anchors, positives, own, order, far, pairs.other.sum(dim=1))
+    far, order = found.masked_fill_(~pairs.negative, torch.inf).sort(dim=1, stable=True)
+    return Ranking(anchors, positives, own, order, far, pairs.negative.sum(dim=1))

@@ -5,7 +5,7 @@ from typing import final
 import torch
 
 from ssl_dml.mining.base import Miner, rank
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 
 @final
@@ -28,7 +28,7 @@ class MultiSimilarityMiner(Miner):
         self.epsilon = epsilon
 
     def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
         """Kept pairs of each anchor that has both kinds."""
         ranking = rank(embeddings, labels, memory, "cosine")

@@ -5,12 +5,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ssl_dml.comparisons import compare, places, ranks_of
+from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distances import Distance, distances
-from ssl_dml.draws import draw_indices
 from ssl_dml.mining.base import Miner, Ranking, rank
+from ssl_dml.pair_masks import batched_searchsorted, pair_masks, rank_in_group
 from ssl_dml.precision import unit_rows
-from ssl_dml.types import Embeddings, Labelled, Labels, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 
 @final
@@ -33,7 +33,7 @@ class FaceNet(Miner):
         self.distance: Distance = distance
 
     def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
         """One negative for each positive of each anchor that has negatives."""
         ranking = rank(embeddings, labels, memory, self.distance)
@@ -57,14 +57,14 @@ class BatchHard(Miner):
         self.distance: Distance = distance
 
     def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
         """One triplet for each anchor that has both."""
-        pairs = compare(embeddings.detach(), labels, memory)
+        pairs = pair_masks(embeddings.detach(), labels, memory)
         found = distances(pairs.anchors, pairs.references, kind=self.distance)
-        farthest = found.masked_fill(~pairs.same, -torch.inf).argmax(dim=1)
-        nearest = found.masked_fill(~pairs.other, torch.inf).argmin(dim=1)
-        anchors = (pairs.same.any(dim=1) & pairs.other.any(dim=1)).nonzero()[:, 0]
+        farthest = found.masked_fill(~pairs.positive, -torch.inf).argmax(dim=1)
+        nearest = found.masked_fill(~pairs.negative, torch.inf).argmin(dim=1)
+        anchors = (pairs.positive.any(dim=1) & pairs.negative.any(dim=1)).nonzero()[:, 0]
         low = torch.zeros_like(anchors)
         return Triplets(nearest[:, None], anchors, farthest[anchors], low, low + 1)
 
@@ -103,7 +103,7 @@ class DistanceWeighted(Miner):
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: Labelled | None = None
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
         """One negative for each positive of each anchor that has some within reach."""
         rows = unit_rows(embeddings)
@@ -113,13 +113,15 @@ class DistanceWeighted(Miner):
         weights = self._log_weights(ranking.far, dim=rows.shape[1])
         reachable = (ranking.far < self.farthest).sum(dim=1)[ranking.anchors]
         cumulated = weights.softmax(dim=1).cumsum(dim=1)
-        numbers, most = places(ranking.anchors, len(rows))
+        numbers, most = rank_in_group(ranking.anchors, len(rows))
         what_for = torch.arange(len(rows), device=rows.device) + (self.seed << 32)
-        draws = draw_indices(what_for, self.step, count=most, high=2**24)
+        draws = counter_based_indices(what_for, self.step, count=most, high=2**24)
         self.step += self.training
-        share = (draws[ranking.anchors, numbers].to(cumulated) + 0.5) / 2**24
-        wanted = share * cumulated[ranking.anchors, -1]
-        at = ranks_of(wanted, cumulated, ranking.anchors, or_equal=True).minimum(reachable - 1)
+        fraction = (draws[ranking.anchors, numbers].to(cumulated) + 0.5) / 2**24
+        wanted = fraction * cumulated[ranking.anchors, -1]
+        at = batched_searchsorted(wanted, cumulated, ranking.anchors, or_equal=True).minimum(
+            reachable - 1
+        )
         return _one(ranking, at, reachable > 0)
 
     def _log_weights(self, far: Tensor, *, dim: int) -> Tensor:

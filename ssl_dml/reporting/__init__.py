@@ -1,6 +1,6 @@
 """What a run leaves for people to read."""
 
-from ssl_dml.reporting.pictures import views_picture
+from ssl_dml.reporting.images import views_image
 from ssl_dml.reporting.trackers import (
     explain_non_finite,
     finetune_summary,
@@ -21,5 +21,5 @@ __all__ = [
     "show_first",
     "start_trackers",
     "summary",
-    "views_picture",
+    "views_image",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssl_dml.data import SampleSet
-from ssl_dml.reporting.pictures import views_picture
+from ssl_dml.reporting.images import views_image
 from ssl_dml.types import NonFiniteError, Views
 
 # What the bar shows of a probe.
@@ -154,9 +154,9 @@ def show_first(
     """Pass inputs on; show 8 samples of the first and their views in TensorBoard."""
     for number, (views, indices) in enumerate(inputs):
         if number == 0 and accelerator.is_main_process:
-            picture = views_picture(samples[indices.cpu()][0], views, samples.spec)
+            image = views_image(samples[indices.cpu()][0], views, samples.spec)
             board: Any = accelerator.get_tracker("tensorboard", unwrap=True)
-            board.add_image("views", picture, 0)
+            board.add_image("views", image, 0)
         yield views, indices
 
 

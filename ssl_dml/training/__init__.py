@@ -4,7 +4,7 @@ from ssl_dml.training.best import Best
 from ssl_dml.training.checkpoint import Checkpoints
 from ssl_dml.training.loop import TrainConfig, fit
 from ssl_dml.training.open_rows import gradient_norm, train_open_rows
-from ssl_dml.training.optimizers import layer_rates, parameter_groups, scale_learning_rate
+from ssl_dml.training.optimizers import layerwise_lr_scales, parameter_groups, scale_learning_rate
 from ssl_dml.training.schedules import warmup_cosine
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "TrainConfig",
     "fit",
     "gradient_norm",
-    "layer_rates",
+    "layerwise_lr_scales",
     "parameter_groups",
     "scale_learning_rate",
     "train_open_rows",

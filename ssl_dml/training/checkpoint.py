@@ -11,13 +11,13 @@ from typing import Any, Protocol, final, runtime_checkable
 import torch
 from torch import Tensor
 
-from ssl_dml.distributed import gather_object, rank, share, world_size
+from ssl_dml.distributed import broadcast_object, gather_object, rank, world_size
 from ssl_dml.training.files import digest, read, write
-from ssl_dml.training.generators import generator_state, restore
-from ssl_dml.training.tables import cut_tables, split_rows
+from ssl_dml.training.rng_state import restore, rng_state
+from ssl_dml.training.sharded_state import cut_tables, split_rows
 from ssl_dml.types import NonFiniteError
 
-STATE, FACTS = "state.pt", "checkpoint.json"
+STATE, METADATA = "state.pt", "checkpoint.json"
 FORMAT = "ssl_dml checkpoint 1"
 
 
@@ -36,7 +36,7 @@ class Stateful(Protocol):
 class Checkpoints:
     """The folder of a run's checkpoints, ``step_N`` each.
 
-    A checkpoint is written beside its place, synchronised to the disk and renamed, so a kill at
+    A checkpoint is written beside its place, synchronized to the disk and renamed, so a kill at
     any instant leaves the earlier ones whole. It is read with ``weights_only``, so nothing in it
     is executed, after every file was compared with its digest.
 
@@ -53,7 +53,7 @@ class Checkpoints:
         found = sorted(self._all(), key=_step_of)
         return found[-1] if found else None
 
-    def save(self, step: int, parts: dict[str, Stateful], facts: dict[str, Any]) -> Path:
+    def save(self, step: int, parts: dict[str, Stateful], metadata: dict[str, Any]) -> Path:
         """Write the state of every part and of every process's generators.
 
         Rows of a table that is split over processes are written by the one that owns them.
@@ -61,7 +61,7 @@ class Checkpoints:
         Args:
             step: Updates made so far.
             parts: What has a state, by name; one is the ``model``.
-            facts: Plain values to compare or show when it is read.
+            metadata: Plain values to compare or show when it is read.
 
         Raises:
             OSError: If the disk is full; earlier checkpoints stay.
@@ -75,10 +75,10 @@ class Checkpoints:
             for left in self.folder.glob("step_*.part"):  # of kills and full disks
                 shutil.rmtree(left)
             part.mkdir(parents=True)
-        share(None)  # the folder is there before anybody writes into it
+        broadcast_object(None)  # the folder is there before anybody writes into it
         split = split_rows(parts["model"])
         _refuse_non_finite(step, split)
-        write(part / f"generators_{rank()}.pt", generator_state())
+        write(part / f"generators_{rank()}.pt", rng_state())
         if split:
             write(part / f"rows_{rank()}.pt", split)
         own = {path.name: digest(path) for path in part.glob(f"*_{rank()}.pt")}
@@ -92,26 +92,26 @@ class Checkpoints:
             for theirs in everyones:
                 files |= theirs
             about = {"format": FORMAT, "step": step, "processes": world_size(), "files": files}
-            _write_text(part / FACTS, json.dumps({**about, **facts}, indent=2) + "\n")
-            _synchronise(part)
+            _write_text(part / METADATA, json.dumps({**about, **metadata}, indent=2) + "\n")
+            _synchronize(part)
             part.rename(place)
-            _synchronise(self.folder)
+            _synchronize(self.folder)
             for old in sorted(self._all(), key=_step_of)[: -self.keep]:
                 shutil.rmtree(old)
-        share(None)
+        broadcast_object(None)
         return place
 
     def load(self, place: Path, parts: dict[str, Stateful]) -> dict[str, Any]:
         """Put the state of every part back; generators are left to the caller.
 
         Returns:
-            The facts it was saved with, with ``step`` and ``processes``.
+            The metadata it was saved with, with ``step`` and ``processes``.
 
         Raises:
             ValueError: Naming the file, if it is damaged, foreign, or of another network.
         """
-        facts = read_facts(place)
-        for name, expected in facts["files"].items():
+        metadata = read_metadata(place)
+        for name, expected in metadata["files"].items():
             path = place / name
             if not path.exists() or digest(path) != expected:
                 state = "differs from what was written" if path.exists() else "is missing"
@@ -120,8 +120,8 @@ class Checkpoints:
                     "one before"
                 )
         state = read(place / STATE)
-        tables = [f"rows_{r}.pt" for r in range(facts["processes"])]
-        tables = [place / name for name in tables if name in facts["files"]]
+        tables = [f"rows_{r}.pt" for r in range(metadata["processes"])]
+        tables = [place / name for name in tables if name in metadata["files"]]
         for name, item in parts.items():
             try:
                 if name == "model":
@@ -130,16 +130,16 @@ class Checkpoints:
             except (RuntimeError, KeyError, ValueError) as error:
                 reason = " ".join(str(error).split()[:60])
                 raise ValueError(f"{place / STATE} does not fit this {name}: {reason}") from error
-        return facts
+        return metadata
 
     def resume(
-        self, parts: dict[str, Stateful], facts: dict[str, Any], *, say: Callable[[str], Any]
+        self, parts: dict[str, Stateful], metadata: dict[str, Any], *, say: Callable[[str], Any]
     ) -> int:
         """Go on from the newest checkpoint: put everything back and return its step, 0 without.
 
         Args:
             parts: What has a state, by name.
-            facts: What must be as it was when it was saved.
+            metadata: What must be as it was when it was saved.
             say: Told where the run goes on, and when that is not bit for bit.
 
         Raises:
@@ -149,8 +149,8 @@ class Checkpoints:
         if place is None:
             say(f"no checkpoint in {self.folder}: starting at step 0")
             return 0
-        saved = read_facts(place)
-        for name, value in facts.items():
+        saved = read_metadata(place)
+        for name, value in metadata.items():
             if saved.get(name) != value:
                 raise ValueError(
                     f"{place} was made with {name} {saved.get(name)} and this run has {value}; "
@@ -172,21 +172,21 @@ class Checkpoints:
         return [p for p in self.folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name)]
 
 
-def read_facts(place: Path) -> dict[str, Any]:
+def read_metadata(place: Path) -> dict[str, Any]:
     """What a checkpoint says of itself.
 
     Raises:
         ValueError: Naming the file, if it is no checkpoint of this package.
     """
-    path = place / FACTS
+    path = place / METADATA
     try:
-        facts = json.loads(path.read_text())
-        known = facts["format"] == FORMAT and isinstance(facts["files"], dict)
+        metadata = json.loads(path.read_text())
+        known = metadata["format"] == FORMAT and isinstance(metadata["files"], dict)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is missing or damaged: {place} is no checkpoint") from error
     if not known:
-        raise ValueError(f"{path} has the format {facts['format']!r}, not {FORMAT!r}")
-    return facts
+        raise ValueError(f"{path} has the format {metadata['format']!r}, not {FORMAT!r}")
+    return metadata
 
 
 def _step_of(path: Path) -> int:
@@ -200,7 +200,7 @@ def _write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _synchronise(folder: Path) -> None:
+def _synchronize(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -210,6 +210,6 @@ def _synchronise(folder: Path) -> None:
 
 def _refuse_non_finite(step: int, state: dict[str, Tensor]) -> None:
     for name, value in state.items():
-        # NaN is how NPID marks a normaliser that is not yet known.
+        # NaN is how NPID marks a normalizer that is not yet known.
         if value.is_floating_point() and value.ndim and not value.isfinite().all():
             raise NonFiniteError(f"step {step}: {name} is not finite; no checkpoint was written")

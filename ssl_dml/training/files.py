@@ -28,7 +28,7 @@ def read(path: Path, *, mmap: bool = False) -> Any:  # noqa: ANN401
 
 
 def write(path: Path, state: Any) -> None:  # noqa: ANN401
-    """Save and synchronise; torch hides a full disk behind a RuntimeError.
+    """Save and synchronize; torch hides a full disk behind a RuntimeError.
 
     Raises:
         OSError: If the disk is full.

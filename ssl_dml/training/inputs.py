@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ssl_dml.types import Labels, Targets, Views
+from ssl_dml.types import ContinuousLabels, Labels, Views
 
 
 def view_batches(
@@ -16,12 +16,12 @@ def view_batches(
         yield augment(pixels.to(device, non_blocking=True)), indices.to(device, non_blocking=True)
 
 
-def labelled_batches(
+def labeled_batches(
     loader: Iterable[tuple[Tensor, Tensor]],
     augment: nn.Module,
-    labels: Labels | Targets,
+    labels: Labels | ContinuousLabels,
     device: torch.device,
-) -> Iterator[tuple[tuple[Views, Labels | Targets], Tensor]]:
+) -> Iterator[tuple[tuple[Views, Labels | ContinuousLabels], Tensor]]:
     """Views with the label of each sample, and indices, of every batch.
 
     Args:

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_dml.config import ConfigError
-from ssl_dml.distributed import gather, mean, world_size
+from ssl_dml.distributed import all_reduce_mean, gather, world_size
 from ssl_dml.training.open_rows import gradient_norm
 from ssl_dml.types import NonFiniteError
 
@@ -95,7 +95,7 @@ def fit(
     config: TrainConfig,
     accelerator: Accelerator,
 ) -> Iterator[int]:
-    """Minimise ``model(*inputs).loss``, yielding the step number after each update.
+    """Minimize ``model(*inputs).loss``, yielding the step number after each update.
 
     Time that the consumer takes between two steps does not count as training time.
 
@@ -135,7 +135,7 @@ def fit(
         log = None
         if step % config.log_every == 0 or step == steps:
             values = {"loss": loss, **logs, "grad_norm": norm}
-            log = {f"train/{name}": mean(v.float()).item() for name, v in values.items()}
+            log = {f"train/{name}": all_reduce_mean(v.float()).item() for name, v in values.items()}
         busy += time.perf_counter() - began
         if log is not None:
             log |= {"train/lr": scheduler.get_last_lr()[0], "train/samples_per_s": seen / busy}
@@ -191,7 +191,7 @@ class _Watch:
                 shown = ", ".join(map(str, rows[:SHOWN]))
                 more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
                 raise NonFiniteError(
-                    f"step {step}: loss {mean(loss).item():g}, gradient norm {norm.item():g} "
+                    f"step {step}: loss {all_reduce_mean(loss).item():g}, gradient norm {norm.item():g} "
                     f"on samples {shown}{more}",
                     rows,
                 )

@@ -10,7 +10,7 @@ BASE_BATCH = 256
 
 
 def parameter_groups(
-    model: nn.Module, rates: Mapping[nn.Parameter, float] | None = None
+    model: nn.Module, lr_scales: Mapping[nn.Parameter, float] | None = None
 ) -> list[dict[str, Any]]:
     """Trainable parameters in groups: matrices, and vectors without weight decay, by rate.
 
@@ -19,22 +19,22 @@ def parameter_groups(
 
     Args:
         model: Whose parameters they are.
-        rates: Factor on the learning rate of a parameter, 1 where it is not given; see
+        lr_scales: Factor on the learning rate of a parameter, 1 where it is not given; see
             :func:`scale_learning_rate`.
     """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            rate = (rates or {}).get(parameter, 1.0)
-            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
+            lr_scale = (lr_scales or {}).get(parameter, 1.0)
+            groups.setdefault((lr_scale, parameter.ndim > 1), []).append(parameter)
     plain = {True: {}, False: {"weight_decay": 0.0}}
     return [
-        {"params": groups[rate, matrices], "rate": rate, **plain[matrices]}
-        for rate, matrices in sorted(groups, key=lambda key: (-key[0], not key[1]))
+        {"params": groups[lr_scale, matrices], "lr_scale": lr_scale, **plain[matrices]}
+        for lr_scale, matrices in sorted(groups, key=lambda key: (-key[0], not key[1]))
     ]
 
 
-def layer_rates(
+def layerwise_lr_scales(
     layers: Sequence[Sequence[nn.Parameter]], *, rate: float, decay: float
 ) -> dict[nn.Parameter, float]:
     """A factor for each parameter that falls from the last layer to the first.
@@ -62,7 +62,7 @@ def scale_learning_rate(
     ratio = batch / BASE_BATCH
     factor = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[rule]
     for group in optimizer.param_groups:
-        group["lr"] *= factor * group.get("rate", 1.0)
+        group["lr"] *= factor * group.get("lr_scale", 1.0)
 
 
 def gradients(parameters: Iterable[nn.Parameter]) -> list[Any]:

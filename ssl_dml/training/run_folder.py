@@ -51,9 +51,9 @@ def open_run(folder: Path, resolved: str) -> None:
     write_text(path, re.sub(r"(?m)^resume: true$", "resume: false", resolved))
 
 
-def write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Write a file of facts whole or not at all."""
-    write_text(path, json.dumps(facts, indent=2) + "\n")
+def write_json(path: Path, metadata: dict[str, Any]) -> None:
+    """Write a file of metadata whole or not at all."""
+    write_text(path, json.dumps(metadata, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from ssl_dml.augment.geometry import CropFlip
 
 
 def smooth(count, side):
-    """Pictures without detail finer than a few pixels."""
+    """Images without detail finer than a few pixels."""
     coarse = torch.rand(count, 1, 5, 5)
     return torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1)
 
@@ -19,7 +19,7 @@ def box_of(matrix, side):
     return (x - width + 1) * side / 2, (y - height + 1) * side / 2, width * side, height * side
 
 
-def test_the_whole_picture_is_left_as_it_is():
+def test_the_whole_image_is_left_as_it_is():
     images = torch.rand(4, 3, 8, 8)
     assert_close(CropFlip(8, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)(images), images)
 
@@ -66,7 +66,7 @@ def test_differs_little_from_the_stock_operators_on_the_same_boxes(draw):
     assert (ours - kornia).abs().mean() < 0.02
 
 
-def test_rotation_turns_the_picture():
+def test_rotation_turns_the_image():
     images = torch.zeros(2, 1, 9, 9)
     images[:, :, 0, 4] = 1
     turned = CropFlip(9, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, degrees=180.0)(images)

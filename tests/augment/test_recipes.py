@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ssl_dml.augment import Auto, Colour, Crops, FineTune, Gray, ManyChannel
+from ssl_dml.augment import Auto, Color, Crops, FineTune, Gray, ManyChannel
 from ssl_dml.types import ImageSpec
 
 
@@ -15,7 +15,7 @@ def pixels(channels, count=6, size=16):
 
 EVERY = [
     (Gray, 1, {"blur": 0.5, "erase": 0.5}),
-    (Colour, 3, {"blur": 0.5, "solarize": 0.5}),
+    (Color, 3, {"blur": 0.5, "solarize": 0.5}),
     (ManyChannel, 5, {"blur": 0.5}),
     (FineTune, 3, {"erase": 0.5}),
 ]
@@ -33,14 +33,14 @@ def test_views_and_local_views(recipe, channels, options):
 
 @pytest.mark.parametrize(("recipe", "channels", "options"), EVERY)
 def test_draws_are_independent_between_samples_and_views(recipe, channels, options):
-    """Equal pictures in one batch all look different, and so do their views."""
+    """Equal images in one batch all look different, and so do their views."""
     same = pixels(channels, count=1).repeat(32, 1, 1, 1)
     views = recipe(spec(channels), crops=Crops(views=2), **options)(same)
     rows = torch.cat(views).flatten(1)
     assert len(rows.unique(dim=0)) == 64
 
 
-def test_draws_of_neighbours_are_uncorrelated():
+def test_draws_of_neighbors_are_uncorrelated():
     """Brightness of sample i says nothing about that of sample i + 1 or of the other view."""
     same = torch.full((512, 1, 8, 8), 128, dtype=torch.uint8)
     recipe = Gray(spec(1, 8), gamma=0.0, contrast=0.0, jitter=1.0)
@@ -53,31 +53,31 @@ def test_draws_of_neighbours_are_uncorrelated():
 def test_the_same_generator_state_gives_the_same_views():
     batch = pixels(3)
     state = torch.get_rng_state()
-    recipe = Colour(spec(3), blur=0.5)
+    recipe = Color(spec(3), blur=0.5)
     first = recipe(batch)
     torch.set_rng_state(state)
     assert all(torch.equal(a, b) for a, b in zip(first, recipe(batch), strict=True))
 
 
-@pytest.mark.parametrize(("channels", "recipe"), [(1, Gray), (3, Colour), (2, ManyChannel)])
+@pytest.mark.parametrize(("channels", "recipe"), [(1, Gray), (3, Color), (2, ManyChannel)])
 def test_auto_takes_the_recipe_of_the_channels(channels, recipe):
     auto = Auto(spec(channels))
     assert isinstance(auto.recipe, recipe)
     assert len(auto(pixels(channels))) == 2
 
 
-def test_views_are_normalised():
+def test_views_are_normalized():
     batch = torch.full((4, 1, 8, 8), 255, dtype=torch.uint8)
     recipe = Gray(spec(1, 8), brightness=0.0, contrast=0.0, gamma=0.0)
     assert torch.allclose(recipe(batch)[0], torch.tensor(2.0))
 
 
-def test_colour_refuses_gray_pictures():
-    with pytest.raises(ValueError, match="Colour is for 3 channels and the pictures have 1"):
-        Colour(spec(1))
+def test_color_refuses_gray_images():
+    with pytest.raises(ValueError, match="Color is for 3 channels and the images have 1"):
+        Color(spec(1))
 
 
-def test_resolution_is_relative_to_the_pictures():
+def test_resolution_is_relative_to_the_images():
     (view,) = Gray(spec(1, 28), crops=Crops(views=1, resolution=0.7))(pixels(1, size=28))
     assert view.shape == (6, 1, 20, 20)
     with pytest.raises(ValueError, match=r"must be positive, got 0\.0 and 0\.5"):

@@ -9,9 +9,11 @@ from ssl_dml.types import SequenceSpec
 OFF = {"speed": 0.0, "gain": 0.0, "noise": 0.0, "mask": 0.0, "reverb": 0.0}
 
 
-def spec(length=400, channels=1, rate=100, std=1.0):
+def spec(length=400, channels=1, sampling_rate=100, std=1.0):
     zeros, ones = (0.0,) * channels, (std,) * channels
-    return SequenceSpec(channels=channels, length=length, mean=zeros, std=ones, rate=rate)
+    return SequenceSpec(
+        channels=channels, length=length, mean=zeros, std=ones, sampling_rate=sampling_rate
+    )
 
 
 def recipe(inputs=None, window=64, **options):
@@ -47,7 +49,7 @@ def test_a_window_of_everything_is_the_sequence():
     assert torch.equal(view, samples)
 
 
-def test_sixteen_bits_are_scaled_and_normalised():
+def test_sixteen_bits_are_scaled_and_normalized():
     samples = torch.full((2, 1, 400), 16384, dtype=torch.int16)
     assert torch.equal(recipe(spec(std=0.25))(samples)[0], torch.full((2, 1, 64), 2.0))
 
@@ -91,7 +93,7 @@ def test_gain_is_uniform_in_decibels():
 
 
 @pytest.mark.parametrize("snr", [0.0, 20.0])
-def test_noise_has_its_distance_from_the_sound(snr):
+def test_noise_has_its_distance_from_the_audio(snr):
     samples = torch.randn(64, 1, 4000) * torch.rand(64, 1, 1)
     (clean,) = recipe(spec(4000), window=4000, views=1)(samples)
     (view,) = recipe(spec(4000), window=4000, views=1, noise=1.0, snr=(snr, snr))(samples)
@@ -124,7 +126,7 @@ def test_a_mask_is_one_stretch_of_zeros_no_longer_than_told():
     assert masked.any(0).all(), "it can be anywhere"
 
 
-def test_an_echo_follows_the_sound_and_decays():
+def test_an_echo_follows_the_audio_and_decays():
     samples = torch.zeros(2000, 1, 400)
     samples[:, :, 50] = 1.0
     (view,) = recipe(window=400, views=1, reverb=1.0)(samples)
@@ -156,7 +158,10 @@ def test_the_same_generator_state_gives_the_same_views():
         ({"noise": 1.5}, "noise must be from 0 to 1, got 1.5"),
         ({"mask": -0.1}, "mask must be from 0 to 1"),
         ({"snr": (3.0, 1.0)}, "snr must be a rising range"),
-        ({"inputs": spec(rate=None), "reverb": 0.1}, r"reverb needs data\.sequences\.rate"),
+        (
+            {"inputs": spec(sampling_rate=None), "reverb": 0.1},
+            r"reverb needs data\.sequences\.sampling_rate",
+        ),
     ],
 )
 def test_refuses_settings_that_cannot_be(options, words):
@@ -164,6 +169,6 @@ def test_refuses_settings_that_cannot_be(options, words):
         recipe(**options)
 
 
-def test_refuses_pictures(gray):
-    with pytest.raises(ValueError, match="SequenceViews is for sequences; the data are pictures"):
+def test_refuses_images(gray):
+    with pytest.raises(ValueError, match="SequenceViews is for sequences; the data are images"):
         recipe(gray)

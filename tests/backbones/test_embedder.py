@@ -90,7 +90,7 @@ def test_a_class_that_is_not_installed_is_named(gray):
 
 
 @pytest.mark.parametrize("neck", ["batch_norm", "linear_batch_norm"])
-def test_a_batch_norm_centres_and_learns_no_shift(gray, neck):
+def test_a_batch_norm_centers_and_learns_no_shift(gray, neck):
     made = embedder(gray, neck=neck).train()
     assert not made.neck[-1].bias.requires_grad
     rows = made(torch.rand(32, 1, 8, 8))

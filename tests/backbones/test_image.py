@@ -19,7 +19,7 @@ def test_any_channels_and_stem(channels, stem):
     assert features.shape == (2, backbone.feature_dim) == (2, 128)
 
 
-def test_small_pictures_keep_their_resolution_and_large_ones_do_not():
+def test_small_images_keep_their_resolution_and_large_ones_do_not():
     for size, side in ((28, 28), (96, 24)):
         network = TimmBackbone(spec(1, size), name="resnet18", width=0.25).network
         x = network.maxpool(network.conv1(torch.zeros(1, 1, size, size)))

@@ -9,13 +9,13 @@ from ssl_dml.backbones.norms import (
     SplitBatchNorm,
     SyncBatchNorm,
     split_batch_norm,
-    synchronise_batch_norm,
+    synchronize_batch_norm,
 )
 
 
 def test_alone_nothing_is_replaced():
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
-    assert isinstance(synchronise_batch_norm(model)[1], nn.BatchNorm2d)
+    assert isinstance(synchronize_batch_norm(model)[1], nn.BatchNorm2d)
 
 
 def test_alone_it_is_batch_norm_in_training_and_eval():
@@ -29,7 +29,7 @@ def test_alone_it_is_batch_norm_in_training_and_eval():
 
 
 def test_statistics_of_several_processes_are_computed_as_those_of_one(monkeypatch):
-    """The synchronised path with one process; tests/distributed runs it with two and four."""
+    """The synchronized path with one process; tests/distributed runs it with two and four."""
     monkeypatch.setattr("ssl_dml.backbones.norms.is_distributed", lambda: True)
     norm, ours = nn.BatchNorm1d(3).double(), SyncBatchNorm(nn.BatchNorm1d(3).double())
     x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)

@@ -84,5 +84,5 @@ def test_views_smaller_than_a_patch_are_refused():
 
 def test_sequences_are_refused():
     spec = SequenceSpec(channels=1, length=200, mean=(0.0,), std=(1.0,))
-    with pytest.raises(ValueError, match=r"is for pictures; .*SequenceBackbone"):
+    with pytest.raises(ValueError, match=r"is for images; .*SequenceBackbone"):
         PatchBackbone(spec, **ARGUMENTS)

@@ -43,12 +43,12 @@ def test_a_network_of_sequences(tmp_path, monkeypatch, rate):
     module = types.ModuleType("others")
     module.Mean = Mean
     monkeypatch.setitem(sys.modules, "others", module)
-    spec = SequenceSpec(channels=2, length=50, mean=(0.1, 0.2), std=(0.3, 0.4), rate=rate)
+    spec = SequenceSpec(channels=2, length=50, mean=(0.1, 0.2), std=(0.3, 0.4), sampling_rate=rate)
     save(Mean(spec), tmp_path / "backbone", "others.Mean", {}, trained={})
     assert load(tmp_path / "backbone").inputs == spec
-    facts = json.loads((tmp_path / "backbone" / "backbone.json").read_text())
-    assert facts["sequences"]["length"] == 50
-    assert "images" not in facts
+    metadata = json.loads((tmp_path / "backbone" / "backbone.json").read_text())
+    assert metadata["sequences"]["length"] == 50
+    assert "images" not in metadata
 
 
 def test_facts_of_another_form_are_named(saved):
@@ -66,10 +66,10 @@ def test_an_older_one_is_replaced_whole(saved):
 
 
 def test_the_facts_can_be_read_by_people(saved):
-    facts = json.loads((saved[1] / "backbone.json").read_text())
-    assert facts["images"] == {"channels": 2, "size": 16, "mean": [0.1, 0.2], "std": [0.3, 0.4]}
-    assert facts["feature_dim"] == 64
-    assert facts["trained"] == {"method": "none"}
+    metadata = json.loads((saved[1] / "backbone.json").read_text())
+    assert metadata["images"] == {"channels": 2, "size": 16, "mean": [0.1, 0.2], "std": [0.3, 0.4]}
+    assert metadata["feature_dim"] == 64
+    assert metadata["trained"] == {"method": "none"}
 
 
 def test_a_missing_file_is_named(saved):

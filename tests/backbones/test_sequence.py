@@ -89,6 +89,6 @@ def test_kernels_that_do_not_fit_strides_are_refused(kernels):
         build(kernels=kernels)
 
 
-def test_pictures_are_refused(gray):
+def test_images_are_refused(gray):
     with pytest.raises(ValueError, match=r"is for sequences; .*TimmBackbone"):
         SequenceBackbone(gray)

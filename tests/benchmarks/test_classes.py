@@ -4,7 +4,7 @@ from ssl_dml.benchmarks import class_table, classes
 
 
 def test_the_table_of_real_steps(capsys):
-    class_table([10_500, 11_000], largest=20_000, rate=0.1, rounds=1)
+    class_table([10_500, 11_000], largest=20_000, sampling_rate=0.1, rounds=1)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["10,500", "11,000"]
     assert lines[1].split()[-1] == "1.00"
@@ -15,5 +15,5 @@ def test_the_table_of_real_steps(capsys):
 def test_errors():
     with pytest.raises(ValueError, match="classes must be above 10000, got"):
         class_table([100])
-    with pytest.raises(OSError, match=r"3 classes, share 2\.0: .*sample_rate must be above 0"):
+    with pytest.raises(OSError, match=r"3 classes, fraction 2\.0: .*sample_rate must be above 0"):
         classes.measure(3, 2.0, rounds=1)

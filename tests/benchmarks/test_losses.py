@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ssl_dml.benchmarks import loss_table
+from ssl_dml.benchmarks.loss_cases import CASES, loss_of
 from ssl_dml.benchmarks.losses import Cost, expected, in_child, measure_cost, measure_times
-from ssl_dml.benchmarks.peers import CASES, loss_of
 
 BOTH = [name for name, case in CASES.items() if case.theirs]
 

@@ -11,7 +11,7 @@ def test_interval_of_three_seeds():
     assert interval([0.80, 0.82, 0.84]) == "82.00 ± 4.97"
 
 
-def test_every_method_of_pictures_has_a_recipe_in_the_table():
+def test_every_method_of_images_has_a_recipe_in_the_table():
     named = {yaml.safe_load(p.read_text())["method"]["class_path"] for p in _of_clothes()}
     names = "SimCLR DCL HCL SupCon NNCLR MoCo MoCoV3 NPID PIRL CPCImages"
     assert named == {f"ssl_dml.methods.{name}" for name in names.split()}

@@ -87,8 +87,8 @@ def test_an_empty_list_and_a_missing_value_are_left_to_decoding():
 
 
 def test_a_missing_column_and_an_empty_table_are_named():
-    with pytest.raises(ConfigError, match=r"column 'sound' is not a column .* has sequence"):
-        opened(table([[1.0]]), "sound")
+    with pytest.raises(ConfigError, match=r"column 'audio' is not a column .* has sequence"):
+        opened(table([[1.0]]), "audio")
     with pytest.raises(ConfigError, match=r"'x.parquet' is empty"):
         opened(table(pa.array([], pa.list_(pa.float32()))))
 

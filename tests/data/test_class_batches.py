@@ -39,12 +39,12 @@ def test_a_batch_is_spread_evenly_over_distinct_classes(sizes, classes, batch, s
             assert len(distinct) == min(count, sizes[label // 3])
 
 
-@pytest.mark.parametrize(("share", "most"), [(0.25, 4), (0.5, 2), (0.75, 2)])
-def test_a_share_of_classes_is_a_number_of_samples_each(share, most):
+@pytest.mark.parametrize(("fraction", "most"), [(0.25, 4), (0.5, 2), (0.75, 2)])
+def test_a_share_of_classes_is_a_number_of_samples_each(fraction, most):
     labels = torch.arange(2000) % 200
-    (rows,) = take(ClassBatches(labels, 128, classes=int(share * 128), seed=0), 1)
+    (rows,) = take(ClassBatches(labels, 128, classes=int(fraction * 128), seed=0), 1)
     counts = Counter(labels[rows].tolist())
-    assert len(counts) == share * 128
+    assert len(counts) == fraction * 128
     assert max(counts.values()) == most
 
 
@@ -76,7 +76,7 @@ def test_passes_and_seeds_differ():
     part=st.integers(2, 4),
     world=st.sampled_from([1, 2, 4]),
     start=st.integers(0, 30),
-    kind=st.sampled_from(["classes", "neighbours"]),
+    kind=st.sampled_from(["classes", "neighbors"]),
 )
 def test_processes_together_visit_what_one_would_from_any_start(part, world, start, kind):
     batch, generator = part * world, torch.Generator().manual_seed(0)
@@ -93,7 +93,7 @@ def test_processes_together_visit_what_one_would_from_any_start(part, world, sta
     for step in range(5):
         rows = [steps[step] for steps in parts]
         assert torch.equal(torch.cat(rows), whole[step])
-        if kind == "neighbours":
+        if kind == "neighbors":
             assert len(torch.cat(rows).unique()) == batch
 
 
@@ -148,7 +148,7 @@ def test_every_sample_is_an_anchor_once_a_pass():
     assert anchors[:12] != anchors[12:]
 
 
-def test_equally_near_neighbours_take_turns():
+def test_equally_near_neighbors_take_turns():
     targets = torch.tensor([0.0] * 20 + [9.0] * 20)
     drawn = Counter(
         int(row)

@@ -35,7 +35,7 @@ def test_the_embedded_sample_has_its_known_statistics():
 
 def test_mixed_kinds_and_sizes_become_one_shape(tmp_path, config, capsys):
     save(tmp_path / "in/gray.png", (10, 12))
-    save(tmp_path / "in/colour.jpg", (30, 20, 3))
+    save(tmp_path / "in/color.jpg", (30, 20, 3))
     save(tmp_path / "in/clear.png", (8, 8, 4))
     images = load_train(config())
     assert images[torch.arange(3)][0].shape == (3, 3, 64, 64)
@@ -67,7 +67,7 @@ def test_the_range_of_sixteen_bits_is_measured_and_said(tmp_path, config, capsys
     assert darker.max() <= 16
 
 
-def test_normalisation_can_be_given(tmp_path, config):
+def test_normalization_can_be_given(tmp_path, config):
     save(tmp_path / "in/a.png", (8, 8))
     spec = load_train(config(mean=(0.1,), std=(0.9,))).spec
     assert (spec.mean, spec.std) == ((0.1,), (0.9,))
@@ -78,10 +78,10 @@ def test_a_constant_channel_is_not_blown_up(tmp_path, config):
     assert load_train(config()).spec.std == (1.0,)
 
 
-def test_skipped_pictures_close_the_gap_and_labels_follow(tmp_path, config):
+def test_skipped_images_close_the_gap_and_labels_follow(tmp_path, config):
     for name in ("a/1.png", "a/2.png", "b/3.png"):
         save(tmp_path / "in" / name, (8, 8))
-    (tmp_path / "in/a/2.png").write_bytes(b"no picture")
+    (tmp_path / "in/a/2.png").write_bytes(b"no image")
     images = load_train(config(on_error="skip"))
     assert images.labels.tolist() == [0, 1]
     assert len(images.damaged) == 1
@@ -118,7 +118,7 @@ def test_folders_that_are_not_classes(tmp_path, config):
     for name in ("32px/1.png", "64px/2.png"):
         save(tmp_path / "in" / name, (8, 8))
     assert load_train(config()).labels is not None
-    assert load_train(config(labelled=False)).labels is None
+    assert load_train(config(use_labels=False)).labels is None
 
 
 def test_test_labels_are_matched_by_name(tmp_path, config):

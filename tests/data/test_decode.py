@@ -2,25 +2,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_dml.data.decode import Format, decode
+from ssl_dml.data.decode import ImageDecoder, decode
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 
 
 def gray(size=8):
-    return Format(channels=1, size=size)
+    return ImageDecoder(channels=1, size=size)
 
 
-def colour(size=8):
-    return Format(channels=3, size=size)
+def color(size=8):
+    return ImageDecoder(channels=3, size=size)
 
 
 def test_gray_is_kept_as_it_is():
     assert np.array_equal(decode(Image.fromarray(RAMP), gray())[0], RAMP)
 
 
-def test_gray_becomes_colour_by_repetition_and_back_by_luminance():
-    three = decode(Image.fromarray(RAMP), colour())
+def test_gray_becomes_color_by_repetition_and_back_by_luminance():
+    three = decode(Image.fromarray(RAMP), color())
     assert three.shape == (3, 8, 8)
     assert np.array_equal(three[0], RAMP)
     red = Image.new("RGB", (8, 8), (255, 0, 0))
@@ -28,59 +28,59 @@ def test_gray_becomes_colour_by_repetition_and_back_by_luminance():
 
 
 def test_palette_is_looked_up():
-    picture = Image.new("P", (8, 8), 1)
-    picture.putpalette([0, 0, 0, 10, 20, 30])
-    assert decode(picture, colour())[:, 0, 0].tolist() == [10, 20, 30]
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    assert decode(image, color())[:, 0, 0].tolist() == [10, 20, 30]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparency_is_laid_over_white(mode):
     clear = Image.new(mode, (8, 8), (0,) * len(mode))
     half = Image.new(mode, (8, 8), (0,) * (len(mode) - 1) + (128,))
-    form = colour() if mode == "RGBA" else gray()
-    assert (decode(clear, form) == 255).all()
-    assert np.abs(decode(half, form).astype(int) - 127).max() <= 1
+    decoder = color() if mode == "RGBA" else gray()
+    assert (decode(clear, decoder) == 255).all()
+    assert np.abs(decode(half, decoder).astype(int) - 127).max() <= 1
 
 
 def test_transparent_palette_is_laid_over_white(tmp_path):
-    picture = Image.new("P", (8, 8), 0)
-    picture.putpalette([9, 9, 9])
-    picture.save(tmp_path / "x.png", transparency=0)
-    assert (decode(Image.open(tmp_path / "x.png"), colour()) == 255).all()
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([9, 9, 9])
+    image.save(tmp_path / "x.png", transparency=0)
+    assert (decode(Image.open(tmp_path / "x.png"), color()) == 255).all()
 
 
 def test_sixteen_bits_use_the_given_range(tmp_path):
     values = np.array([[0, 1000], [2000, 4095]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "x.png")
-    form = Format(channels=1, size=2, low=0.0, high=4095.0)
+    decoder = ImageDecoder(channels=1, size=2, low=0.0, high=4095.0)
     expected = np.round(values / 4095 * 255).astype(np.uint8)
-    assert np.array_equal(decode(Image.open(tmp_path / "x.png"), form)[0], expected)
+    assert np.array_equal(decode(Image.open(tmp_path / "x.png"), decoder)[0], expected)
 
 
 def test_arrays_have_any_number_of_channels():
     array = np.random.default_rng(0).integers(0, 256, (8, 8, 5), dtype=np.uint8)
-    decoded = decode(array, Format(channels=5, size=8))
+    decoded = decode(array, ImageDecoder(channels=5, size=8))
     assert np.array_equal(decoded, np.moveaxis(array, 2, 0))
 
 
 def test_the_shorter_side_is_scaled_and_the_middle_kept():
-    picture = np.zeros((8, 16), np.uint8)
-    picture[:, 4:12] = 200
-    assert (decode(Image.fromarray(picture), gray(8)) == 200).all()
-    assert (decode(picture, gray(8)) == 200).all()
+    image = np.zeros((8, 16), np.uint8)
+    image[:, 4:12] = 200
+    assert (decode(Image.fromarray(image), gray(8)) == 200).all()
+    assert (decode(image, gray(8)) == 200).all()
     assert decode(Image.fromarray(RAMP), gray(5)).shape == (1, 5, 5)
 
 
 def test_photographs_are_turned_upright(tmp_path):
-    picture = Image.fromarray(RAMP)
-    exif = picture.getexif()
+    image = Image.fromarray(RAMP)
+    exif = image.getexif()
     exif[0x0112] = 3  # upside down
-    picture.save(tmp_path / "x.png", exif=exif)
+    image.save(tmp_path / "x.png", exif=exif)
     assert np.array_equal(decode(Image.open(tmp_path / "x.png"), gray())[0], RAMP[::-1, ::-1])
 
 
 def test_refuses_channels_that_do_not_fit():
     with pytest.raises(ValueError, match="has 5 channels where the data set has 3"):
-        decode(np.zeros((4, 4, 5), np.uint8), colour(4))
-    with pytest.raises(ValueError, match="is no picture"):
+        decode(np.zeros((4, 4, 5), np.uint8), color(4))
+    with pytest.raises(ValueError, match="is no image"):
         decode(np.zeros(4, np.uint8), gray(4))

@@ -19,8 +19,8 @@ class Counting(Recordings):
         return f"recording {index}"
 
 
-def form(channels=1, length=4, kept_as="float32"):
-    return SequenceForm(channels=channels, length=length, rate=None, kept_as=kept_as)
+def decoder(channels=1, length=4, kept_as="float32"):
+    return SequenceForm(channels=channels, length=length, sampling_rate=None, kept_as=kept_as)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_pieces_follow_each_other_with_the_label_of_their_recording():
 
 
 def test_what_is_short_has_zeros_at_its_end():
-    decoded = form().decode(np.array([[1.5, -2.0]]))
+    decoded = decoder().decode(np.array([[1.5, -2.0]]))
     assert decoded.dtype == np.float32
     assert decoded.tolist() == [[1.5, -2.0, 0.0, 0.0]]
 
 
-def test_sound_is_kept_in_sixteen_bits_and_cut_at_the_loudest():
-    decoded = form(kept_as="int16").decode(np.array([[0.5, -1.0, 1.0, 1.2]]))
+def test_audio_is_kept_in_sixteen_bits_and_cut_at_the_loudest():
+    decoded = decoder(kept_as="int16").decode(np.array([[0.5, -1.0, 1.0, 1.2]]))
     assert decoded.dtype == np.int16
     assert decoded.tolist() == [[16384, -32768, 32767, 32767]]
 
@@ -65,9 +65,9 @@ def test_sound_is_kept_in_sixteen_bits_and_cut_at_the_loudest():
 )
 def test_what_cannot_be_used_is_said(sample, words):
     with pytest.raises(ValueError, match=words):
-        form(kept_as="int16").decode(sample)
+        decoder(kept_as="int16").decode(sample)
 
 
 def test_the_network_is_told_of_it():
-    spec = form(channels=2).spec(mean=(0.0, 1.0), std=(1.0, 2.0))
-    assert (spec.channels, spec.length, spec.rate, spec.std) == (2, 4, None, (1.0, 2.0))
+    spec = decoder(channels=2).spec(mean=(0.0, 1.0), std=(1.0, 2.0))
+    assert (spec.channels, spec.length, spec.sampling_rate, spec.std) == (2, 4, None, (1.0, 2.0))

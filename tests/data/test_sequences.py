@@ -11,24 +11,24 @@ from torch.testing import assert_close
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, load_test, load_train, make_loader
-from ssl_dml.data.dataset import describe, like
+from ssl_dml.data.dataset import describe
 from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.types import ImageSpec
 
 RNG = np.random.default_rng(0)
 
 
-def sound(path, count=100, rate=8000, channels=1):
+def audio(path, count=100, sampling_rate=8000, channels=1):
     path.parent.mkdir(parents=True, exist_ok=True)
     values = RNG.uniform(-0.5, 0.5, (count, channels))
-    soundfile.write(path, values, rate, subtype="PCM_16")
+    soundfile.write(path, values, sampling_rate, subtype="PCM_16")
     return values
 
 
 @pytest.fixture
 def config(tmp_path):
     def make(where="in", *, sequences=None, **changes):
-        sequences = SequenceConfig(**{"rate": 8000, **(sequences or {})})
+        sequences = SequenceConfig(**{"sampling_rate": 8000, **(sequences or {})})
         return DataConfig(
             source=str(tmp_path / where),
             cache_dir=tmp_path / "cache",
@@ -39,15 +39,19 @@ def config(tmp_path):
     return make
 
 
-def test_sound_becomes_sixteen_bits_with_labels_and_statistics(tmp_path, config, capsys):
-    whole = [sound(tmp_path / f"in/{name}.wav") for name in ("a/1", "a/2", "b/3")]
+def test_audio_becomes_sixteen_bits_with_labels_and_statistics(tmp_path, config, capsys):
+    whole = [audio(tmp_path / f"in/{name}.wav") for name in ("a/1", "a/2", "b/3")]
     samples = load_train(config())
     values, indices = samples[torch.tensor([2, 0])]
     assert values.dtype == torch.int16
     assert values.shape == (2, 1, 100)
     assert indices.tolist() == [2, 0]
     assert_close(values[0, 0].double() / 32768, torch.tensor(whole[2][:, 0]), rtol=0, atol=1e-4)
-    assert (samples.spec.channels, samples.spec.length, samples.spec.rate) == (1, 100, 8000)
+    assert (samples.spec.channels, samples.spec.length, samples.spec.sampling_rate) == (
+        1,
+        100,
+        8000,
+    )
     assert_close(samples.spec.mean[0], float(np.mean(whole)), rtol=0, atol=1e-4)
     assert_close(samples.spec.std[0], float(np.std(whole)), rtol=0, atol=1e-4)
     assert samples.labels.tolist() == [0, 0, 1]
@@ -56,8 +60,8 @@ def test_sound_becomes_sixteen_bits_with_labels_and_statistics(tmp_path, config,
 
 
 def test_long_recordings_are_cut_and_short_ones_filled(tmp_path, config):
-    sound(tmp_path / "in/a/1.wav", 130)
-    sound(tmp_path / "in/b/2.wav", 30)
+    audio(tmp_path / "in/a/1.wav", 130)
+    audio(tmp_path / "in/b/2.wav", 30)
     samples = load_train(config(sequences={"length": 50}))
     assert samples.labels.tolist() == [0, 0, 0, 1]
     values = samples[torch.arange(4)][0]
@@ -66,8 +70,8 @@ def test_long_recordings_are_cut_and_short_ones_filled(tmp_path, config):
 
 
 def test_the_length_is_that_of_the_longest_and_said(tmp_path, config, capsys):
-    sound(tmp_path / "in/1.wav", 70)
-    sound(tmp_path / "in/2.wav", 90)
+    audio(tmp_path / "in/1.wav", 70)
+    audio(tmp_path / "in/2.wav", 90)
     assert load_train(config()).spec.length == 90
     told = capsys.readouterr().err
     assert "sequences have up to 90 values" in told
@@ -76,10 +80,10 @@ def test_the_length_is_that_of_the_longest_and_said(tmp_path, config, capsys):
 
 def test_the_test_set_has_the_form_of_training(tmp_path, config):
     for name, count in (("train/a/1", 80), ("train/b/2", 80), ("test/b/3", 200), ("test/a/4", 20)):
-        sound(tmp_path / f"in/{name}.wav", count)
+        audio(tmp_path / f"in/{name}.wav", count)
     train = load_train(config())
     test = load_test(config(), train)
-    assert test.form == train.form
+    assert test.decoder == train.decoder
     assert test[torch.arange(len(test))][0].shape == (4, 1, 80)
     assert test.labels.tolist() == [0, 1, 1, 1]
 
@@ -87,7 +91,7 @@ def test_the_test_set_has_the_form_of_training(tmp_path, config):
 @pytest.mark.parametrize("home", ["memory", "disk", "nowhere"])
 def test_every_home_gives_the_same_batches(tmp_path, config, home):
     for number in range(6):
-        sound(tmp_path / f"in/{number}.flac", 40 + number)
+        audio(tmp_path / f"in/{number}.flac", 40 + number)
     fractions = {
         "memory_fraction": 1.0 if home == "memory" else 0.0,
         "disk_fraction": 0.0 if home == "nowhere" else 1.0,
@@ -99,11 +103,13 @@ def test_every_home_gives_the_same_batches(tmp_path, config, home):
         assert torch.equal(values, expected[indices])
 
 
-def test_damaged_sound_stops_or_is_left_out_by_name(tmp_path, config):
+def test_damaged_audio_stops_or_is_left_out_by_name(tmp_path, config):
     for name in ("a/1.wav", "a/2.wav", "b/3.wav"):
-        sound(tmp_path / "in" / name)
-    (tmp_path / "in/a/2.wav").write_bytes(b"no sound")
-    with pytest.raises(ConfigError, match=r"damaged sequence .*2\.wav: Format not recognised"):
+        audio(tmp_path / "in" / name)
+    (tmp_path / "in/a/2.wav").write_bytes(b"no audio")
+    with pytest.raises(
+        ConfigError, match=r"damaged sequence .*2\.wav: ImageDecoder not recognized"
+    ):
         load_train(config())
     samples = load_train(config(on_error="skip"))
     assert samples.labels.tolist() == [0, 1]
@@ -134,11 +140,11 @@ def test_tables_of_channels_keep_them_and_their_own_scale(tmp_path, config):
     features = datasets.Features({"wave": datasets.Array2D((2, 8), "float64")})
     data = datasets.Dataset.from_dict({"wave": list(rows)}, features=features)
     data.to_parquet(tmp_path / "in.parquet")
-    samples = load_train(config("in.parquet", sequences={"rate": None, "column": "wave"}))
+    samples = load_train(config("in.parquet", sequences={"sampling_rate": None, "column": "wave"}))
     assert_close(samples[torch.tensor([7])][0][0], torch.tensor(rows[7]).float())
     assert_close(torch.tensor(samples.spec.mean), torch.tensor(rows.mean((0, 2))).float())
     assert_close(torch.tensor(samples.spec.std), torch.tensor(rows.std((0, 2))).float())
-    assert samples.spec.rate is None
+    assert samples.spec.sampling_rate is None
 
 
 def test_npz_and_its_test_set(tmp_path, config):
@@ -157,25 +163,29 @@ def test_a_silent_channel_is_not_blown_up(tmp_path, config):
 
 
 def test_the_same_data_for_a_network(tmp_path, config):
-    sound(tmp_path / "in/1.wav", 64)
+    audio(tmp_path / "in/1.wav", 64)
     settings = config()
     spec = load_train(settings).spec
     again = like(settings, spec)
-    assert again.sequences == SequenceConfig(rate=8000, length=64)
+    assert again.sequences == SequenceConfig(sampling_rate=8000, length=64)
     assert load_train(again).spec == spec
     images = ImageSpec(channels=1, size=8, mean=(0.5,), std=(0.5,))
-    with pytest.raises(ConfigError, match=r"for pictures, and data\.sequences is set"):
+    with pytest.raises(ConfigError, match=r"for images, and data\.sequences is set"):
         like(settings, images)
     with pytest.raises(ConfigError, match=r"for sequences, and data\.sequences is null"):
         like(DataConfig(source="fashion_mini"), spec)
     assert like(DataConfig(source="fashion_mini"), images).image_size == 8
 
 
-def test_sound_without_a_rate_and_pictures_without_sequences_are_named(tmp_path, config):
-    sound(tmp_path / "in/1.wav")
-    with pytest.raises(ConfigError, match=r"data\.sequences\.rate must be given for sound"):
-        load_train(config(sequences={"rate": None}))
-    with pytest.raises(ConfigError, match=r"holds sound: .* --data\.sequences\.rate 16000"):
+def test_audio_without_a_rate_and_images_without_sequences_are_named(tmp_path, config):
+    audio(tmp_path / "in/1.wav")
+    with pytest.raises(
+        ConfigError, match=r"data\.sequences\.sampling_rate must be given for audio"
+    ):
+        load_train(config(sequences={"sampling_rate": None}))
+    with pytest.raises(
+        ConfigError, match=r"holds audio: .* --data\.sequences\.sampling_rate 16000"
+    ):
         load_train(DataConfig(source=str(tmp_path / "in")))
 
 
@@ -183,13 +193,13 @@ def test_sound_without_a_rate_and_pictures_without_sequences_are_named(tmp_path,
     ("name", "words"),
     [("in.npz", r"set data\.sequences"), ("in.wav", "name the folder that holds the samples")],
 )
-def test_a_file_that_is_no_source_of_pictures_is_named(tmp_path, name, words):
+def test_a_file_that_is_no_source_of_images_is_named(tmp_path, name, words):
     (tmp_path / name).touch()
     with pytest.raises(ConfigError, match=words):
         load_train(DataConfig(source=str(tmp_path / name)))
 
 
-def test_an_embedded_sample_is_of_pictures():
+def test_an_embedded_sample_is_of_images():
     settings = DataConfig(source="fashion_mini", sequences=SequenceConfig())
     with pytest.raises(ConfigError, match=r"column 'sequence' is not a column of fashion_mini"):
         load_train(settings)
@@ -198,9 +208,12 @@ def test_an_embedded_sample_is_of_pictures():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"image_size": 8}, r"data\.image_size is for pictures"),
-        ({"value_range": (0.0, 1.0)}, r"data\.value_range is for pictures"),
-        ({"sequences": {"rate": 0}}, r"data\.sequences\.rate must be at least 1, got 0"),
+        ({"image_size": 8}, r"data\.image_size is for images"),
+        ({"value_range": (0.0, 1.0)}, r"data\.value_range is for images"),
+        (
+            {"sequences": {"sampling_rate": 0}},
+            r"data\.sequences\.sampling_rate must be at least 1, got 0",
+        ),
         ({"sequences": {"length": -2}}, r"data\.sequences\.length must be at least 1, got -2"),
     ],
 )

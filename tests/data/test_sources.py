@@ -9,7 +9,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.sources import FolderSource, open_source
 
 
-def picture(path, value=0):
+def image(path, value=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (4, 4), value).save(path)
 
@@ -31,7 +31,7 @@ def test_embedded_samples(name, train, test, classes):
 
 def test_folder_with_classes(tmp_path):
     for name in ("b/2.png", "a/1.png", "a/.hidden.png", "b/notes.txt"):
-        picture(tmp_path / name) if name.endswith("png") else (tmp_path / name).touch()
+        image(tmp_path / name) if name.endswith("png") else (tmp_path / name).touch()
     source = opened(tmp_path)
     assert [source.name(i) for i in range(2)] == [str(tmp_path / n) for n in ("a/1.png", "b/2.png")]
     assert source.class_names == ["a", "b"]
@@ -41,34 +41,34 @@ def test_folder_with_classes(tmp_path):
 @pytest.mark.parametrize("names", [["1.png", "a/2.png"], ["a/1.png", "a/2.png"], ["1.png"]])
 def test_folder_without_classes(tmp_path, names):
     for name in names:
-        picture(tmp_path / name)
+        image(tmp_path / name)
     assert opened(tmp_path).labels is None
 
 
 def test_folder_with_train_and_val(tmp_path):
     for name in ("train/a/1.png", "train/b/2.png", "val/b/3.png", "val/a/4.png", "val/a/5.png"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
     assert len(opened(tmp_path)) == 2
     assert len(opened(tmp_path, "test")) == 3
 
 
 def test_a_folder_called_test_beside_other_classes_is_a_class(tmp_path):
     for name in ("test/1.png", "other/2.png"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
     assert opened(tmp_path).class_names == ["other", "test"]
     assert opened(tmp_path, "test") is None
 
 
-def test_fingerprint_changes_with_the_pictures(tmp_path):
-    picture(tmp_path / "1.png")
+def test_fingerprint_changes_with_the_images(tmp_path):
+    image(tmp_path / "1.png")
     before = FolderSource(tmp_path).fingerprint
     assert FolderSource(tmp_path).fingerprint == before
-    picture(tmp_path / "2.png")
+    image(tmp_path / "2.png")
     assert FolderSource(tmp_path).fingerprint != before
 
 
 def test_a_copy_has_the_fingerprint_and_another_stamp(tmp_path):
-    picture(tmp_path / "one" / "1.png")
+    image(tmp_path / "one" / "1.png")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     one, two = (FolderSource(tmp_path / name) for name in ("one", "two"))
     assert one.fingerprint == two.fingerprint
@@ -90,12 +90,12 @@ def table(labels):
 
 
 def test_a_list_of_numbers_is_a_label(tmp_path):
-    pictures = [Image.fromarray(np.full((4, 4), i, np.uint8)) for i in range(4)]
+    images = [Image.fromarray(np.full((4, 4), i, np.uint8)) for i in range(4)]
     poses = [[0.5, -1.0], [0.25, 2.0], None, [0.5, -1.0]]
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.List(datasets.Value("float32"))}
     )
-    data = datasets.Dataset.from_dict({"image": pictures, "label": poses}, features)
+    data = datasets.Dataset.from_dict({"image": images, "label": poses}, features)
     data.to_parquet(str(tmp_path / "x.parquet"))
     source = opened(tmp_path / "x.parquet", "train")
     assert source.class_names == ["0.25 2.0", "0.5 -1.0"]
@@ -162,15 +162,15 @@ def test_a_hub_name_without_a_network_names_the_embedded_samples(monkeypatch):
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="holds no picture"):
+    with pytest.raises(ConfigError, match="holds no image"):
         opened(tmp_path)
 
 
 def test_a_missing_column_is_named(tmp_path):
     table([0]).to_parquet(tmp_path / "x.parquet")
-    with pytest.raises(ConfigError, match=r"image_column 'picture' is not a column .* image"):
+    with pytest.raises(ConfigError, match=r"image_column 'image' is not a column .* image"):
         open_source(
-            str(tmp_path / "x.parquet"), "train", image_column="picture", label_column="label"
+            str(tmp_path / "x.parquet"), "train", image_column="image", label_column="label"
         )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.splits import contiguous, hold_out, limit_per_class
+from ssl_dml.data.splits import hold_out, limit_per_class, relabel
 
 
 def skewed(sizes, unknown=4):
@@ -18,46 +18,48 @@ def counts(labels, rows):
     return Counter(labels[rows].tolist())
 
 
-@given(share=st.floats(0.2, 0.8), by=st.sampled_from(["classes", "samples"]))
-def test_each_labelled_row_is_in_one_part(share, by):
+@given(fraction=st.floats(0.2, 0.8), by=st.sampled_from(["classes", "samples"]))
+def test_each_labeled_row_is_in_one_part(fraction, by):
     labels = skewed([12] * 11 + [40])
-    train, validation = hold_out(labels, share=share, by=by, seed=0)
+    train, validation = hold_out(labels, fraction=fraction, by=by, seed=0)
     together = torch.cat([train, validation]).sort().values
     assert together.tolist() == [i for i, label in enumerate(labels.tolist()) if label >= 0]
     assert train.tolist() == sorted(train.tolist())
     assert validation.tolist() == sorted(validation.tolist())
 
 
-@pytest.mark.parametrize(("share", "held"), [(0.2, 2), (0.25, 3), (0.34, 3), (0.7, 7)])
-def test_whole_classes_are_held_out(share, held):
+@pytest.mark.parametrize(("fraction", "held"), [(0.2, 2), (0.25, 3), (0.34, 3), (0.7, 7)])
+def test_whole_classes_are_held_out(fraction, held):
     labels = skewed(range(2, 12))
-    train, validation = hold_out(labels, share=share, by="classes", seed=0)
+    train, validation = hold_out(labels, fraction=fraction, by="classes", seed=0)
     assert len(counts(labels, validation)) == held
     assert not counts(labels, validation).keys() & counts(labels, train).keys()
 
 
 def test_a_share_of_every_class_is_held_out_but_never_its_last_sample():
     labels = skewed([1, 2, 3, 4, 10, 40])
-    train, validation = hold_out(labels, share=0.5, by="samples", seed=0)
+    train, validation = hold_out(labels, fraction=0.5, by="samples", seed=0)
     assert counts(labels, validation) == {3: 1, 5: 2, 7: 2, 9: 5, 11: 20}
     assert counts(labels, train) == {1: 1, 3: 1, 5: 1, 7: 2, 9: 5, 11: 20}
-    train, validation = hold_out(labels, share=0.99, by="samples", seed=0)
+    train, validation = hold_out(labels, fraction=0.99, by="samples", seed=0)
     assert set(counts(labels, train).values()) == {1}
 
 
 @pytest.mark.parametrize("by", ["classes", "samples"])
 def test_the_seed_chooses(by):
     labels = skewed([6] * 20)
-    first, again, other = (hold_out(labels, share=0.4, by=by, seed=seed)[1] for seed in (0, 0, 1))
+    first, again, other = (
+        hold_out(labels, fraction=0.4, by=by, seed=seed)[1] for seed in (0, 0, 1)
+    )
     assert torch.equal(first, again)
     assert set(first.tolist()) != set(other.tolist())
 
 
 @pytest.mark.parametrize(
-    ("share", "by", "sizes", "words"),
+    ("fraction", "by", "sizes", "words"),
     [
-        (0.0, "classes", [4] * 9, r"validation.share must be between 0 and 1, got 0\.0"),
-        (1.0, "samples", [4] * 9, r"validation.share must be between 0 and 1, got 1\.0"),
+        (0.0, "classes", [4] * 9, r"validation.fraction must be between 0 and 1, got 0\.0"),
+        (1.0, "samples", [4] * 9, r"validation.fraction must be between 0 and 1, got 1\.0"),
         (
             0.1,
             "classes",
@@ -76,9 +78,9 @@ def test_the_seed_chooses(by):
         (0.5, "classes", [], "0 classes leaves 0"),
     ],
 )
-def test_refuses_parts_that_cannot_be(share, by, sizes, words):
+def test_refuses_parts_that_cannot_be(fraction, by, sizes, words):
     with pytest.raises(ConfigError, match=words):
-        hold_out(skewed(sizes), share=share, by=by, seed=0)
+        hold_out(skewed(sizes), fraction=fraction, by=by, seed=0)
 
 
 @given(count=st.integers(1, 6), more=st.integers(0, 6), seed=st.integers(0, 9))
@@ -99,13 +101,13 @@ def test_which_samples_are_kept_depends_on_the_seed():
 
 
 def test_numbers_are_held_out_whole_though_each_has_one_sample():
-    train, validation = hold_out(torch.arange(20), share=0.25, by="classes", seed=0, mates=1)
+    train, validation = hold_out(torch.arange(20), fraction=0.25, by="classes", seed=0, mates=1)
     assert (len(train), len(validation)) == (15, 5)
 
 
 def test_one_sample_of_a_class_validates_beside_those_trained_on():
     labels = skewed([3] * 6)
-    train, validation = hold_out(labels, share=0.3, by="samples", seed=0)
+    train, validation = hold_out(labels, fraction=0.3, by="samples", seed=0)
     assert set(counts(labels, validation).values()) == {1}
     assert set(counts(labels, train).values()) == {2}
 
@@ -117,9 +119,9 @@ def test_refuses_to_keep_no_samples():
 
 def test_classes_of_some_rows_are_numbered_from_0():
     labels = torch.tensor([7, -1, 3, 7, 5, 3, 9])
-    renamed, number = contiguous(labels, torch.tensor([4, 0, 1, 6]))
+    renamed, number = relabel(labels, torch.tensor([4, 0, 1, 6]))
     assert renamed.tolist() == [1, -1, -1, -1, 0, -1, 2]
     assert number == 3
-    renamed, number = contiguous(labels, torch.tensor([1]))
+    renamed, number = relabel(labels, torch.tensor([1]))
     assert renamed.tolist() == [-1] * 7
     assert number == 0

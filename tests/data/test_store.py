@@ -6,16 +6,16 @@ import pytest
 from PIL import Image
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.decode import Format
+from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.sources import FolderSource
 from ssl_dml.data.store import OnDemand, build_store
 
-FORM = Format(channels=1, size=4)
+FORM = ImageDecoder(channels=1, size=4)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     root.mkdir()
     for value in range(7):
         Image.new("L", (4, 4), value).save(root / f"{value}.png")
@@ -67,7 +67,7 @@ def test_a_part_of_a_store_is_never_used(folder, tmp_path):
 
 
 @pytest.mark.parametrize("where", [{"memory": True}, {"disk": True}, {}])
-def test_a_damaged_picture_stops_or_is_left_out(folder, tmp_path, where):
+def test_a_damaged_image_stops_or_is_left_out(folder, tmp_path, where):
     whole = (folder / "3.png").read_bytes()
     (folder / "3.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConfigError, match=r"3\.png.*--data.on_error skip"):
@@ -79,10 +79,10 @@ def test_a_damaged_picture_stops_or_is_left_out(folder, tmp_path, where):
     assert "3.png" in store.damaged[0]
 
 
-def test_nothing_but_damaged_pictures_is_an_error_even_when_they_may_be_skipped(folder, tmp_path):
+def test_nothing_but_damaged_images_is_an_error_even_when_they_may_be_skipped(folder, tmp_path):
     for path in folder.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(ConfigError, match="every picture is damaged"):
+    with pytest.raises(ConfigError, match="every image is damaged"):
         build(folder, tmp_path / "cache", memory=True, skip=True)
 
 

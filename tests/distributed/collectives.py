@@ -36,17 +36,17 @@ def main(store: str) -> None:
     assert value.grad.item() == ranks
 
     # A table of 4 * world - 1 rows of which the last rank owns 3; every rank asks something else.
-    share, size = 4, 4 * world - 1
-    own = torch.arange(share * rank, min(share * (rank + 1), size))
+    fraction, size = 4, 4 * world - 1
+    own = torch.arange(fraction * rank, min(fraction * (rank + 1), size))
     table = (own[:, None] * torch.tensor([1, 10])).bfloat16()
     asked = torch.tensor([size - 1, 0, rank, 0, 4] if rank else [])
-    found = distributed.rows_of_owners(table, asked.long(), share=share)
+    found = distributed.rows_of_owners(table, asked.long(), rows_per_rank=fraction)
     assert torch.equal(found, (asked[:, None] * torch.tensor([1, 10])).bfloat16())
 
     assert distributed.mean(torch.tensor(float(rank))).item() == (world - 1) / 2
     assert distributed.any_rank(rank == world - 1, torch.device("cpu"))
     assert not distributed.any_rank(False, torch.device("cpu"))
-    assert distributed.share(f"from {rank}") == "from 0"
+    assert distributed.fraction(f"from {rank}") == "from 0"
     assert distributed.gather_object({"rank": rank}) == [{"rank": r} for r in range(world)]
     dist.barrier()
     dist.destroy_process_group()  # gloo's threads must not outlive the interpreter

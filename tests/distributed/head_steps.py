@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from ssl_dml.distributed import gather_object
 from ssl_dml.heads import (
-    CentreLoss,
-    ClassWeights,
+    CenterLoss,
     DenseTriplet,
     Head,
     LogRatio,
+    MarginSoftmax,
     PairHead,
     ProxyAnchor,
     ProxyNCA,
@@ -46,7 +46,7 @@ from ssl_dml.margins import (
     CosFace,
     CurricularFace,
     MagFace,
-    NormalisedSoftmax,
+    NormalizedSoftmax,
     SphereFace,
 )
 from ssl_dml.memory import RowTable, names_in_tables
@@ -70,7 +70,7 @@ LOSSES = {
     "triplet_soft": partial(Triplet, margin=None),
     "lifted": Lifted,
     "lifted_hardest": partial(Lifted, form="hardest"),
-    "lifted_generalised": partial(Lifted, form="generalised"),
+    "lifted_generalized": partial(Lifted, form="generalized"),
     "multi_similarity": MultiSimilarity,
     "circle": partial(Circle, margin=0.4, scale=80.0),
     "smooth_ap": SmoothAP,
@@ -78,7 +78,7 @@ LOSSES = {
 }
 # Those that make their own pairs, or cluster the batch.
 UNMINED = {"n_pair": NPair, "n_pair_one": partial(NPair, against="one", l2=0.0)}
-ALONE = {"facility_location": FacilityLocation}
+SINGLE_PROCESS = {"facility_location": FacilityLocation}
 MINERS = {
     "all": All,
     "easy": Easy,
@@ -90,7 +90,7 @@ MINERS = {
     "multi_similarity": MultiSimilarityMiner,
 }
 MARGINS = {
-    "softmax": NormalisedSoftmax,
+    "softmax": NormalizedSoftmax,
     "cosface": CosFace,
     "arcface": ArcFace,
     "arcface_monotone": partial(ArcFace, beyond_pi="monotone"),
@@ -106,7 +106,7 @@ KEPT = {
     "whole": {},
     "split": {"sharded": True},
     "sampled": {"sample_rate": 0.3},
-    "split_sampled": {"sharded": True, "sample_rate": 0.3, "sub_centres": 2},
+    "split_sampled": {"sharded": True, "sample_rate": 0.3, "sub_centers": 2},
 }
 WIDE = partial(Triplet, margin=1.0)  # so that easy triplets have a loss too
 MEMORY = {"memory_size": 25, "memory_after": 1}
@@ -121,13 +121,13 @@ def pair(loss: Callable, miner: Callable | None = None, **options: Any) -> Calla
 
 
 def classes(margin: Callable, kept: dict[str, Any]) -> Callable[[], Head]:
-    return lambda: ClassWeights(DIM, CLASSES, margin=margin(), **kept)
+    return lambda: MarginSoftmax(DIM, CLASSES, margin=margin(), **kept)
 
 
 # A head that is added is listed here once: how it is built.
 HEADS: dict[str, Callable[[], Head]] = {
-    **{name: pair(loss) for name, loss in {**LOSSES, **UNMINED, **ALONE}.items()},
-    **{f"{name}_as_they_are": pair(loss, normalise=False) for name, loss in UNMINED.items()},
+    **{name: pair(loss) for name, loss in {**LOSSES, **UNMINED, **SINGLE_PROCESS}.items()},
+    **{f"{name}_as_they_are": pair(loss, normalize=False) for name, loss in UNMINED.items()},
     **{f"{name}_mined": pair(loss, BatchHard) for name, loss in LOSSES.items()},
     **{f"{name}_memory": pair(loss, **MEMORY) for name, loss in {**LOSSES, **UNMINED}.items()},
     **{f"{name}_with_memory": pair(WIDE, miner, **MEMORY) for name, miner in MINERS.items()},
@@ -138,26 +138,26 @@ HEADS: dict[str, Callable[[], Head]] = {
     },
     "proxy_nca": lambda: ProxyNCA(DIM, CLASSES),
     "proxy_anchor": lambda: ProxyAnchor(DIM, CLASSES),
-    "soft_triple": lambda: SoftTriple(DIM, CLASSES, centres=3),
-    "centre": lambda: CentreLoss(DIM, CLASSES),
+    "soft_triple": lambda: SoftTriple(DIM, CLASSES, centers=3),
+    "center": lambda: CenterLoss(DIM, CLASSES),
     "log_ratio": lambda: LogRatio(DIM, CLASSES),
     "log_ratio_anchor": lambda: LogRatio(DIM, CLASSES, anchors=1),
     "dense_triplet": lambda: DenseTriplet(DIM, CLASSES),
-    "centre_mean": lambda: CentreLoss(DIM, CLASSES, rate=0.2, reduction="mean"),
-    "proxies_and_centre": lambda: WeightedSum(
+    "center_mean": lambda: CenterLoss(DIM, CLASSES, rate=0.2, reduction="mean"),
+    "proxies_and_center": lambda: WeightedSum(
         DIM,
         CLASSES,
-        heads={"proxies": ProxyNCA, "centre": CentreLoss},
-        weights={"centre": 0.003},
+        heads={"proxies": ProxyNCA, "center": CenterLoss},
+        weights={"center": 0.003},
     ),
-    "classes_and_centre": lambda: WeightedSum(
+    "classes_and_center": lambda: WeightedSum(
         DIM,
         CLASSES,
         heads={
-            "classes": partial(ClassWeights, margin=ArcFace(), sharded=True, sample_rate=0.5),
-            "centre": CentreLoss,
+            "classes": partial(MarginSoftmax, margin=ArcFace(), sharded=True, sample_rate=0.5),
+            "center": CenterLoss,
         },
-        weights={"centre": 0.003},
+        weights={"center": 0.003},
     ),
     "proxies_and_triplet": lambda: WeightedSum(
         DIM,

@@ -13,7 +13,7 @@ import torch
 from processes import STEPS, part_of, train, write_steps
 
 from ssl_dml.backbones import Chunked, PatchBackbone, SequenceBackbone, TimmBackbone
-from ssl_dml.backbones.norms import synchronise_batch_norm
+from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.memory import BankStorage
 from ssl_dml.methods import (
     CPC,
@@ -26,14 +26,14 @@ from ssl_dml.methods import (
     CPCImages,
     MoCo,
     MoCoV3,
+    RunInfo,
     SimCLR,
     SupCon,
-    Task,
 )
 from ssl_dml.types import ImageSpec, SequenceSpec
 
 INSTANCES, BATCH = 40, 8
-TASK = Task(
+TASK = RunInfo(
     num_instances=INSTANCES,
     batch_size=BATCH,
     num_batches=STEPS,
@@ -46,7 +46,7 @@ SHALLOW = {"layers": [1, 1, 1, 1]}
 
 
 def resnet():
-    """With batch norm, which has to be synchronised or split."""
+    """With batch norm, which has to be synchronized or split."""
     return TimmBackbone(SPEC, **RESNET, options=SHALLOW)
 
 
@@ -91,9 +91,9 @@ METHODS = {
             parts=PARTS,
         ),
     ),
-    "moco_synchronised": (
+    "moco_synchronized": (
         2,
-        lambda: MoCo(resnet(), TASK, queue_size=20, output_dim=8, batch_norm="synchronised"),
+        lambda: MoCo(resnet(), TASK, queue_size=20, output_dim=8, batch_norm="synchronized"),
     ),
     "moco_v3": (2, lambda: MoCoV3(resnet(), TASK, hidden_dim=16, output_dim=8)),
     "nnclr": (
@@ -107,7 +107,7 @@ METHODS = {
     "npid_average_proximal": (
         2,
         lambda: NPID(
-            resnet(), TASK, negatives=16, normaliser="average", proximal=3.0, output_dim=8
+            resnet(), TASK, negatives=16, normalizer="average", proximal=3.0, output_dim=8
         ),
     ),
     "npid_drawn_for_the_batch": (
@@ -117,7 +117,7 @@ METHODS = {
             TASK,
             negatives=16,
             draw_for="batch",
-            normaliser="batch",
+            normalizer="batch",
             layers=2,
             output_dim=8,
         ),
@@ -148,9 +148,9 @@ METHODS = {
         ),
     ),
     "npid_full_softmax": (2, lambda: NPID(resnet(), TASK, negatives=None, output_dim=8)),
-    "npid_given_normaliser": (
+    "npid_given_normalizer": (
         2,
-        lambda: NPID(resnet(), TASK, negatives=16, normaliser=1000.0, output_dim=8),
+        lambda: NPID(resnet(), TASK, negatives=16, normalizer=1000.0, output_dim=8),
     ),
 }
 
@@ -161,7 +161,7 @@ def steps(name: str, rank: int, world: int, saved: Any) -> dict[str, Any]:
     views, build = METHODS[name]
     method = build().double()
     extent = (40,) if isinstance(method.backbone, SequenceBackbone) else (8, 8)
-    synchronise_batch_norm(method)
+    synchronize_batch_norm(method)
     data = torch.Generator().manual_seed(1)
     batches = []
     for _ in range(STEPS):

@@ -4,7 +4,7 @@ from PIL import Image
 
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.data import DataConfig, load_test, load_train
-from ssl_dml.evaluation import embed, encoder, pixel_features, probe_split, tables
+from ssl_dml.evaluation import embed, embed_split, encoder, pixel_features, probe_split
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def names(split, classes, count):
     return [f"{split}{c}/{i}.png" for c in classes for i in range(count)]
 
 
-def test_test_pictures_ask_those_of_training(folder):
+def test_test_images_ask_those_of_training(folder):
     train, test = folder(names("train/", "ab", 5) + names("test/", "ba", 2))
     split = probe_split(train, test)
     assert split.query is test
@@ -35,7 +35,7 @@ def test_test_pictures_ask_those_of_training(folder):
     assert split.query.labels.tolist() == [0, 0, 1, 1]
 
 
-def test_test_pictures_of_other_classes_do_not(folder):
+def test_test_images_of_other_classes_do_not(folder):
     train, test = folder(names("train/", "ab", 10) + names("test/", "cd", 2))
     split = probe_split(train, test)
     assert split.query is train
@@ -71,10 +71,10 @@ def test_embed_keeps_the_order_of_rows(folder):
 def test_tables_hold_features_beside_labels(folder):
     train, test = folder(names("train/", "ab", 5) + names("test/", "ab", 2))
     backbone = TimmBackbone(train.spec, name="resnet18", width=0.125).eval()
-    gallery, query = tables(encoder(backbone, CPU), probe_split(train, test), device=CPU)
+    gallery, query = embed_split(encoder(backbone, CPU), probe_split(train, test), device=CPU)
     assert gallery.embeddings.shape == (10, backbone.feature_dim)
     assert query.labels.tolist() == [0, 0, 1, 1]
 
 
-def test_pixels_of_large_pictures_are_averaged_down():
+def test_pixels_of_large_images_are_averaged_down():
     assert pixel_features(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, 3 * 32 * 32)

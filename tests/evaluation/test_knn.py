@@ -13,9 +13,9 @@ def table(rows, labels):
 
 @pytest.fixture
 def tables():
-    centres = torch.randn(5, 8)
+    centers = torch.randn(5, 8)
     labels = torch.arange(300) % 5
-    rows = centres[labels] + 1.5 * torch.randn(300, 8)
+    rows = centers[labels] + 1.5 * torch.randn(300, 8)
     return table(rows[:250], labels[:250]), table(rows[250:], labels[250:])
 
 
@@ -41,7 +41,7 @@ def test_one_pass_gives_every_pair_and_the_first_one_its_short_name(tables):
     assert found["knn_top1"] == found["knn_top1_k20_t0.07"]
 
 
-def test_a_near_neighbour_outweighs_two_far_ones():
+def test_a_near_neighbor_outweighs_two_far_ones():
     gallery = table([[1.0, 0.0], [0.6, 0.8], [0.6, -0.8]], [0, 1, 1])
     query = table([[1.0, 0.01]], [0])
     assert knn(gallery, query, ks=(3,))["knn_top1"] == 1.0

@@ -8,13 +8,13 @@ from torch.testing import assert_close
 from ssl_dml.evaluation.log_mel import log_mel, log_mel_statistics, mel_filters
 
 
-def reference(values, rate, bands=40):
+def reference(values, sampling_rate, bands=40):
     """The definition in NumPy, frame by frame and bin by bin."""
-    size, hop = round(0.025 * rate), round(0.01 * rate)
+    size, hop = round(0.025 * sampling_rate), round(0.01 * sampling_rate)
     fft = 1
     while fft < size:
         fft *= 2
-    top = 2595 * math.log10(1 + rate / 2 / 700)
+    top = 2595 * math.log10(1 + sampling_rate / 2 / 700)
     corners = [700 * (10 ** (top * i / (bands + 1) / 2595) - 1) for i in range(bands + 2)]
     hann = np.array([0.5 - 0.5 * math.cos(2 * math.pi * i / size) for i in range(size)])
     rows = []
@@ -24,7 +24,7 @@ def reference(values, rate, bands=40):
         for low, peak, high in zip(corners, corners[1:], corners[2:], strict=False):
             total = 0.0
             for number in range(fft // 2 + 1):
-                hertz = number * rate / fft
+                hertz = number * sampling_rate / fft
                 if low < hertz <= peak:
                     total += power[number] * (hertz - low) / (peak - low)
                 elif peak < hertz < high:
@@ -34,11 +34,13 @@ def reference(values, rate, bands=40):
     return np.array(rows).T
 
 
-@pytest.mark.parametrize("rate", [8000, 16000])
-def test_matches_the_definition(rate):
-    values = np.random.default_rng(0).normal(size=rate // 10)
-    found = log_mel(torch.tensor(values)[None, None].float(), rate)[0, 0]
-    np.testing.assert_allclose(found.numpy(), reference(values, rate), rtol=1e-3, atol=1e-3)
+@pytest.mark.parametrize("sampling_rate", [8000, 16000])
+def test_matches_the_definition(sampling_rate):
+    values = np.random.default_rng(0).normal(size=sampling_rate // 10)
+    found = log_mel(torch.tensor(values)[None, None].float(), sampling_rate)[0, 0]
+    np.testing.assert_allclose(
+        found.numpy(), reference(values, sampling_rate), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_a_tone_is_loudest_in_the_band_that_peaks_there():
@@ -62,8 +64,8 @@ def test_statistics_are_means_and_deviations_and_ignore_loudness():
     found = log_mel_statistics(samples, 16000)
     assert found.shape == (3, 2 * 2 * 40)
     bands = log_mel(samples, 16000)
-    centred = bands.mean(3) - bands.mean((2, 3))[:, :, None]
-    assert_close(found[:, :40], centred[:, 0])
+    centered = bands.mean(3) - bands.mean((2, 3))[:, :, None]
+    assert_close(found[:, :40], centered[:, 0])
     assert_close(found[:, 120:], bands[:, 1].std(2, correction=0))
     assert_close(log_mel_statistics(samples * 3, 16000), found, rtol=0, atol=1e-3)
 

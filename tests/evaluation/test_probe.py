@@ -8,7 +8,7 @@ from ssl_dml.backbones import Backbone, TimmBackbone
 from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.sequences import SequenceConfig
-from ssl_dml.evaluation import ProbeConfig, probe, probe_split, reference
+from ssl_dml.evaluation import ProbeConfig, baseline, probe, probe_split
 
 CPU = torch.device("cpu")
 
@@ -44,12 +44,12 @@ def test_without_labels_health_remains(made):
     train, backbone, augment = made
     found = probe(backbone, train, None, augment, config=ProbeConfig(), device=CPU)
     assert set(found) == {"rankme", "uniformity", "spread", "alignment"}
-    assert reference(None, config=ProbeConfig()) == {}
+    assert baseline(None, config=ProbeConfig()) == {}
 
 
 def test_raw_pixels_are_a_reference(made):
     train, _, _ = made
-    found = reference(probe_split(train, None), config=ProbeConfig(k=3))
+    found = baseline(probe_split(train, None), config=ProbeConfig(k=3))
     assert 0 <= found["raw_pixels_knn_top1"] <= 1
 
 
@@ -73,7 +73,9 @@ def test_sequences_are_probed_beside_their_own_reference(tmp_path, rate, name):
     hertz = np.where(labels, 1000, 500)[:, None]
     x = np.sin(2 * np.pi * (hertz * np.arange(800) / 8000 + rng.uniform(size=(60, 1))))
     np.savez(tmp_path / "x.npz", x=x, y=labels)
-    config = DataConfig(source=str(tmp_path / "x.npz"), sequences=SequenceConfig(rate=rate))
+    config = DataConfig(
+        source=str(tmp_path / "x.npz"), sequences=SequenceConfig(sampling_rate=rate)
+    )
     train = load_train(config)
     split = probe_split(train, None)
     assert split.description == "6 held-out training sequences ask 54 training sequences"
@@ -81,7 +83,7 @@ def test_sequences_are_probed_beside_their_own_reference(tmp_path, rate, name):
     config = ProbeConfig(k=3)
     found = probe(Pooled(train.spec), train, split, augment, config=config, device=CPU)
     assert set(found) == {"knn_top1", "rankme", "uniformity", "spread", "alignment"}
-    (measured,) = reference(split, config=config).items()
+    (measured,) = baseline(split, config=config).items()
     assert measured[0] == f"{name}_knn_top1"
     assert name == "raw_values" or measured[1] == 1.0
 

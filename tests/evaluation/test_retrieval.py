@@ -24,7 +24,7 @@ def clusters(rows, classes, dim=6, spread=1.2):
 
 
 def reference(gallery, query, ks, metric):
-    """The definitions, one query at a time; copies share one distance, and no code is shared."""
+    """The definitions, one query at a time; copies fraction one distance, and no code is shared."""
     rows, numbers = np.unique(gallery.embeddings.double().numpy(), axis=0, return_inverse=True)
     labels, asked = gallery.labels.numpy(), gallery if query is None else query
     found = []

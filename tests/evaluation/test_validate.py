@@ -8,7 +8,7 @@ from ssl_dml.types import EmbeddingTable
 
 
 class Pixels(Backbone):
-    """The pictures themselves; it remembers its mode."""
+    """The images themselves; it remembers its mode."""
 
     def __init__(self, inputs):
         super().__init__()
@@ -43,7 +43,7 @@ def test_is_retrieval_among_what_was_held_out_in_eval_mode():
         assert "rankme" in found
 
 
-def test_few_samples_are_measured_at_fewer_neighbours():
+def test_few_samples_are_measured_at_fewer_neighbors():
     samples = load_train(DataConfig(source="fashion_mini"))
     rows = torch.arange(4)
     found = validate(Pixels(samples.spec), samples, rows, None, device=torch.device("cpu"))

@@ -15,8 +15,8 @@ def test_are_the_losses_of_their_names():
     for head, expected in (
         (LogRatio(4, 2), log_ratio(rows, targets)),
         (
-            LogRatio(4, 2, form="plain", anchors=1),
-            log_ratio(rows, targets, form="plain", anchors=1),
+            LogRatio(4, 2, variant="plain", anchors=1),
+            log_ratio(rows, targets, variant="plain", anchors=1),
         ),
         (DenseTriplet(4, 2, margin=0.5), dense_triplet(rows, targets, margin=0.5)),
         (DenseTriplet(4, 2, anchors=2), dense_triplet(rows, targets, anchors=2)),
@@ -45,7 +45,9 @@ def test_a_sum_is_of_heads_of_one_kind():
     rows, targets = given()
     expected = log_ratio(rows, targets) + dense_triplet(rows, targets)
     assert_close(both(rows, targets).loss, expected)
-    with pytest.raises(ValueError, match="heads share their labels, and ratio alone want numbers"):
+    with pytest.raises(
+        ValueError, match="heads fraction their labels, and ratio alone want numbers"
+    ):
         WeightedSum(4, 2, heads={"ratio": LogRatio, "proxies": ProxyNCA})
 
 

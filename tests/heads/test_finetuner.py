@@ -2,8 +2,8 @@ import torch
 from torch.testing import assert_close
 
 from ssl_dml.backbones import Embedder
-from ssl_dml.heads import ClassWeights, Finetuner, Head
-from ssl_dml.margins import NormalisedSoftmax
+from ssl_dml.heads import Finetuner, Head, MarginSoftmax
+from ssl_dml.margins import NormalizedSoftmax
 from ssl_dml.types import StepOutput
 
 RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
@@ -12,7 +12,7 @@ RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]
 def finetuner(spec):
     arguments = {"class_path": "ssl_dml.backbones.TimmBackbone", "init_args": RESNET}
     embedder = Embedder(spec, **arguments, neck="linear", dim=4)
-    return Finetuner(embedder, ClassWeights(4, 3, margin=NormalisedSoftmax(scale=1.0)))
+    return Finetuner(embedder, MarginSoftmax(4, 3, margin=NormalizedSoftmax(scale=1.0)))
 
 
 def test_is_the_head_on_the_embeddings_of_all_views(gray):
@@ -77,7 +77,7 @@ def test_names_the_rows_that_are_kept_apart(gray):
 def test_class_weights_alone_leave_nothing_to_average(gray):
     arguments = {"class_path": "ssl_dml.backbones.TimmBackbone", "init_args": RESNET}
     embedder = Embedder(gray, **arguments, neck="none")
-    head = ClassWeights(embedder.feature_dim, 3, margin=NormalisedSoftmax(scale=1.0))
+    head = MarginSoftmax(embedder.feature_dim, 3, margin=NormalizedSoftmax(scale=1.0))
     made = Finetuner(embedder, head)
     assert made.shares_gradients
     made.freeze(True)

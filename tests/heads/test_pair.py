@@ -21,14 +21,14 @@ from ssl_dml.losses import (
     Triplet,
 )
 from ssl_dml.mining import BatchHard, DistanceWeighted, FaceNet, MultiSimilarityMiner, SemiHard
-from ssl_dml.types import Labelled
+from ssl_dml.types import LabeledEmbeddings
 
 LOSSES = {
     "contrastive": Contrastive,
     "triplet": Triplet,
     "triplet_soft": lambda: Triplet(margin=None),
     "lifted": Lifted,
-    "lifted_generalised": lambda: Lifted(form="generalised"),
+    "lifted_generalized": lambda: Lifted(variant="generalized"),
     "n_pair": NPair,
     "multi_similarity": MultiSimilarity,
     "circle": Circle,
@@ -83,13 +83,13 @@ def triplets(rows, labels, references, classes, margin=0.2):
 
 def test_value_and_gradient_computed_elsewhere():
     rows, labels = small()
-    model = head("lifted", normalise=False)
+    model = head("lifted", normalize=False)
     value, gradient = value_and_gradient(loss_of(model), rows.requires_grad_(), labels)
     assert_close(value.item(), 3.2810935728825226, rtol=1e-9, atol=0)
     assert_close(gradient, torch.tensor(LIFTED_GRADIENT, dtype=torch.float64), rtol=1e-9, atol=1e-9)
 
 
-def test_rows_are_normalised_before_a_loss_that_does_not():
+def test_rows_are_normalized_before_a_loss_that_does_not():
     rows, labels = batch(classes=3, dim=3)
     unit = lengths(rows.tolist())
     expected = triplets(unit, labels.tolist(), unit, labels.tolist())
@@ -108,8 +108,8 @@ def test_gradient(name):
 
 def test_second_step_of_a_memory_computed_elsewhere():
     rows, labels = small()
-    loss = Contrastive(form="plain", reduction="kinds")
-    model = PairHead(3, 3, loss=loss, normalise=False, memory_size=6).double()
+    loss = Contrastive(variant="plain", reduction="kinds")
+    model = PairHead(3, 3, loss=loss, normalize=False, memory_size=6).double()
     model(rows[::2], labels[::2])
     assert_close(model(rows[1::2], labels[1::2]).loss.item(), 0.6676622186566209)
 
@@ -126,7 +126,7 @@ def test_a_memory_holds_the_rows_of_the_batches_before(size):
         expected = triplets(unit, own, references, own + [label for _, label in before])
         value, gradient = value_and_gradient(loss_of(model), rows, labels)
         assert_close(value.item(), expected, rtol=1e-10, atol=0)
-        held = Labelled(
+        held = LabeledEmbeddings(
             torch.tensor([row for row, _ in before], dtype=torch.float64).view(-1, 3),
             torch.tensor([label for _, label in before]).long(),
         )
@@ -146,7 +146,7 @@ def test_a_loss_is_given_what_the_miner_and_the_memory_have(name, miner):
     first, labels = batch(classes=3, of_each=2, dim=3)
     model(first, labels)
     rows, own = batch(classes=3, of_each=2, dim=3)
-    held = Labelled(
+    held = LabeledEmbeddings(
         torch.cat([F.normalize(first.detach(), dim=1), torch.zeros(2, 3).double()]),
         torch.cat([labels, torch.tensor([-1, -1])]),
     )

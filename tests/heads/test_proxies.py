@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from ssl_dml.heads import ProxyAnchor, ProxyNCA, SoftTriple
 
 PROXIES = [[0.7, 0.2, -0.1], [0.1, 0.8, 0.3], [-0.2, 0.1, 0.9]]
-CENTRES = [
+CENTERS = [
     [0.7, 0.2, -0.1],
     [0.2, -0.6, 0.5],
     [0.1, 0.8, 0.3],
@@ -47,8 +47,8 @@ ELSEWHERE = {
         ],
     ),
     "soft_triple": (
-        lambda: SoftTriple(3, 3, centres=2, weight=0.0),
-        CENTRES,
+        lambda: SoftTriple(3, 3, centers=2, weight=0.0),
+        CENTERS,
         0.8162213252637344,
         [
             [-0.000844341418359405, -0.008673846111042759, 0.008136459438138703],
@@ -63,8 +63,8 @@ ELSEWHERE = {
 HEADS = {
     "proxy_nca": ProxyNCA,
     "proxy_anchor": ProxyAnchor,
-    "soft_triple": lambda *sizes: SoftTriple(*sizes, centres=3),
-    "soft_triple_one_centre": lambda *sizes: SoftTriple(*sizes, centres=1),
+    "soft_triple": lambda *sizes: SoftTriple(*sizes, centers=3),
+    "soft_triple_one_center": lambda *sizes: SoftTriple(*sizes, centers=1),
 }
 over_all = pytest.mark.parametrize("name", HEADS)
 
@@ -131,22 +131,22 @@ def test_proxy_anchor_matches_definition(labels, margin, scale):
 
 
 def test_soft_triple_matches_definition():
-    """With the term that merges centres: here one pair a class, and K (K - 1) = 2."""
+    """With the term that merges centers: here one pair a class, and K (K - 1) = 2."""
     rows, labels = small()
     total = 0.0
     for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
         logits = []
         for number in range(3):
-            own = [cosine(row, centre) for centre in CENTRES[2 * number : 2 * number + 2]]
+            own = [cosine(row, center) for center in CENTERS[2 * number : 2 * number + 2]]
             weights = [math.exp(s / 0.1) for s in own]
             soft = sum(w * s for w, s in zip(weights, own, strict=True)) / sum(weights)
             logits.append(20 * (soft - 0.01 * (number == label)))
         total += (math.log(sum(math.exp(z) for z in logits)) - logits[label]) / len(rows)
-    apart = [math.dist(unit(a), unit(b)) for a, b in zip(CENTRES[::2], CENTRES[1::2], strict=True)]
-    head = with_proxies(SoftTriple(3, 3, centres=2), CENTRES)
+    apart = [math.dist(unit(a), unit(b)) for a, b in zip(CENTERS[::2], CENTERS[1::2], strict=True)]
+    head = with_proxies(SoftTriple(3, 3, centers=2), CENTERS)
     loss, logs = head(rows, labels)
     assert_close(loss.item(), total + 0.2 * sum(apart) / (3 * 2 * 1), rtol=1e-12, atol=0)
-    assert_close(logs["centre_distance"].item(), sum(apart) / 3)
+    assert_close(logs["center_distance"].item(), sum(apart) / 3)
 
 
 @over_all
@@ -176,8 +176,8 @@ def test_is_finite_on_proxies_and_opposite(name, dtype):
 
 
 @pytest.mark.parametrize("apart", [0.0, 1e-7, 1e-3])
-def test_centres_that_meet_have_a_finite_slope(apart):
-    head = SoftTriple(8, 2, centres=3)
+def test_centers_that_meet_have_a_finite_slope(apart):
+    head = SoftTriple(8, 2, centers=3)
     head.proxies.data[1:3] = head.proxies.data[0] + apart * torch.randn(2, 8)
     _, gradients = value_and_gradients(
         head, torch.randn(4, 8, requires_grad=True), torch.tensor([0, 0, 1, 1])
@@ -228,7 +228,7 @@ def test_proxies_survive_a_checkpoint(name):
         (lambda: ProxyNCA(3, 3, temperature=0.0), "temperature must be positive, got 0.0"),
         (lambda: ProxyAnchor(3, 3, margin=-0.1), "margin must be at least 0, got -0.1"),
         (lambda: ProxyAnchor(3, 3, scale=0.0), "scale must be positive, got 0.0"),
-        (lambda: SoftTriple(3, 3, centres=0), "centres must be at least 1, got 0"),
+        (lambda: SoftTriple(3, 3, centers=0), "centers must be at least 1, got 0"),
         (lambda: SoftTriple(3, 3, scale=-1.0), "scale and temperature must be positive, got -1.0"),
         (lambda: SoftTriple(3, 3, weight=-1.0), "at least 0, got 0.01 and -1.0"),
     ],

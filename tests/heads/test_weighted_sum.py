@@ -7,14 +7,14 @@ import torch
 from rows import batch
 from torch.testing import assert_close
 
-from ssl_dml.heads import CentreLoss, PairHead, ProxyAnchor, ProxyNCA, WeightedSum
+from ssl_dml.heads import CenterLoss, PairHead, ProxyAnchor, ProxyNCA, WeightedSum
 from ssl_dml.losses import MultiSimilarity, Triplet
 from ssl_dml.mining import BatchHard
 
 HEADS = {
     "triplet": partial(PairHead, loss=Triplet(), miner=BatchHard(), memory_size=5),
     "proxies": ProxyNCA,
-    "centre": CentreLoss,
+    "center": CenterLoss,
 }
 
 
@@ -23,17 +23,17 @@ def head(weights=None):
 
 
 def test_value_gradient_and_logs_are_those_of_the_parts():
-    model = head({"centre": 0.003, "triplet": 2.0})
+    model = head({"center": 0.003, "triplet": 2.0})
     rows, labels = batch()
     apart = {
         "triplet": PairHead(5, 6, loss=Triplet(), miner=BatchHard(), memory_size=5),
         "proxies": ProxyNCA(5, 6),
-        "centre": CentreLoss(5, 6),
+        "center": CenterLoss(5, 6),
     }
     for name, part in apart.items():
         part.double().load_state_dict(model.heads[name].state_dict())
     losses = {name: part(rows, labels) for name, part in apart.items()}
-    expected = 2 * losses["triplet"].loss + losses["proxies"].loss + 0.003 * losses["centre"].loss
+    expected = 2 * losses["triplet"].loss + losses["proxies"].loss + 0.003 * losses["center"].loss
     loss, logs = model(rows, labels)
     assert_close(loss, expected)
     given = [rows, model.heads["proxies"].proxies]
@@ -48,11 +48,11 @@ def test_value_gradient_and_logs_are_those_of_the_parts():
 
 
 def test_a_weight_of_0_leaves_the_others_and_is_still_logged():
-    model = head({"centre": 0.0, "triplet": 0.0})
+    model = head({"center": 0.0, "triplet": 0.0})
     rows, labels = batch()
     loss, logs = model(rows, labels)
     assert_close(loss.detach(), logs["proxies_loss"])
-    assert logs["centre_loss"] > 0
+    assert logs["center_loss"] > 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -97,8 +97,8 @@ def test_the_state_of_all_survives_a_checkpoint():
             "weights names center, and there is no such head",
         ),
         (
-            {"heads": HEADS, "weights": {"centre": -1.0}},
-            "the weight of centre must be at least 0, got -1.0",
+            {"heads": HEADS, "weights": {"center": -1.0}},
+            "the weight of center must be at least 0, got -1.0",
         ),
     ],
 )

@@ -8,41 +8,41 @@ from rows import small
 from torch.testing import assert_close
 
 from ssl_dml.losses import contrastive
-from ssl_dml.types import Labelled
+from ssl_dml.types import LabeledEmbeddings
 
 
-def reference(rows, labels, margin, form):
+def reference(rows, labels, margin, variant):
     """Mean over pairs i < j, term by term."""
     terms = []
     for i, a in enumerate(rows):
         for b, same in zip(rows[:i], (labels[i] == other for other in labels[:i]), strict=True):
             d = math.dist(a, b)
             term = d if same else max(0, margin - d)
-            terms.append(term**2 / 2 if form == "hadsell" else term)
+            terms.append(term**2 / 2 if variant == "hadsell" else term)
     return sum(terms) / len(terms)
 
 
-@pytest.mark.parametrize("form", ["hadsell", "plain"])
+@pytest.mark.parametrize("variant", ["hadsell", "plain"])
 @pytest.mark.parametrize("margin", [0.5, 1.0, 2.0])
-def test_matches_definition(form, margin):
+def test_matches_definition(variant, margin):
     rows, labels = small()
-    found = contrastive(rows, labels, margin=margin, form=form)
-    assert_close(found.item(), reference(rows.tolist(), labels.tolist(), margin, form))
+    found = contrastive(rows, labels, margin=margin, variant=variant)
+    assert_close(found.item(), reference(rows.tolist(), labels.tolist(), margin, variant))
 
 
 def test_values_computed_elsewhere():
     rows, labels = small()
     assert_close(contrastive(rows, labels).item(), 0.04949117658089417)
-    assert_close(contrastive(rows, labels, form="plain").item(), 0.1606508261669948)
-    found = contrastive(rows, labels, form="plain", reduction="non_zero")
+    assert_close(contrastive(rows, labels, variant="plain").item(), 0.1606508261669948)
+    found = contrastive(rows, labels, variant="plain", reduction="non_zero")
     assert_close(found.item(), 0.8936487389538761)
 
 
 def test_second_step_of_a_cross_batch_memory():
     """Rows 0, 2 and 4 came before; rows 1, 3 and 5 are compared with them and with each other."""
     rows, labels = small()
-    memory = Labelled(rows[::2], labels[::2])
-    found = contrastive(rows[1::2], labels[1::2], form="plain", reduction="kinds", memory=memory)
+    memory = LabeledEmbeddings(rows[::2], labels[::2])
+    found = contrastive(rows[1::2], labels[1::2], variant="plain", reduction="kinds", memory=memory)
     assert_close(found.item(), 0.6676622186566209)
 
 

@@ -18,7 +18,7 @@ ROWS = [
     *([2.0, 0.1], [2.2, 0.0], [1.0, 0.4]),
 ]
 LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2]
-# By gamma and normaliser: after the greedy search, and after five sweeps.
+# By gamma and normalizer: after the greedy search, and after five sweeps.
 VALUES = {
     (1.0, "arithmetic"): (2.4974793501032893, 3.2618502331286283),
     (1.0, "geometric"): (2.4974192697971196, 3.261790152822459),
@@ -35,11 +35,11 @@ def table(rows):
     return np.linalg.norm(rows[:, None] - rows, axis=2)
 
 
-def value_of(distances, labels, medoids, margin, normaliser):
-    """What the search maximises, from its definition."""
+def value_of(distances, labels, medoids, margin, normalizer):
+    """What the search maximizes, from its definition."""
     groups = distances[:, medoids].argmin(axis=1)
     groups[list(medoids)] = range(len(medoids))
-    found = normalized_mutual_info_score(labels, groups, average_method=normaliser)
+    found = normalized_mutual_info_score(labels, groups, average_method=normalizer)
     return -distances[:, medoids].min(axis=1).sum() + margin * (1 - found)
 
 
@@ -48,13 +48,13 @@ def first_best(scores):
     return next(i for i, score in enumerate(scores) if score > max(scores) - 1e-10)
 
 
-def slow_search(distances, labels, margin, normaliser, sweeps):
+def slow_search(distances, labels, margin, normalizer, sweeps):
     """Song's algorithms with an NMI from scratch for every candidate."""
     number = len(set(labels.tolist()))
     medoids: list[int] = []
     for _ in range(number):
         free = [i for i in range(len(labels)) if i not in medoids]
-        scores = [value_of(distances, labels, [*medoids, i], margin, normaliser) for i in free]
+        scores = [value_of(distances, labels, [*medoids, i], margin, normalizer) for i in free]
         medoids.append(free[first_best(scores)])
     for _ in range(sweeps):
         groups = assign(distances, np.array(medoids))
@@ -64,34 +64,34 @@ def slow_search(distances, labels, margin, normaliser, sweeps):
             for m in members:
                 changed = [*medoids[:k], m, *medoids[k + 1 :]]
                 nmi_of = normalized_mutual_info_score(
-                    labels, assign(distances, np.array(changed)), average_method=normaliser
+                    labels, assign(distances, np.array(changed)), average_method=normalizer
                 )
                 scores.append(-distances[members, m].sum() + margin * (1 - nmi_of))
             medoids[k] = int(members[first_best(scores)])
     return medoids
 
 
-@pytest.mark.parametrize(("margin", "normaliser"), VALUES)
-def test_values_computed_elsewhere(margin, normaliser):
+@pytest.mark.parametrize(("margin", "normalizer"), VALUES)
+def test_values_computed_elsewhere(margin, normalizer):
     rows, labels = given()
-    for sweeps, expected in zip((0, 5), VALUES[margin, normaliser], strict=True):
-        found = facility_location(rows, labels, margin=margin, normaliser=normaliser, sweeps=sweeps)
+    for sweeps, expected in zip((0, 5), VALUES[margin, normalizer], strict=True):
+        found = facility_location(rows, labels, margin=margin, normalizer=normalizer, sweeps=sweeps)
         assert_close(found.item(), expected)
 
 
-@pytest.mark.parametrize("normaliser", ["geometric", "arithmetic"])
+@pytest.mark.parametrize("normalizer", ["geometric", "arithmetic"])
 @pytest.mark.parametrize("margin", [0.5, 10.0])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_search_is_that_of_its_definition(normaliser, margin, seed):
+def test_the_search_is_that_of_its_definition(normalizer, margin, seed):
     rng = np.random.default_rng(seed)
     distances = table(rng.normal(size=(24, 3)))
     labels = rng.integers(0, 5, 24)
     labels[:5] = range(5)
     for sweeps in (0, 1, 5):
         medoids, groups = worst_medoids(
-            distances, labels, margin=margin, normaliser=normaliser, sweeps=sweeps
+            distances, labels, margin=margin, normalizer=normalizer, sweeps=sweeps
         )
-        assert medoids.tolist() == slow_search(distances, labels, margin, normaliser, sweeps)
+        assert medoids.tolist() == slow_search(distances, labels, margin, normalizer, sweeps)
         assert groups.tolist() == assign(distances, medoids).tolist()
 
 
@@ -105,7 +105,7 @@ def test_it_never_exceeds_the_exhaustive_maximum_and_often_reaches_it():
             value_of(distances, labels, list(medoids), 2.0, "geometric")
             for medoids in itertools.combinations(range(10), 3)
         )
-        medoids, _ = worst_medoids(distances, labels, margin=2.0, normaliser="geometric", sweeps=5)
+        medoids, _ = worst_medoids(distances, labels, margin=2.0, normalizer="geometric", sweeps=5)
         found = value_of(distances, labels, medoids.tolist(), 2.0, "geometric")
         assert found <= best + 1e-9
         if found > best - 1e-9:
@@ -119,14 +119,14 @@ def test_it_never_exceeds_the_exhaustive_maximum_and_often_reaches_it():
     assert reached >= 10
 
 
-@pytest.mark.parametrize("normaliser", ["geometric", "arithmetic"])
-def test_nmi_is_that_of_scikit_learn(normaliser):
+@pytest.mark.parametrize("normalizer", ["geometric", "arithmetic"])
+def test_nmi_is_that_of_scikit_learn(normalizer):
     rng = np.random.default_rng(0)
     for parts in range(1, 6):
         classes, groups = rng.integers(0, 3, 30), rng.integers(0, parts, 30)
-        expected = normalized_mutual_info_score(classes, groups, average_method=normaliser)
-        assert_close(nmi(classes, groups, normaliser=normaliser), expected)
-    assert nmi(np.zeros(4, int), np.zeros(4, int), normaliser=normaliser) == 1
+        expected = normalized_mutual_info_score(classes, groups, average_method=normalizer)
+        assert_close(nmi(classes, groups, normalizer=normalizer), expected)
+    assert nmi(np.zeros(4, int), np.zeros(4, int), normalizer=normalizer) == 1
 
 
 def test_gradient_is_that_of_the_chosen_distances():

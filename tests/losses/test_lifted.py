@@ -7,10 +7,10 @@ from rows import batch, small
 from torch.testing import assert_close
 
 from ssl_dml.losses import lifted
-from ssl_dml.types import Labelled
+from ssl_dml.types import LabeledEmbeddings
 
 
-def reference(rows, labels, margin, form):
+def reference(rows, labels, margin, variant):
     """Pair by pair."""
     total, count = 0.0, 0
     for i, a in enumerate(rows):
@@ -25,32 +25,34 @@ def reference(rows, labels, margin, form):
             ]
             largest = max(terms)
             smooth = largest + math.log(sum(math.exp(term - largest) for term in terms))
-            end = smooth if form == "smooth" else largest
+            end = smooth if variant == "smooth" else largest
             total += max(0, end + math.dist(a, b)) ** 2
             count += 1
     return total / (2 * count)
 
 
-@pytest.mark.parametrize("form", ["smooth", "hardest"])
+@pytest.mark.parametrize("variant", ["smooth", "hardest"])
 @pytest.mark.parametrize("margin", [0.0, 1.0, 10.0])
-def test_matches_definition(form, margin):
+def test_matches_definition(variant, margin):
     rows, labels = batch(classes=3)
-    expected = reference(rows.tolist(), labels.tolist(), margin, form)
-    assert_close(lifted(rows, labels, margin=margin, form=form).item(), expected)
+    expected = reference(rows.tolist(), labels.tolist(), margin, variant)
+    assert_close(lifted(rows, labels, margin=margin, variant=variant).item(), expected)
 
 
 def test_values_computed_elsewhere():
     rows, labels = small()
     assert_close(lifted(rows, labels).item(), 3.2810935728825226)
-    assert_close(lifted(rows, labels, form="hardest").item(), 0.5083929124045147)
-    assert_close(lifted(rows, labels, form="generalised").item(), 1.8526183345884857)
+    assert_close(lifted(rows, labels, variant="hardest").item(), 0.5083929124045147)
+    assert_close(lifted(rows, labels, variant="generalized").item(), 1.8526183345884857)
 
 
-@pytest.mark.parametrize("form", ["smooth", "hardest"])
-def test_negatives_in_a_memory_are_of_both_ends_of_a_pair(form):
+@pytest.mark.parametrize("variant", ["smooth", "hardest"])
+def test_negatives_in_a_memory_are_of_both_ends_of_a_pair(variant):
     """Of a pair within the batch; to a row of the memory the batch alone is compared."""
     rows, labels = batch(classes=3, of_each=2)
-    found = lifted(rows[:4], labels[:4], form=form, memory=Labelled(rows[4:], labels[4:]))
+    found = lifted(
+        rows[:4], labels[:4], variant=variant, memory=LabeledEmbeddings(rows[4:], labels[4:])
+    )
     total, count = 0.0, 0
     points, classes = rows.tolist(), labels.tolist()
     for i in range(4):
@@ -65,7 +67,7 @@ def test_negatives_in_a_memory_are_of_both_ends_of_a_pair(form):
             ]
             largest = max(terms)
             smooth = largest + math.log(sum(math.exp(term - largest) for term in terms))
-            end = smooth if form == "smooth" else largest
+            end = smooth if variant == "smooth" else largest
             total += max(0, end + math.dist(points[i], points[j])) ** 2
             count += 1
     assert count

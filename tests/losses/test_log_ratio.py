@@ -35,21 +35,21 @@ def reference(rows, targets, power, anchors):
     return sum(means) / len(means)
 
 
-@pytest.mark.parametrize(("form", "power"), [("plain", 1), ("squared", 2)])
+@pytest.mark.parametrize(("variant", "power"), [("plain", 1), ("squared", 2)])
 @pytest.mark.parametrize("dim", [1, 3])
-def test_matches_definition(form, power, dim):
+def test_matches_definition(variant, power, dim):
     rows = torch.randn(7, 4, dtype=torch.float64)
     targets = torch.randint(0, 4, (7, dim)).double()
     targets[0] += 9  # every anchor has two others at least
     expected = reference(rows.tolist(), targets.tolist(), power, 7)
-    assert_close(log_ratio(rows, targets, form=form).item(), expected)
+    assert_close(log_ratio(rows, targets, variant=variant).item(), expected)
     if dim == 1:
-        assert_close(log_ratio(rows, targets[:, 0], form=form).item(), expected)
+        assert_close(log_ratio(rows, targets[:, 0], variant=variant).item(), expected)
 
 
 def test_values_computed_elsewhere():
     rows, targets = given()
-    found = {form: log_ratio(rows, targets, form=form, anchors=1).item() for form in
+    found = {variant: log_ratio(rows, targets, variant=variant, anchors=1).item() for variant in
              ("squared", "plain", "official")}  # fmt: skip
     assert_close(found["squared"], 2.3232546565006227)
     assert_close(found["plain"], 0.5808136641251557)
@@ -89,11 +89,11 @@ def test_proportional_distances_cost_nothing():
     assert log_ratio(3 * targets[:, None], targets).item() < 1e-10
 
 
-@pytest.mark.parametrize("form", ["squared", "official"])
+@pytest.mark.parametrize("variant", ["squared", "official"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_is_finite_at_duplicates(form, dtype):
+def test_is_finite_at_duplicates(variant, dtype):
     rows = torch.ones(4, 3, dtype=dtype, requires_grad=True)
-    value = log_ratio(rows, torch.tensor([0.0, 1.0, 3.0, 4.0]), form=form)
+    value = log_ratio(rows, torch.tensor([0.0, 1.0, 3.0, 4.0]), variant=variant)
     value.backward()
     assert value.isfinite()
     assert rows.grad.isfinite().all()

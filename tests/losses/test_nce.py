@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from ssl_dml.losses import full_softmax, log_normaliser, nce
+from ssl_dml.losses import full_softmax, log_normalizer, nce
 
 
 def reference(positive, negatives, log_z, count):
@@ -34,7 +34,7 @@ def test_nce_matches_definition(keys, log_z):
     assert_close(actual.item(), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_nce_known_value_when_self_normalised():
+def test_nce_known_value_when_self_normalized():
     positive = torch.tensor([1.2, 0.3], dtype=torch.float64)
     negatives = torch.tensor([[0.1, -0.5, 0.4], [0.2, 0.0, -1.0]], dtype=torch.float64)
     loss = nce(positive, negatives, log_z=torch.zeros((), dtype=torch.float64), num_instances=100)
@@ -55,7 +55,7 @@ def test_npid_known_values():
     similarities = (bank[drawn] @ rows[:, :, None]).squeeze(2) / 0.07
     own = (rows * bank[:2]).sum(1) / 0.07
     # The authors estimate Z with the positives among the draws.
-    log_z = log_normaliser(torch.cat([own[:, None], similarities], dim=1), num_instances=5)
+    log_z = log_normalizer(torch.cat([own[:, None], similarities], dim=1), num_instances=5)
     assert_close(log_z.exp().item(), 1308092.301386395, rtol=1e-9, atol=0)
     loss = nce(own, similarities, log_z=log_z, num_instances=5)
     assert_close(loss.item(), 0.6443953911496397, rtol=3e-6, atol=0)
@@ -72,15 +72,15 @@ def test_nce_of_undecided_h_is_log_two_a_decision():
     assert_close(loss.item(), 5 * math.log(2), rtol=1e-6, atol=0)
 
 
-def test_log_normaliser_of_zero_similarities_is_log_n():
-    value = log_normaliser(torch.zeros(3, 7), num_instances=100)
+def test_log_normalizer_of_zero_similarities_is_log_n():
+    value = log_normalizer(torch.zeros(3, 7), num_instances=100)
     assert_close(value.item(), math.log(100), rtol=1e-6, atol=0)
 
 
-def test_nce_and_normaliser_stay_finite_where_an_exponential_overflows():
+def test_nce_and_normalizer_stay_finite_where_an_exponential_overflows():
     positive = torch.tensor([1000.0, -1000.0], requires_grad=True)
     negatives = torch.tensor([[900.0], [-900.0]])
-    log_z = log_normaliser(negatives, num_instances=10)
+    log_z = log_normalizer(negatives, num_instances=10)
     loss = nce(positive, negatives, log_z=log_z, num_instances=10)
     loss.backward()
     assert loss.isfinite()

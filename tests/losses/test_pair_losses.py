@@ -17,19 +17,19 @@ from ssl_dml.losses import (
     Triplet,
 )
 from ssl_dml.mining import All
-from ssl_dml.types import Labelled
+from ssl_dml.types import LabeledEmbeddings
 
 EVERY: dict[str, PairLoss] = {
     "contrastive": Contrastive(),
-    "contrastive_plain": Contrastive(form="plain", reduction="kinds"),
-    "contrastive_non_zero": Contrastive(form="plain", reduction="non_zero"),
+    "contrastive_plain": Contrastive(variant="plain", reduction="kinds"),
+    "contrastive_non_zero": Contrastive(variant="plain", reduction="non_zero"),
     "triplet": Triplet(),
     "triplet_squared": Triplet(distance="squared", margin=1.0, reduction="non_zero"),
     "triplet_cosine": Triplet(distance="cosine", reduction="sum"),
     "triplet_soft": Triplet(margin=None),
     "lifted": Lifted(),
-    "lifted_hardest": Lifted(form="hardest"),
-    "lifted_generalised": Lifted(form="generalised"),
+    "lifted_hardest": Lifted(variant="hardest"),
+    "lifted_generalized": Lifted(variant="generalized"),
     "n_pair": NPair(),
     "n_pair_one": NPair(against="one", l2=0.0),
     "multi_similarity": MultiSimilarity(),
@@ -53,7 +53,9 @@ def test_gradient(name):
 @differentiable
 def test_gradient_beside_a_memory(name):
     rows, labels = batch(classes=3, of_each=2, dim=3)
-    memory = Labelled(torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 3]))
+    memory = LabeledEmbeddings(
+        torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 3])
+    )
     assert torch.autograd.gradcheck(lambda rows: EVERY[name](rows, labels, memory), rows)
 
 
@@ -100,7 +102,7 @@ def test_without_a_valid_triplet_there_is_no_nan(name, labels):
 
 @pytest.mark.parametrize(
     "name",
-    ["triplet", "triplet_soft", "lifted", "lifted_generalised", "circle", "n_pair_one"],
+    ["triplet", "triplet_soft", "lifted", "lifted_generalized", "circle", "n_pair_one"],
 )
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3]])
 def test_what_needs_both_kinds_is_0_without_one(name, labels):
@@ -122,23 +124,23 @@ def test_to_mine_everything_changes_nothing(name):
 def test_a_memory_of_other_classes_adds_negatives_alone(name):
     """As if its rows were part of the batch but no anchors."""
     rows, labels = batch(classes=3)
-    memory = Labelled(torch.randn(4, 5, dtype=torch.float64), torch.tensor([7, 8, 9, 9]))
+    memory = LabeledEmbeddings(torch.randn(4, 5, dtype=torch.float64), torch.tensor([7, 8, 9, 9]))
     found = EVERY[name](rows, labels, memory=memory)
     assert found != EVERY[name](rows, labels)
     assert found.isfinite()
 
 
 def test_a_memory_of_another_dimension_is_named():
-    memory = Labelled(torch.randn(4, 3), torch.zeros(4).long())
+    memory = LabeledEmbeddings(torch.randn(4, 3), torch.zeros(4).long())
     with pytest.raises(ValueError, match="the memory holds rows of 3 dimensions, the batch of 5"):
         Contrastive()(torch.randn(2, 5), torch.tensor([0, 1]), memory)
 
 
 def test_labels_of_another_length_are_named():
-    from ssl_dml.comparisons import compare
+    from ssl_dml.pair_masks import pair_masks
 
     with pytest.raises(ValueError, match="labels need one entry a row: 2 for 3 rows"):
-        compare(torch.randn(3, 5), torch.tensor([0, 1]))
+        pair_masks(torch.randn(3, 5), torch.tensor([0, 1]))
 
 
 @pytest.mark.parametrize(

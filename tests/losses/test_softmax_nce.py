@@ -33,7 +33,7 @@ def test_equal_similarities():
 
 @pytest.mark.parametrize("far", [30.0, 1000.0])
 def test_one_negative_in_front_costs_twice_its_lead(far):
-    """Where its share is 1 to the last digit, 1 - h is still the positive's share."""
+    """Where its fraction is 1 to the last digit, 1 - h is still the positive's fraction."""
     positive = torch.zeros(1, requires_grad=True)
     negatives = torch.tensor([[far]], requires_grad=True)
     loss = softmax_nce(positive, negatives)

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from ssl_dml.losses import triplet
 from ssl_dml.mining import All, BatchHard, FaceNet
-from ssl_dml.types import Labelled
+from ssl_dml.types import LabeledEmbeddings
 
 
 def reference(rows, labels, margin, reduction, squared, memory=((), ())):
@@ -34,7 +34,9 @@ def reference(rows, labels, margin, reduction, squared, memory=((), ())):
 @pytest.mark.parametrize("beside", [0, 7])
 def test_matches_definition(margin, reduction, squared, beside):
     rows, labels = batch(classes=3)
-    memory = Labelled(torch.randn(beside, 5, dtype=torch.float64), torch.arange(beside) % 4)
+    memory = LabeledEmbeddings(
+        torch.randn(beside, 5, dtype=torch.float64), torch.arange(beside) % 4
+    )
     expected = reference(
         rows.tolist(),
         labels.tolist(),

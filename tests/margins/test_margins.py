@@ -16,7 +16,7 @@ from ssl_dml.margins import (
     CosFace,
     CurricularFace,
     MagFace,
-    NormalisedSoftmax,
+    NormalizedSoftmax,
     SphereFace,
     psi,
     whole_batch,
@@ -47,7 +47,7 @@ def fixed(margin, step=None):
 
 
 VALUES = {
-    0.0023220576308154626: NormalisedSoftmax(scale=16.0),
+    0.0023220576308154626: NormalizedSoftmax(scale=16.0),
     0.7294986864635375: CosFace(),
     0.43392900110572574: CosFace(scale=30.0),
     0.05241060469800327: CosFace(scale=16.0, margin=0.2),
@@ -65,7 +65,7 @@ VALUES = {
     0.726298190874623: fixed(SphereFace(factor=4)),
 }
 EVERY = {
-    "softmax": NormalisedSoftmax,
+    "softmax": NormalizedSoftmax,
     "cosface": CosFace,
     "arcface": ArcFace,
     "arcface_monotone": lambda: ArcFace(beyond_pi="monotone"),

@@ -4,11 +4,11 @@ import pytest
 from torch import nn
 
 from ssl_dml.backbones import Backbone
-from ssl_dml.methods import Task
+from ssl_dml.methods import RunInfo
 
 
 class Flat(Backbone):
-    """Sixteen numbers of a picture, each a mean over a cell."""
+    """Sixteen numbers of an image, each a mean over a cell."""
 
     feature_dim = 16
 
@@ -26,6 +26,6 @@ def flat():
 
 
 @pytest.fixture
-def task():
+def run_info():
     """Of six samples a batch among twelve."""
-    return Task(num_instances=12, batch_size=6, num_batches=10)
+    return RunInfo(num_instances=12, batch_size=6, num_batches=10)

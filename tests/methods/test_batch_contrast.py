@@ -5,11 +5,11 @@ import torch
 from torch.testing import assert_close
 
 from ssl_dml.losses import dcl, hcl, nt_xent, supcon
-from ssl_dml.methods import DCL, HCL, SimCLR, SupCon, Task
+from ssl_dml.methods import DCL, HCL, RunInfo, SimCLR, SupCon
 from ssl_dml.methods.views import embed_views
 
 LABELS = torch.tensor([0, 1, 0, 1, 2, -1] * 2)
-TASK = Task(num_instances=12, batch_size=6, num_batches=10, labels=LABELS)
+TASK = RunInfo(num_instances=12, batch_size=6, num_batches=10, labels=LABELS)
 INDICES = torch.tensor([3, 1, 0, 5, 11, 8])
 METHODS = [SimCLR, DCL, HCL, SupCon]
 
@@ -52,7 +52,7 @@ def test_a_temperature_that_cannot_be(flat, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_of_one(flat, method):
     with pytest.raises(ValueError, match=r"data\.batch_size must be at least 2.* got 1"):
-        method(flat, Task(num_instances=3, batch_size=1, num_batches=1, labels=torch.arange(3)))
+        method(flat, RunInfo(num_instances=3, batch_size=1, num_batches=1, labels=torch.arange(3)))
 
 
 @pytest.mark.parametrize("method", [SimCLR, DCL, HCL])
@@ -61,7 +61,7 @@ def test_one_view(flat, method):
         method(flat, TASK)([torch.randn(6, 1, 8, 8)], INDICES)
 
 
-def test_supcon_takes_one_view_and_needs_labels(flat, task):
+def test_supcon_takes_one_view_and_needs_labels(flat, run_info):
     assert SupCon(flat, TASK)([torch.randn(6, 1, 8, 8)], INDICES).loss > 0
     with pytest.raises(ValueError, match="SupCon needs labels and the data have none"):
-        SupCon(flat, task)
+        SupCon(flat, run_info)

@@ -5,13 +5,13 @@ import torch
 from torch.testing import assert_close
 
 from ssl_dml.backbones import PatchBackbone, SequenceBackbone, TimmBackbone
-from ssl_dml.methods import CPC, CPCImages, Task
+from ssl_dml.methods import CPC, CPCImages, RunInfo
 from ssl_dml.types import ImageSpec, SequenceSpec
 
-TASK = Task(num_instances=10, batch_size=4, num_batches=10)
+TASK = RunInfo(num_instances=10, batch_size=4, num_batches=10)
 ROWS = torch.arange(4)
 SOUND = SequenceSpec(channels=1, length=60, mean=(0.0,), std=(1.0,))
-PICTURES = ImageSpec(channels=1, size=20, mean=(0.5,), std=(0.25,))
+IMAGES = ImageSpec(channels=1, size=20, mean=(0.5,), std=(0.25,))
 LAYERS = {"layers": [1, 1, 1, 1], "zero_init_last": False}
 
 
@@ -22,7 +22,7 @@ def sequences(**arguments):
 
 def images(**arguments):
     backbone = PatchBackbone(
-        PICTURES, patch=8, stride=4, name="resnet18", width=0.125, options=LAYERS
+        IMAGES, patch=8, stride=4, name="resnet18", width=0.125, options=LAYERS
     )
     arguments = {"context_blocks": 1, "context_dim": 8, **arguments}
     return CPCImages(backbone, TASK, **arguments).double()
@@ -53,7 +53,7 @@ def test_sequences_match_the_definition():
     assert_close(logs["loss_furthest"].item(), steps[2])
 
 
-def test_pictures_match_the_definition():
+def test_images_match_the_definition():
     method = images(negatives="batch", skip=0, horizon=2, directions=2)
     samples = torch.randn(4, 1, 20, 20, dtype=torch.float64)
     grid = method.backbone.grid(samples).detach()
@@ -162,7 +162,7 @@ def test_a_single_position_has_no_negatives_in_its_sequence():
 
 
 def test_backbones_of_another_kind_are_refused():
-    plain = TimmBackbone(PICTURES, name="resnet18", width=0.125, options=LAYERS)
+    plain = TimmBackbone(IMAGES, name="resnet18", width=0.125, options=LAYERS)
     with pytest.raises(ValueError, match=r"CPC needs .*Sequence.*, got Timm.*use CPCImages"):
         CPC(plain, TASK)
     with pytest.raises(ValueError, match=r"CPCImages needs .*Patch.*, got Timm.*use CPC"):
@@ -186,8 +186,8 @@ def test_arguments_are_checked_when_it_is_built(build, arguments, words):
 
 def test_a_batch_of_one_has_no_negatives_in_the_batch():
     backbone = SequenceBackbone(SOUND, width=6, strides=[3, 2], kernels=[6, 4], context_dim=8)
-    task = Task(num_instances=10, batch_size=1, num_batches=10)
+    run_info = RunInfo(num_instances=10, batch_size=1, num_batches=10)
     with pytest.raises(ValueError, match=r"negatives 'batch' needs 2 samples a batch: set a large"):
-        CPC(backbone, task, negatives="batch")
-    method = CPC(backbone, task, negatives="sequence", horizon=3)
+        CPC(backbone, run_info, negatives="batch")
+    method = CPC(backbone, run_info, negatives="sequence", horizon=3)
     assert method([torch.randn(1, 1, 60)], ROWS[:1]).loss > 0

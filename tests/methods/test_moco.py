@@ -6,19 +6,19 @@ from torch.testing import assert_close
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.backbones.norms import SplitBatchNorm
 from ssl_dml.losses import info_nce
-from ssl_dml.methods import MoCo, Task
+from ssl_dml.methods import MoCo, RunInfo
 
 INDICES = torch.arange(6)
 OPTIONS = {"queue_size": 20, "output_dim": 5, "parts": 3}
 
 
-def pictures():
+def images():
     return list(torch.randn(2, 6, 1, 8, 8))
 
 
-def test_a_step_is_the_papers_algorithm(flat, task):
+def test_a_step_is_the_papers_algorithm(flat, run_info):
     """Follow, encode keys, contrast with the old queue, enqueue; each line apart."""
-    moco, views = MoCo(flat, task, momentum=0.9, **OPTIONS), pictures()
+    moco, views = MoCo(flat, run_info, momentum=0.9, **OPTIONS), images()
     weights = torch.randn_like(moco.projector[0].weight)
     moco.key_projector[0].weight.data.copy_(weights)
     old, queue = moco.projector[0], moco.queue.keys.clone()
@@ -33,8 +33,8 @@ def test_a_step_is_the_papers_algorithm(flat, task):
     assert_close(moco.queue.keys[6:], queue[6:])
 
 
-def test_the_symmetric_loss_is_the_mean_of_both_and_enqueues_both(flat, task):
-    moco, views = MoCo(flat, task, symmetric=True, **OPTIONS), pictures()
+def test_the_symmetric_loss_is_the_mean_of_both_and_enqueues_both(flat, run_info):
+    moco, views = MoCo(flat, run_info, symmetric=True, **OPTIONS), images()
     queue = moco.queue.keys.clone()
     loss, _ = moco(views, INDICES)
     keys, queries = [moco.keys(v) for v in views], [moco.projector(flat(v)) for v in views]
@@ -44,21 +44,21 @@ def test_the_symmetric_loss_is_the_mean_of_both_and_enqueues_both(flat, task):
     assert_close(moco.queue.keys[:12], torch.cat([keys[1], keys[0]]))
 
 
-def test_the_queue_does_not_reach_backward_nor_gradient_the_keys(flat, task):
-    moco = MoCo(flat, task, layers=2, **OPTIONS)
-    moco(pictures(), INDICES).loss.backward()
+def test_the_queue_does_not_reach_backward_nor_gradient_the_keys(flat, run_info):
+    moco = MoCo(flat, run_info, layers=2, **OPTIONS)
+    moco(images(), INDICES).loss.backward()
     assert all(p.grad is None for p in moco.key_projector.parameters())
     assert all(p.grad.isfinite().all() for p in moco.projector.parameters())
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-def test_it_goes_on_from_its_state(flat, task, steps):
-    moco, other = (MoCo(flat, task, **OPTIONS) for _ in range(2))
+def test_it_goes_on_from_its_state(flat, run_info, steps):
+    moco, other = (MoCo(flat, run_info, **OPTIONS) for _ in range(2))
     for _ in range(steps):
-        moco(pictures(), INDICES)
+        moco(images(), INDICES)
     other.load_state_dict(moco.state_dict())
     for _ in range(3):
-        views = pictures()
+        views = images()
         assert torch.equal(moco(views, INDICES).loss, other(views, INDICES).loss)
     assert torch.equal(moco.queue.keys, other.queue.keys)
 
@@ -67,28 +67,28 @@ def network(gray):
     return TimmBackbone(gray, name="resnet18", width=0.125, options={"layers": [1, 1, 1, 1]})
 
 
-def test_shuffled_keys_come_back_in_order(gray, task):
+def test_shuffled_keys_come_back_in_order(gray, run_info):
     """In eval mode batch norm does not mix, so the order is all that could differ."""
-    moco = MoCo(network(gray), task, **OPTIONS).eval()
-    view = pictures()[0]
+    moco = MoCo(network(gray), run_info, **OPTIONS).eval()
+    view = images()[0]
     straight = F.normalize(moco.key_projector(moco.key_backbone(view)), dim=1)
     for _ in range(3):
         moco.step += 1
         assert_close(moco.keys(view), straight)
 
 
-def test_shuffling_changes_whom_a_key_is_normalised_with(gray, task):
-    moco = MoCo(network(gray), task, **OPTIONS)
-    view, found = pictures()[0], []
+def test_shuffling_changes_whom_a_key_is_normalized_with(gray, run_info):
+    moco = MoCo(network(gray), run_info, **OPTIONS)
+    view, found = images()[0], []
     for _ in range(2):
         moco.step += 1
         found.append(moco.keys(view))
     assert (found[0] - found[1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize(("batch_norm", "parts"), [("split", 3), ("synchronised", 0)])
-def test_batch_norm_is_over_parts_or_the_whole(gray, task, batch_norm, parts):
-    moco = MoCo(network(gray), task, **{**OPTIONS, "batch_norm": batch_norm})
+@pytest.mark.parametrize(("batch_norm", "parts"), [("split", 3), ("synchronized", 0)])
+def test_batch_norm_is_over_parts_or_the_whole(gray, run_info, batch_norm, parts):
+    moco = MoCo(network(gray), run_info, **{**OPTIONS, "batch_norm": batch_norm})
     split = [m for m in moco.modules() if isinstance(m, SplitBatchNorm)]
     assert bool(split) == bool(parts)
     assert all(m.groups == parts for m in split)
@@ -104,13 +104,13 @@ def test_batch_norm_is_over_parts_or_the_whole(gray, task, batch_norm, parts):
         ({"parts": 6}, "parts must divide .* leave 2 or more samples in each; got 6"),
     ],
 )
-def test_refuses_settings_that_cannot_be(flat, task, options, words):
+def test_refuses_settings_that_cannot_be(flat, run_info, options, words):
     with pytest.raises(ValueError, match=words):
-        MoCo(flat, task, **{**OPTIONS, **options})
+        MoCo(flat, run_info, **{**OPTIONS, **options})
 
 
-def test_three_views_and_a_batch_of_one_are_refused(flat, task):
+def test_three_views_and_a_batch_of_one_are_refused(flat, run_info):
     with pytest.raises(ValueError, match=r"set crops\.views to 2: .* got 3"):
-        MoCo(flat, task, **OPTIONS)([torch.randn(6, 1, 8, 8)] * 3, INDICES)
+        MoCo(flat, run_info, **OPTIONS)([torch.randn(6, 1, 8, 8)] * 3, INDICES)
     with pytest.raises(ValueError, match=r"data\.batch_size must be at least 2"):
-        MoCo(flat, Task(num_instances=5, batch_size=1, num_batches=1), **OPTIONS)
+        MoCo(flat, RunInfo(num_instances=5, batch_size=1, num_batches=1), **OPTIONS)

@@ -9,12 +9,12 @@ INDICES = torch.arange(6)
 OPTIONS = {"queue_size": 20, "predictor_dim": 16, "output_dim": 5}
 
 
-def pictures():
+def images():
     return list(torch.randn(2, 6, 1, 8, 8))
 
 
-def test_a_step_is_the_papers_pseudocode(flat, task):
-    method, views = NNCLR(flat, task, temperature=0.3, **OPTIONS), pictures()
+def test_a_step_is_the_papers_pseudocode(flat, run_info):
+    method, views = NNCLR(flat, run_info, temperature=0.3, **OPTIONS), images()
     queue = method.queue.keys.clone()
     loss, _ = method(views, INDICES)
     projected = [method.projector(flat(view)) for view in views]
@@ -30,27 +30,27 @@ def test_a_step_is_the_papers_pseudocode(flat, task):
     assert_close(method.queue.keys[6:], queue[6:])
 
 
-def test_gradient_reaches_every_weight(flat, task):
-    method = NNCLR(flat, task, **OPTIONS)
-    method(pictures(), INDICES).loss.backward()
+def test_gradient_reaches_every_weight(flat, run_info):
+    method = NNCLR(flat, run_info, **OPTIONS)
+    method(images(), INDICES).loss.backward()
     assert all(p.grad.isfinite().all() for p in method.parameters())
     assert method.projector[0].weight.grad.abs().max() > 0
 
 
-def test_it_goes_on_from_its_state(flat, task):
-    method, other = (NNCLR(flat, task, **OPTIONS) for _ in range(2))
+def test_it_goes_on_from_its_state(flat, run_info):
+    method, other = (NNCLR(flat, run_info, **OPTIONS) for _ in range(2))
     for _ in range(4):
-        method(pictures(), INDICES)
+        method(images(), INDICES)
     other.load_state_dict(method.state_dict())
-    views = pictures()
+    views = images()
     assert torch.equal(method(views, INDICES).loss, other(views, INDICES).loss)
     assert torch.equal(method.queue.keys, other.queue.keys)
 
 
-def test_refuses_settings_that_cannot_be(flat, task):
+def test_refuses_settings_that_cannot_be(flat, run_info):
     with pytest.raises(ValueError, match="queue_size must be at least the batch, 6; got 3"):
-        NNCLR(flat, task, queue_size=3)
+        NNCLR(flat, run_info, queue_size=3)
     with pytest.raises(ValueError, match=r"temperature must be positive, got 0\.0"):
-        NNCLR(flat, task, temperature=0.0)
+        NNCLR(flat, run_info, temperature=0.0)
     with pytest.raises(ValueError, match=r"set crops\.views to 2"):
-        NNCLR(flat, task, **OPTIONS)(pictures() * 2, INDICES)
+        NNCLR(flat, run_info, **OPTIONS)(images() * 2, INDICES)

@@ -7,9 +7,9 @@ from torch import nn
 from torch.testing import assert_close
 
 from ssl_dml.backbones import Backbone
-from ssl_dml.draws import draw_indices
+from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.memory import BankStorage
-from ssl_dml.methods import NPID, Task
+from ssl_dml.methods import NPID, RunInfo
 
 
 class Flat(Backbone):
@@ -23,14 +23,14 @@ class Flat(Backbone):
         return self.layer(samples)
 
 
-TASK = Task(num_instances=30, batch_size=4, num_batches=10)
+TASK = RunInfo(num_instances=30, batch_size=4, num_batches=10)
 
 
 def method(**options):
     return NPID(Flat(), TASK, **{"negatives": 8, "output_dim": 6, **options}).double()
 
 
-def pictures(views=1):
+def images(views=1):
     return list(torch.randn(views, 4, 1, 4, 4, dtype=torch.float64))
 
 
@@ -43,9 +43,9 @@ def embedded(npid, view):
 
 def test_a_step_is_the_papers_algorithm():
     """Draws, Z of the first batch, loss and update, each sample by itself in Python floats."""
-    npid, (view,) = method(), pictures()
+    npid, (view,) = method(), images()
     bank, rows = npid.bank.embeddings.clone(), embedded(npid, view)
-    drawn = draw_indices(INDICES, torch.tensor(0), count=8, high=30)
+    drawn = counter_based_indices(INDICES, torch.tensor(0), count=8, high=30)
     loss, logs = npid([view], INDICES)
 
     def score(row, other):
@@ -66,16 +66,16 @@ def test_a_step_is_the_papers_algorithm():
 
 
 def test_full_softmax_is_cross_entropy_over_the_bank():
-    npid, (view,) = method(negatives=None, temperature=0.2), pictures()
+    npid, (view,) = method(negatives=None, temperature=0.2), images()
     logits = embedded(npid, view) @ npid.bank.embeddings.clone().T / 0.2
     assert_close(npid([view], INDICES).loss, F.cross_entropy(logits, INDICES))
 
 
 def test_a_draw_for_the_batch_is_a_draw_for_every_sample():
-    npid, (view,) = method(draw_for="batch"), pictures()
+    npid, (view,) = method(draw_for="batch"), images()
     bank, rows = npid.bank.embeddings.clone(), embedded(npid, view)
     loss, logs = npid([view], INDICES)
-    (drawn,) = draw_indices(torch.tensor([-1]), torch.tensor(0), count=8, high=30)
+    (drawn,) = counter_based_indices(torch.tensor([-1]), torch.tensor(0), count=8, high=30)
     log_z, shift = logs["log_z"], logs["log_z"] + math.log(8 / 30)
     own, noise = (rows * bank[INDICES]).sum(1) / 0.07, rows @ bank[drawn].T / 0.07
     assert_close(log_z.double(), (noise.exp().mean() * 30).log(), rtol=1e-6, atol=0)
@@ -90,8 +90,8 @@ def test_the_projector_may_have_layers():
 
 @pytest.mark.parametrize("draw_for", ["sample", "batch"])
 def test_two_views_cost_the_mean_of_each_alone(draw_for):
-    options = {"draw_for": draw_for, "normaliser": 500.0, "proximal": 1.0}
-    npid, views = method(**options), pictures(2)
+    options = {"draw_for": draw_for, "normalizer": 500.0, "proximal": 1.0}
+    npid, views = method(**options), images(2)
     state = {name: value.clone() for name, value in npid.state_dict().items()}
     both = npid(views, INDICES).loss
     alone = []
@@ -102,11 +102,11 @@ def test_two_views_cost_the_mean_of_each_alone(draw_for):
 
 
 def test_drifts_are_logged():
-    npid, (view,) = method(normaliser=500.0), pictures()
+    npid, (view,) = method(normalizer=500.0), images()
     bank = npid.bank.embeddings.clone()
     logs = npid([view], INDICES).logs
     assert_close(logs["bank_drift"], 1 - (bank * npid.bank.embeddings)[INDICES].sum(1).mean())
-    estimate = method(normaliser="first_batch")
+    estimate = method(normalizer="first_batch")
     estimate.load_state_dict({**npid.state_dict(), "log_z": torch.tensor(math.nan)})
     estimate.bank.embeddings.copy_(bank)
     estimate.step.zero_()
@@ -122,7 +122,7 @@ def test_a_bank_in_bfloat16_and_main_memory_serves_alike(negatives):
     other = method(negatives=negatives, storage=BankStorage(dtype="bfloat16", device="cpu"))
     other.load_state_dict(npid.state_dict())
     npid.bank.embeddings.copy_(other.bank.embeddings)
-    views = pictures(2)
+    views = images(2)
     assert_close(npid(views, INDICES).loss, other(views, INDICES).loss)
     assert other.bank.embeddings.dtype == torch.bfloat16
     rows = other.bank.rows(INDICES).double()
@@ -132,30 +132,30 @@ def test_a_bank_in_bfloat16_and_main_memory_serves_alike(negatives):
 @pytest.mark.parametrize("options", [{}, {"negatives": None}, {"proximal": 1.0}])
 def test_the_update_does_not_reach_backward(options):
     npid = method(**options)
-    loss, _ = npid(pictures(), INDICES)
+    loss, _ = npid(images(), INDICES)
     loss.backward()
     assert all(p.grad.isfinite().all() for p in npid.parameters())
 
 
 def test_z_is_fixed_followed_or_given():
     seen = {}
-    for normaliser in ("first_batch", "average", "batch", 500.0):
-        npid = method(normaliser=normaliser)
-        seen[normaliser] = [npid(pictures(), INDICES).logs["log_z"].item() for _ in range(3)]
+    for normalizer in ("first_batch", "average", "batch", 500.0):
+        npid = method(normalizer=normalizer)
+        seen[normalizer] = [npid(images(), INDICES).logs["log_z"].item() for _ in range(3)]
     assert len(set(seen["first_batch"])) == 1
     assert len(set(seen["average"])) == len(set(seen["batch"])) == 3
     assert_close(seen[500.0], [math.log(500.0)] * 3, rtol=1e-6, atol=0)
 
 
 def test_the_batchs_own_z_does_not_drift():
-    npid = method(normaliser="batch")
+    npid = method(normalizer="batch")
     for _ in range(3):
-        assert npid(pictures(), INDICES).logs["z_drift"] == 0
+        assert npid(images(), INDICES).logs["z_drift"] == 0
 
 
 def test_the_average_is_exponential():
-    npid = method(normaliser="average")
-    views = [pictures() for _ in range(2)]
+    npid = method(normalizer="average")
+    views = [images() for _ in range(2)]
     first = npid(views[0], INDICES).logs["log_z"].exp()
     fresh = method()
     fresh.load_state_dict({**npid.state_dict(), "log_z": torch.tensor(math.nan)})
@@ -165,7 +165,7 @@ def test_the_average_is_exponential():
 
 
 def test_the_proximal_term_is_the_squared_distance_to_the_bank():
-    npid, other, (view,) = method(), method(proximal=2.5), pictures()
+    npid, other, (view,) = method(), method(proximal=2.5), images()
     other.load_state_dict(npid.state_dict())
     distance = (embedded(npid, view) - npid.bank.rows(INDICES)).square().sum(1).mean()
     plain, added = npid([view], INDICES).loss, other([view], INDICES).loss
@@ -173,7 +173,7 @@ def test_the_proximal_term_is_the_squared_distance_to_the_bank():
 
 
 def test_several_views_average_and_update_once():
-    npid, views = method(), pictures(2)
+    npid, views = method(), images(2)
     bank = npid.bank.embeddings.clone()
     rows = torch.stack([embedded(npid, view) for view in views])
     npid(views, INDICES)
@@ -188,8 +188,8 @@ def test_views_of_two_sizes_are_refused():
 
 
 def test_everything_it_remembers_is_in_its_state():
-    npid, other = method(normaliser="average"), method(normaliser="average")
-    batches = [pictures() for _ in range(4)]
+    npid, other = method(normalizer="average"), method(normalizer="average")
+    batches = [images() for _ in range(4)]
     for batch in batches[:2]:
         npid(batch, INDICES)
     other.load_state_dict(npid.state_dict())
@@ -203,7 +203,7 @@ def test_everything_it_remembers_is_in_its_state():
     [
         ({"temperature": 0.0}, r"temperature must be positive, got 0\.0"),
         ({"negatives": 0}, "negatives must be at least 1 or null, got 0"),
-        ({"normaliser": -1.0}, r"normaliser must be positive, got -1\.0"),
+        ({"normalizer": -1.0}, r"normalizer must be positive, got -1\.0"),
         ({"bank_momentum": 2.0}, r"bank_momentum must be from 0 to 1, got 2\.0"),
     ],
 )

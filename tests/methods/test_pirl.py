@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from ssl_dml.backbones import Backbone
-from ssl_dml.draws import draw_indices
-from ssl_dml.methods import PIRL, Task
+from ssl_dml.counter_rng import counter_based_indices
+from ssl_dml.methods import PIRL, RunInfo
 
 
 class Pooled(Backbone):
@@ -17,7 +17,7 @@ class Pooled(Backbone):
         return F.adaptive_avg_pool2d(samples, 2).flatten(1)
 
 
-TASK = Task(num_instances=30, batch_size=4, num_batches=10)
+TASK = RunInfo(num_instances=30, batch_size=4, num_batches=10)
 INDICES = torch.tensor([3, 17, 0, 29])
 
 
@@ -26,7 +26,7 @@ def method(**options):
     return PIRL(Pooled(), TASK, **chosen).double()
 
 
-def pictures(views=2):
+def images(views=2):
     return list(torch.randn(views, 4, 1, 8, 8, dtype=torch.float64))
 
 
@@ -34,13 +34,13 @@ def embeddings(pirl, views):
     """Of the plain first view and the transformed last one, for one pretext."""
     (pretext,) = pirl.pretexts.values()
     stream = torch.tensor(1 if "jigsaw" in pirl.pretexts else 2)
-    random = draw_indices(INDICES, stream, count=pretext.draws, high=2**62)
+    random = counter_based_indices(INDICES, stream, count=pretext.draws, high=2**62)
     plain = F.normalize(pirl.projector(pirl.backbone(views[0])), dim=1)
     return plain.detach(), F.normalize(pretext(pirl.backbone, views[-1], random), dim=1).detach()
 
 
 def negatives():
-    drawn = draw_indices(INDICES, torch.tensor(0), count=8, high=29).tolist()
+    drawn = counter_based_indices(INDICES, torch.tensor(0), count=8, high=29).tolist()
     return [[j + (j >= i) for j in js] for i, js in zip(INDICES.tolist(), drawn, strict=True)]
 
 
@@ -48,7 +48,7 @@ def negatives():
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_step_is_the_papers_algorithm(pretext, count):
     """Equation 5 and the update, each sample by itself in Python floats."""
-    pirl, views = method(pretexts=(pretext,), weight=0.3), pictures(count)
+    pirl, views = method(pretexts=(pretext,), weight=0.3), images(count)
     bank, (plain, transformed) = pirl.bank.embeddings.clone(), embeddings(pirl, views)
     loss, logs = pirl(views, INDICES)
 
@@ -70,7 +70,7 @@ def test_a_step_is_the_papers_algorithm(pretext, count):
 
 
 def test_nce_is_that_of_npid_with_z_of_the_first_transformed_batch():
-    pirl, views = method(objective="nce"), pictures()
+    pirl, views = method(objective="nce"), images()
     bank, both = pirl.bank.embeddings.clone(), embeddings(pirl, views)
     loss, _ = pirl(views, INDICES)
 
@@ -86,12 +86,12 @@ def test_nce_is_that_of_npid_with_z_of_the_first_transformed_batch():
             total -= 0.5 * math.log(own / (own + 8 / 30))
             total -= 0.5 * sum(math.log((8 / 30) / (score(row, j) / z + 8 / 30)) for j in others)
     assert_close(loss.item(), total / 4, rtol=1e-6, atol=0)
-    pirl(pictures(), INDICES)
+    pirl(images(), INDICES)
     assert_close(pirl.log_z.item(), math.log(z), rtol=1e-6, atol=0)
 
 
 def test_cross_entropy_names_the_own_row_among_the_drawn():
-    pirl, views = method(objective="cross_entropy"), pictures()
+    pirl, views = method(objective="cross_entropy"), images()
     rows = torch.cat(embeddings(pirl, views))
     choices = torch.cat([INDICES[:, None], torch.tensor(negatives())], dim=1).repeat(2, 1)
     logits = (pirl.bank.rows(choices) @ rows[:, :, None]).squeeze(2) / 0.07
@@ -100,7 +100,7 @@ def test_cross_entropy_names_the_own_row_among_the_drawn():
 
 
 def test_two_pretexts_are_averaged():
-    pirl, views = method(pretexts=("jigsaw", "rotation"), weight=1.0), pictures()
+    pirl, views = method(pretexts=("jigsaw", "rotation"), weight=1.0), images()
     alone = []
     for name in pirl.pretexts:
         other = method(pretexts=(name,), weight=1.0)
@@ -110,20 +110,20 @@ def test_two_pretexts_are_averaged():
 
 
 def test_steps_draw_afresh():
-    pirl, views = method(bank_momentum=1.0), pictures()
+    pirl, views = method(bank_momentum=1.0), images()
     assert pirl(views, INDICES).loss != pirl(views, INDICES).loss
 
 
 @pytest.mark.parametrize("objective", ["paper", "nce", "cross_entropy"])
 def test_every_weight_receives_a_finite_gradient(objective):
     pirl = method(objective=objective, pretexts=("jigsaw", "rotation"))
-    pirl(pictures(), INDICES).loss.backward()
+    pirl(images(), INDICES).loss.backward()
     assert all(p.grad.isfinite().all() and p.grad.any() for p in pirl.parameters())
 
 
 def test_everything_it_remembers_is_in_its_state():
     pirl, other = method(objective="nce"), method(objective="nce")
-    batches = [pictures() for _ in range(4)]
+    batches = [images() for _ in range(4)]
     for batch in batches[:2]:
         pirl(batch, INDICES)
     other.load_state_dict(pirl.state_dict())
@@ -133,7 +133,7 @@ def test_everything_it_remembers_is_in_its_state():
 
 def test_a_third_view_is_refused():
     with pytest.raises(ValueError, match=r"set crops\.views to 1 or 2, got 3"):
-        method()(pictures(3), INDICES)
+        method()(images(3), INDICES)
 
 
 @pytest.mark.parametrize(
@@ -156,4 +156,4 @@ def test_refuses_settings_that_cannot_be(options, words):
 
 def test_a_single_sample_has_nothing_to_be_told_from():
     with pytest.raises(ValueError, match="PIRL compares samples: give 2 or more, got 1"):
-        PIRL(Pooled(), Task(num_instances=1, batch_size=1, num_batches=1))
+        PIRL(Pooled(), RunInfo(num_instances=1, batch_size=1, num_batches=1))

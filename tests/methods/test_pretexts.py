@@ -8,7 +8,7 @@ from ssl_dml.methods.pretexts import Jigsaw, Rotation
 
 
 class Mean(Backbone):
-    """Mean and corner of each picture."""
+    """Mean and corner of each image."""
 
     feature_dim = 2
 

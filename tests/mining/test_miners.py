@@ -18,7 +18,7 @@ from ssl_dml.mining import (
     MultiSimilarityMiner,
     SemiHard,
 )
-from ssl_dml.types import Labelled
+from ssl_dml.types import LabeledEmbeddings
 
 MARGIN = 0.4
 
@@ -93,7 +93,11 @@ MINERS = {
 def test_matches_definition(name, beside, seed):
     torch.manual_seed(seed)
     rows, labels = batch(classes=3, of_each=3)
-    memory = Labelled(torch.randn(beside, 5).double(), torch.arange(beside) % 4) if beside else None
+    memory = (
+        LabeledEmbeddings(torch.randn(beside, 5).double(), torch.arange(beside) % 4)
+        if beside
+        else None
+    )
     miner, expected = CASES[name]
     assert triples(miner(rows, labels, memory)) == sorted(expected(*measured(rows, labels, memory)))
 
@@ -167,7 +171,7 @@ def test_without_both_kinds_nothing_is_mined(name, labels):
 
 @pytest.mark.parametrize("name", MINERS)
 def test_an_anchor_without_negatives_within_the_batch_uses_the_memory(name):
-    memory = Labelled(torch.tensor([[1.0, 0.2], [1.0, -0.2]]), torch.tensor([1, 1]))
+    memory = LabeledEmbeddings(torch.tensor([[1.0, 0.2], [1.0, -0.2]]), torch.tensor([1, 1]))
     rows = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     found = triples(MINERS[name](rows, torch.tensor([0, 0]), memory))
     assert {n for _, _, n in found} <= {2, 3}

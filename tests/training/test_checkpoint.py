@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from ssl_dml.training import Checkpoints
-from ssl_dml.training.checkpoint import read_facts
+from ssl_dml.training.checkpoint import read_metadata
 from ssl_dml.training.files import digest
 from ssl_dml.types import NonFiniteError
 
-FACTS = {"data": "abc", "pictures": 10}
+METADATA = {"data": "abc", "images": 10}
 
 
 def made():
@@ -33,10 +33,10 @@ def silent(_):
 
 def test_round_trip(store):
     parts = made()
-    store.save(7, parts, FACTS)
+    store.save(7, parts, METADATA)
     expected = torch.rand(3), np.random.rand(3)  # noqa: NPY002
     others = made()
-    assert store.resume(others, FACTS, say=silent) == 7
+    assert store.resume(others, METADATA, say=silent) == 7
     for a, b in zip(parts["model"].parameters(), others["model"].parameters(), strict=True):
         assert torch.equal(a, b)
     momenta = [p["optimizer"].state_dict()["state"][0]["momentum_buffer"] for p in (parts, others)]
@@ -47,58 +47,58 @@ def test_round_trip(store):
 
 def test_the_newest_are_kept(store):
     for step in (9, 10, 100, 20):
-        store.save(step, made(), FACTS)
+        store.save(step, made(), METADATA)
     assert sorted(path.name for path in store.folder.iterdir()) == ["step_100", "step_20"]
     assert store.newest().name == "step_100"
 
 
 def test_folders_of_other_names_are_left_alone(store):
-    store.save(1, made(), FACTS)
+    store.save(1, made(), METADATA)
     (store.folder / "step_1_good").mkdir()
     for step in (2, 3):
-        store.save(step, made(), FACTS)
+        store.save(step, made(), METADATA)
     names = sorted(path.name for path in store.folder.iterdir())
     assert names == ["step_1_good", "step_2", "step_3"]
 
 
 def test_a_part_of_a_checkpoint_does_not_count(store):
-    store.save(1, made(), FACTS)
+    store.save(1, made(), METADATA)
     part = store.folder / "step_2.part"
     part.mkdir()
     (part / "state.pt").write_bytes(b"half")
     assert store.newest().name == "step_1"
-    store.save(2, made(), FACTS)  # the next attempt replaces it
+    store.save(2, made(), METADATA)  # the next attempt replaces it
     assert store.newest().name == "step_2"
 
 
 def test_without_any_the_run_begins(store):
     said = []
-    assert store.resume(made(), FACTS, say=said.append) == 0
+    assert store.resume(made(), METADATA, say=said.append) == 0
     assert "starting at step 0" in said[0]
 
 
 @pytest.mark.parametrize("name", ["state.pt", "generators_0.pt"])
 def test_a_changed_file_is_named(store, name):
-    path = store.save(3, made(), FACTS) / name
+    path = store.save(3, made(), METADATA) / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(ValueError, match=rf"{name} differs from what was written.*remove"):
-        store.resume(made(), FACTS, say=silent)
+        store.resume(made(), METADATA, say=silent)
 
 
 def test_a_missing_file_is_named(store):
-    (store.save(3, made(), FACTS) / "state.pt").unlink()
+    (store.save(3, made(), METADATA) / "state.pt").unlink()
     with pytest.raises(ValueError, match=r"state\.pt is missing"):
-        store.resume(made(), FACTS, say=silent)
+        store.resume(made(), METADATA, say=silent)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other 1", "files": {}}'])
 def test_a_foreign_folder_is_refused(store, text):
-    place = store.save(3, made(), FACTS)
+    place = store.save(3, made(), METADATA)
     (place / "checkpoint.json").write_text(text)
     with pytest.raises(ValueError, match=r"checkpoint\.json"):
-        store.resume(made(), FACTS, say=silent)
+        store.resume(made(), METADATA, say=silent)
 
 
 class Malicious:
@@ -110,56 +110,56 @@ class Malicious:
 
 
 def test_nothing_in_it_is_executed(store, tmp_path):
-    place = store.save(3, made(), FACTS)
+    place = store.save(3, made(), METADATA)
     path = place / "state.pt"
     path.write_bytes(pickle.dumps(Malicious(tmp_path / "proof")))
     about = json.loads((place / "checkpoint.json").read_text())
     about["files"]["state.pt"] = digest(path)
     (place / "checkpoint.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match=r"state\.pt cannot be read as a checkpoint"):
-        store.resume(made(), FACTS, say=silent)
+        store.resume(made(), METADATA, say=silent)
     assert not (tmp_path / "proof").exists()
 
 
 def test_other_data_are_refused(store):
-    store.save(3, made(), FACTS)
-    with pytest.raises(ValueError, match="was made with pictures 10 and this run has 11"):
-        store.resume(made(), {**FACTS, "pictures": 11}, say=silent)
+    store.save(3, made(), METADATA)
+    with pytest.raises(ValueError, match="was made with images 10 and this run has 11"):
+        store.resume(made(), {**METADATA, "images": 11}, say=silent)
 
 
 def test_another_network_is_refused_in_one_line(store):
-    store.save(3, made(), FACTS)
+    store.save(3, made(), METADATA)
     with pytest.raises(ValueError, match=r"does not fit this model: .*size mismatch") as caught:
-        store.resume({**made(), "model": nn.Linear(4, 2)}, FACTS, say=silent)
+        store.resume({**made(), "model": nn.Linear(4, 2)}, METADATA, say=silent)
     assert "\n" not in str(caught.value)
 
 
 def test_another_number_of_processes_is_said(store, monkeypatch):
-    store.save(3, made(), FACTS)
+    store.save(3, made(), METADATA)
     monkeypatch.setattr("ssl_dml.training.checkpoint.world_size", lambda: 2)
     said = []
-    assert store.resume(made(), FACTS, say=said.append) == 3
+    assert store.resume(made(), METADATA, say=said.append) == 3
     assert "made by 1 processes, with 2" in said[0]
     assert "not bit for bit" in said[0]
 
 
 def test_weights_that_are_not_finite_are_not_written(store):
-    store.save(3, made(), FACTS)
+    store.save(3, made(), METADATA)
     parts = made()
     with torch.no_grad():
         parts["model"].weight[0, 0] = torch.nan
     with pytest.raises(NonFiniteError, match="step 4: weight is not finite"):
-        store.save(4, parts, FACTS)
+        store.save(4, parts, METADATA)
     assert store.newest().name == "step_3"
 
 
 def test_a_full_disk_is_told_and_leaves_the_earlier_one(store, monkeypatch):
-    store.save(3, made(), FACTS)
+    store.save(3, made(), METADATA)
 
     def full(_state, _file):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="earlier ones are whole"):
-        store.save(4, made(), FACTS)
-    assert read_facts(store.newest())["step"] == 3
+        store.save(4, made(), METADATA)
+    assert read_metadata(store.newest())["step"] == 3

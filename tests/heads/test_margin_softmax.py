@@ -11,7 +11,7 @@ from rows import small
 from torch import nn
 from torch.testing import assert_close
 
-from ssl_dml.heads import ClassWeights
+from ssl_dml.heads import MarginSoftmax
 from ssl_dml.margins import (
     AdaCos,
     AdaFace,
@@ -20,7 +20,7 @@ from ssl_dml.margins import (
     CosFace,
     CurricularFace,
     MagFace,
-    NormalisedSoftmax,
+    NormalizedSoftmax,
     SphereFace,
     whole_batch,
 )
@@ -31,11 +31,11 @@ with warnings.catch_warnings():
     from pytorch_metric_learning import losses as pml
 
 MARGINS = [
-    NormalisedSoftmax, CosFace, ArcFace, CombinedMargin, SphereFace, AdaCos, AdaFace,
+    NormalizedSoftmax, CosFace, ArcFace, CombinedMargin, SphereFace, AdaCos, AdaFace,
     CurricularFace, MagFace,
 ]  # fmt: skip
 WEIGHTS = torch.tensor([[0.7, 0.2, -0.1], [0.1, 0.8, 0.3], [-0.2, 0.1, 0.9]], dtype=torch.float64)
-SUB_CENTRES = [
+SUB_CENTERS = [
     [0.7, 0.2, -0.1], [0.2, -0.6, 0.5], [0.1, 0.8, 0.3],
     [-0.5, 0.5, 0.1], [-0.2, 0.1, 0.9], [0.3, -0.3, 0.3],
 ]  # fmt: skip
@@ -50,7 +50,7 @@ LARGE, DIM = 200, 4
 
 
 def head(margin=None, classes=3, dim=3, **arguments):
-    return ClassWeights(dim, classes, margin=margin or ArcFace(), **arguments).double()
+    return MarginSoftmax(dim, classes, margin=margin or ArcFace(), **arguments).double()
 
 
 def gradients(made, rows, labels):
@@ -63,8 +63,8 @@ def gradients(made, rows, labels):
 
 def test_values_computed_elsewhere():
     rows, labels = small()
-    two = head(ArcFace(scale=16.0, margin=0.3), sub_centres=2)
-    two.table.weight.copy_(torch.tensor(SUB_CENTRES).double().view(3, 2, 3))
+    two = head(ArcFace(scale=16.0, margin=0.3), sub_centers=2)
+    two.table.weight.copy_(torch.tensor(SUB_CENTERS).double().view(3, 2, 3))
     loss, slope, _ = gradients(two, rows, labels)
     assert_close(loss.item(), 1.6695352710376365)
     assert_close(
@@ -106,20 +106,20 @@ def test_is_cross_entropy_on_the_margins_logits(margin):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("centres", [1, 3])
-def test_is_that_of_pytorch_metric_learning(seed, centres):
+@pytest.mark.parametrize("centers", [1, 3])
+def test_is_that_of_pytorch_metric_learning(seed, centers):
     torch.manual_seed(seed)
     rows, labels = torch.randn(12, 5, dtype=torch.float64), torch.arange(12) % 4
-    weights = torch.randn(4, centres, 5, dtype=torch.float64)
-    made = head(ArcFace(scale=30.0, beyond_pi="monotone"), 4, 5, sub_centres=centres)
+    weights = torch.randn(4, centers, 5, dtype=torch.float64)
+    made = head(ArcFace(scale=30.0, beyond_pi="monotone"), 4, 5, sub_centers=centers)
     made.table.weight.copy_(weights)
     loss, of_rows, of_weights = gradients(made, rows, labels)
     degrees = math.degrees(0.5)
-    if centres == 1:
+    if centers == 1:
         theirs = pml.ArcFaceLoss(4, 5, margin=degrees, scale=30).double()
     else:
         theirs = pml.SubCenterArcFaceLoss(
-            num_classes=4, embedding_size=5, margin=degrees, scale=30, sub_centers=centres
+            num_classes=4, embedding_size=5, margin=degrees, scale=30, sub_centers=centers
         ).double()
     theirs.W.data = weights.flatten(0, 1).T.clone()
     rows = rows.requires_grad_()
@@ -294,7 +294,7 @@ def test_is_finite_on_and_opposite_a_class_weight(margin):
     ("arguments", "words"),
     [
         ({"classes": 1}, "class weights need 2 classes or more, got 1"),
-        ({"sub_centres": 0}, "sub_centres must be at least 1, got 0"),
+        ({"sub_centers": 0}, "sub_centers must be at least 1, got 0"),
         ({"sample_rate": 0.0}, "sample_rate must be above 0 and at most 1, got 0.0"),
         ({"sample_rate": 1.5}, "sample_rate must be above 0 and at most 1, got 1.5"),
     ],

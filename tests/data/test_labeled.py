@@ -3,13 +3,13 @@ import torch
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, load_train
-from ssl_dml.data.labelled import (
+from ssl_dml.data.labeled import (
     LabelConfig,
-    LabelledBatches,
-    LabelledRows,
+    LabeledBatches,
+    LabeledSplit,
     ValidationConfig,
-    divide,
     numbers_of,
+    split_labeled,
 )
 
 CLASSES = 10
@@ -21,7 +21,7 @@ def clothes():
 
 
 def test_held_out_classes_are_not_trained_on(clothes):
-    rows = divide(clothes, LabelConfig(), ValidationConfig(share=0.3), seed=0)
+    rows = split_labeled(clothes, LabelConfig(), ValidationConfig(fraction=0.3), seed=0)
     held = {*clothes.labels[rows.queries].tolist()}
     assert len(held) == 3
     assert rows.num_classes == CLASSES - 3
@@ -32,15 +32,19 @@ def test_held_out_classes_are_not_trained_on(clothes):
 
 
 def test_held_out_samples_are_searched_among_those_trained_on(clothes):
-    rows = divide(clothes, LabelConfig(), ValidationConfig(share=0.1, by="samples"), seed=0)
+    rows = split_labeled(
+        clothes, LabelConfig(), ValidationConfig(fraction=0.1, by="samples"), seed=0
+    )
     assert rows.num_classes == CLASSES
     assert not set(rows.queries.tolist()) & set(rows.gallery.tolist())
     assert len(rows.queries) + len(rows.gallery) == len(clothes)
 
 
 def test_few_labels_of_each_class_are_drawn_by_the_seed(clothes):
-    without = ValidationConfig(share=None)
-    few = [divide(clothes, LabelConfig(per_class=2), without, seed=seed) for seed in (0, 0, 1)]
+    without = ValidationConfig(fraction=None)
+    few = [
+        split_labeled(clothes, LabelConfig(per_class=2), without, seed=seed) for seed in (0, 0, 1)
+    ]
     for rows in few:
         assert rows.labels[rows.labels >= 0].bincount().tolist() == [2] * CLASSES
         assert len(rows.queries) == 0
@@ -50,8 +54,8 @@ def test_few_labels_of_each_class_are_drawn_by_the_seed(clothes):
 
 def test_the_fingerprint_changes_with_what_is_held_out_and_with_labels(clothes):
     divided = [
-        divide(
-            clothes, LabelConfig(per_class=count), ValidationConfig(share=0.3, seed=seed), seed=0
+        split_labeled(
+            clothes, LabelConfig(per_class=count), ValidationConfig(fraction=0.3, seed=seed), seed=0
         )
         for count, seed in ((None, 0), (None, 0), (None, 1), (5, 0))
     ]
@@ -61,17 +65,17 @@ def test_the_fingerprint_changes_with_what_is_held_out_and_with_labels(clothes):
 
 
 @pytest.mark.parametrize("classes", [None, 5])
-def test_batches_hold_labelled_samples_alone_and_go_on(clothes, classes):
+def test_batches_hold_labeled_samples_alone_and_go_on(clothes, classes):
     config = LabelConfig(per_class=20, classes_per_batch=classes)
-    rows = divide(clothes, config, ValidationConfig(share=None), seed=0)
-    batches = LabelledBatches(rows, config, batch_size=40, seed=0)
+    rows = split_labeled(clothes, config, ValidationConfig(fraction=None), seed=0)
+    batches = LabeledBatches(rows, config, batch_size=40, seed=0)
     assert batches.per_epoch == 5
     whole = [batch for batch, _ in zip(batches, range(12), strict=False)]
     for batch in whole:
         assert (rows.labels[batch] >= 0).all()
         if classes:
             assert (rows.labels[batch].bincount() > 0).sum() == classes
-    later = LabelledBatches(rows, config, batch_size=40, seed=0, start=7)
+    later = LabeledBatches(rows, config, batch_size=40, seed=0, start=7)
     for batch, expected in zip(later, whole[7:], strict=False):
         assert torch.equal(batch, expected)
 
@@ -85,13 +89,13 @@ def test_numbers_keep_their_digits():
 def test_batches_are_drawn_around_an_anchor():
     targets = torch.randn(50, 1)
     labels = torch.arange(50).where(torch.arange(50) % 5 > 0, -1)
-    rows = LabelledRows(
+    rows = LabeledSplit(
         labels=labels, num_classes=40, queries=labels[:0], gallery=None, targets=targets
     )
     assert rows.given is targets
     config = LabelConfig(continuous=True, nearest=3)
     for batch, _ in zip(
-        LabelledBatches(rows, config, batch_size=8, seed=0), range(20), strict=False
+        LabeledBatches(rows, config, batch_size=8, seed=0), range(20), strict=False
     ):
         assert (labels[batch] >= 0).all()
         far = (targets[labels >= 0] - targets[batch[0]]).abs()[:, 0].sort().values
@@ -112,7 +116,7 @@ def test_batches_are_drawn_around_an_anchor():
         (lambda: numbers_of(["1 2", "3"]), "as many of each sample, and one is '3'"),
         (lambda: numbers_of(["1", "nan"]), "one is 'nan'"),
         (lambda: numbers_of(["1", ""]), "one is ''"),
-        (lambda: ValidationConfig(share=1.0), "validation.share must be above 0 and below 1"),
+        (lambda: ValidationConfig(fraction=1.0), "validation.fraction must be above 0 and below 1"),
         (lambda: ValidationConfig(every_epochs=0), "validation.every_epochs must be at least 1"),
     ],
 )
@@ -122,6 +126,6 @@ def test_errors(build, words):
 
 
 def test_labels_are_needed():
-    data = load_train(DataConfig(source="fashion_mini", labelled=False))
-    with pytest.raises(ConfigError, match="fine-tuning needs labels and the pictures have none"):
-        divide(data, LabelConfig(), ValidationConfig(), seed=0)
+    data = load_train(DataConfig(source="fashion_mini", use_labels=False))
+    with pytest.raises(ConfigError, match="fine-tuning needs labels and the images have none"):
+        split_labeled(data, LabelConfig(), ValidationConfig(), seed=0)

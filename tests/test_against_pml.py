@@ -1,6 +1,6 @@
 """Every loss that pytorch-metric-learning has too, value and gradients, on random inputs.
 
-The last line of ``pytest tests/test_peers.py`` counts losses times inputs.
+The last line of ``pytest tests/test_against_pml.py`` counts losses times inputs.
 """
 
 import math
@@ -25,7 +25,7 @@ from ssl_dml.losses import (
     nt_xent,
     supcon,
 )
-from ssl_dml.margins import ArcFace, CosFace, NormalisedSoftmax, SphereFace, whole_batch
+from ssl_dml.margins import ArcFace, CosFace, NormalizedSoftmax, SphereFace, whole_batch
 from ssl_dml.mining import BatchHard, Easy, Hard, MultiSimilarityMiner, SemiHard
 
 with warnings.catch_warnings():
@@ -55,7 +55,7 @@ def theirs(loss, miner=None):
 
 
 def head(loss):
-    """Of rows that the head normalises, as that library does unless told otherwise."""
+    """Of rows that the head normalizes, as that library does unless told otherwise."""
     return lambda rows, labels, *_: PairHead(rows.shape[1], 1, loss=loss)(rows, labels).loss
 
 
@@ -106,15 +106,15 @@ def merging(classes, dim):
 
 PAIRS = {
     "contrastive": (
-        ours(Contrastive(form="plain", reduction="non_zero")),
+        ours(Contrastive(variant="plain", reduction="non_zero")),
         theirs(losses.ContrastiveLoss(distance=RAW)),
     ),
     "contrastive_mean": (
-        ours(Contrastive(form="plain", reduction="kinds", margin=2.0)),
+        ours(Contrastive(variant="plain", reduction="kinds", margin=2.0)),
         theirs(losses.ContrastiveLoss(neg_margin=2, distance=RAW, reducer=MEAN)),
     ),
     "contrastive_default": (
-        head(Contrastive(form="plain", reduction="non_zero")),
+        head(Contrastive(variant="plain", reduction="non_zero")),
         theirs(losses.ContrastiveLoss()),
     ),
     "triplet": (
@@ -169,8 +169,8 @@ PAIRS = {
         theirs(losses.LiftedStructureLoss(distance=RAW, reducer=MEAN)),
     ),
     "lifted_default": (head(Lifted()), theirs(losses.LiftedStructureLoss(reducer=MEAN))),
-    "lifted_generalised": (
-        ours(Lifted(form="generalised")),
+    "lifted_generalized": (
+        ours(Lifted(variant="generalized")),
         theirs(losses.GeneralizedLiftedStructureLoss(distance=RAW, reducer=MEAN)),
     ),
     "multi_similarity": (ours(MultiSimilarity()), theirs(losses.MultiSimilarityLoss())),
@@ -197,7 +197,7 @@ EVEN = {
 }
 CLASSES = {
     "softmax": (
-        margin(lambda: NormalisedSoftmax(scale=20.0)),
+        margin(lambda: NormalizedSoftmax(scale=20.0)),
         weighted(losses.NormalizedSoftmaxLoss, "W", columns=True),
     ),
     "cosface": (
@@ -224,25 +224,25 @@ CLASSES = {
     ),
     "proxy_anchor": (proxies(ProxyAnchor), weighted(losses.ProxyAnchorLoss, "proxies")),
 }
-CENTRES = {
+CENTERS = {
     "soft_triple": (
-        proxies(partial(SoftTriple, centres=3, weight=0.0)),
+        proxies(partial(SoftTriple, centers=3, weight=0.0)),
         weighted(partial(losses.SoftTripleLoss, centers_per_class=3), "fc", columns=True),
     ),
     "soft_triple_merging": (
-        proxies(partial(SoftTriple, centres=3)),
+        proxies(partial(SoftTriple, centers=3)),
         weighted(merging, "fc", columns=True),
     ),
 }
-PEERS = {**PAIRS, **EVEN, **CLASSES, **CENTRES}
+PEERS = {**PAIRS, **EVEN, **CLASSES, **CENTERS}
 
 
 def inputs(name, seed):
     """Rows of 2 to 9 classes with 1 to 5 of each, their labels, and weights of the classes."""
     torch.manual_seed(seed)
     classes, dim = (2, 3, 6, 9)[seed % 4], (3, 5, 16)[seed % 3]
-    # Theirs is the generalised form only where each row has another of its class.
-    counts = torch.randint(2 if name == "lifted_generalised" else 1, 6, (classes,))
+    # Theirs is the generalized form only where each row has another of its class.
+    counts = torch.randint(2 if name == "lifted_generalized" else 1, 6, (classes,))
     counts[0] = 4
     if name in EVEN:
         counts[:] = 2 if name.startswith("n_pair") else classes
@@ -251,7 +251,7 @@ def inputs(name, seed):
         labels = labels[torch.randperm(len(labels))]
     count = 2 * classes if name == "nt_xent" else len(labels)
     rows = 0.6 * torch.randn(count, dim, dtype=torch.float64)
-    weights = torch.randn(classes * (3 if name in CENTRES else 1), dim, dtype=torch.float64)
+    weights = torch.randn(classes * (3 if name in CENTERS else 1), dim, dtype=torch.float64)
     return rows.requires_grad_(), labels, weights.requires_grad_(), classes
 
 
@@ -259,7 +259,7 @@ def inputs(name, seed):
 @pytest.mark.parametrize("seed", range(INPUTS))
 def test_is_that_of_pytorch_metric_learning(name, seed):
     arguments = inputs(name, seed)
-    given = arguments[0:3:2] if name in {**CLASSES, **CENTRES} else arguments[:1]
+    given = arguments[0:3:2] if name in {**CLASSES, **CENTERS} else arguments[:1]
     values = [side(*arguments) for side in PEERS[name]]
     (own, gradients), (other, expected) = (
         (value.double(), torch.autograd.grad(value, given)) for value in values

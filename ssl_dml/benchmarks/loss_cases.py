@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ssl_dml.heads import CentreLoss, ClassWeights, Head, ProxyAnchor, ProxyNCA, SoftTriple
+from ssl_dml.heads import CenterLoss, Head, MarginSoftmax, ProxyAnchor, ProxyNCA, SoftTriple
 from ssl_dml.losses import (
     TILE,
     Circle,
@@ -31,7 +31,7 @@ from ssl_dml.margins import (
     CurricularFace,
     MagFace,
     Margin,
-    NormalisedSoftmax,
+    NormalizedSoftmax,
     SphereFace,
 )
 from ssl_dml.mining import BatchHard, Miner, MultiSimilarityMiner, SemiHard
@@ -104,7 +104,7 @@ def _weighted(
 
 
 def _columns(margin: Margin) -> Callable[[int, int], Tensor]:
-    return lambda dim, classes: ClassWeights(dim, classes, margin=margin).table.weight[:, 0].T
+    return lambda dim, classes: MarginSoftmax(dim, classes, margin=margin).table.weight[:, 0].T
 
 
 def _raw(library: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -126,7 +126,7 @@ def _as_views(loss: Loss) -> Loss:
 
 CASES = {
     "contrastive": Case(
-        _pairs(Contrastive(form="plain", reduction="kinds")),
+        _pairs(Contrastive(variant="plain", reduction="kinds")),
         lambda library, *_: library.losses.ContrastiveLoss(**_raw(library)),
     ),
     "contrastive_hadsell": Case(_pairs(Contrastive())),
@@ -159,9 +159,9 @@ CASES = {
     "lifted": Case(
         _pairs(Lifted()), lambda library, *_: library.losses.LiftedStructureLoss(**_raw(library))
     ),
-    "lifted_hardest": Case(_pairs(Lifted(form="hardest"))),
-    "lifted_generalised": Case(
-        _pairs(Lifted(form="generalised")),
+    "lifted_hardest": Case(_pairs(Lifted(variant="hardest"))),
+    "lifted_generalized": Case(
+        _pairs(Lifted(variant="generalized")),
         lambda library, *_: library.losses.GeneralizedLiftedStructureLoss(**_raw(library)),
     ),
     "n_pair": Case(
@@ -211,29 +211,29 @@ CASES = {
         _head(partial(SoftTriple, weight=0.0)),
         _weighted("SoftTripleLoss", lambda *sizes: SoftTriple(*sizes).proxies.T),
     ),
-    "centre": Case(_head(CentreLoss)),
+    "center": Case(_head(CenterLoss)),
     "softmax": Case(
-        _head(partial(ClassWeights, margin=NormalisedSoftmax(scale=20.0))),
-        _weighted("NormalizedSoftmaxLoss", _columns(NormalisedSoftmax())),
+        _head(partial(MarginSoftmax, margin=NormalizedSoftmax(scale=20.0))),
+        _weighted("NormalizedSoftmaxLoss", _columns(NormalizedSoftmax())),
         classes=1000,
     ),
     "sphereface": Case(
-        _head(partial(ClassWeights, margin=SphereFace(factor=3, first=0.0, least=0.0))),
+        _head(partial(MarginSoftmax, margin=SphereFace(factor=3, first=0.0, least=0.0))),
         _weighted("SphereFaceLoss", _columns(SphereFace()), margin=3, scale=1),
         classes=1000,
     ),
     "cosface": Case(
-        _head(partial(ClassWeights, margin=CosFace())),
+        _head(partial(MarginSoftmax, margin=CosFace())),
         _weighted("CosFaceLoss", _columns(CosFace()), margin=0.35, scale=64),
         classes=1000,
     ),
     "arcface": Case(
-        _head(partial(ClassWeights, margin=ArcFace(beyond_pi="monotone"))),
+        _head(partial(MarginSoftmax, margin=ArcFace(beyond_pi="monotone"))),
         _weighted("ArcFaceLoss", _columns(ArcFace()), margin=math.degrees(0.5), scale=64),
         classes=1000,
     ),
-    "adacos": Case(_head(partial(ClassWeights, margin=AdaCos())), classes=1000),
-    "adaface": Case(_head(partial(ClassWeights, margin=AdaFace())), classes=1000),
-    "curricularface": Case(_head(partial(ClassWeights, margin=CurricularFace())), classes=1000),
-    "magface": Case(_head(partial(ClassWeights, margin=MagFace())), classes=1000),
+    "adacos": Case(_head(partial(MarginSoftmax, margin=AdaCos())), classes=1000),
+    "adaface": Case(_head(partial(MarginSoftmax, margin=AdaFace())), classes=1000),
+    "curricularface": Case(_head(partial(MarginSoftmax, margin=CurricularFace())), classes=1000),
+    "magface": Case(_head(partial(MarginSoftmax, margin=MagFace())), classes=1000),
 }

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ssl_dml.reporting import views_picture
-from ssl_dml.reporting.pictures import waves
+from ssl_dml.reporting import views_image
+from ssl_dml.reporting.images import waves
 from ssl_dml.types import ImageSpec
 
 
@@ -11,24 +11,24 @@ def test_a_row_a_sample_and_a_column_a_view(channels, shown):
     spec = ImageSpec(channels=channels, size=8, mean=(0.5,) * channels, std=(0.25,) * channels)
     pixels = torch.randint(0, 256, (10, channels, 8, 8), dtype=torch.uint8)
     views = [torch.randn(10, channels, 8, 8), torch.randn(10, channels, 4, 4)]
-    picture = views_picture(pixels, views, spec)
-    assert picture.shape == (shown, 8 * 10, 3 * 10)
-    assert picture.min() >= 0
-    assert picture.max() <= 1
-    assert torch.equal(picture[:, 1:9, 1:9], pixels[0, :shown].float() / 255)
+    image = views_image(pixels, views, spec)
+    assert image.shape == (shown, 8 * 10, 3 * 10)
+    assert image.min() >= 0
+    assert image.max() <= 1
+    assert torch.equal(image[:, 1:9, 1:9], pixels[0, :shown].float() / 255)
 
 
-def test_normalisation_is_undone(gray):
+def test_normalization_is_undone(gray):
     pixels = torch.full((1, 1, 4, 4), 255, dtype=torch.uint8)
-    picture = views_picture(pixels, [torch.full((1, 1, 4, 4), 2.0)], gray)
-    assert torch.equal(picture[:, 1:5, 7:11], torch.ones(1, 4, 4))
+    image = views_image(pixels, [torch.full((1, 1, 4, 4), 2.0)], gray)
+    assert torch.equal(image[:, 1:5, 7:11], torch.ones(1, 4, 4))
 
 
-def test_sequences_are_drawn_as_waves(sound):
+def test_sequences_are_drawn_as_waves(audio):
     samples = torch.randint(-9000, 9000, (10, 1, 400), dtype=torch.int16)
-    picture = views_picture(samples, [torch.randn(10, 1, 90)] * 2, sound)
-    assert picture.shape == (1, 8 * 50, 3 * 258)
-    assert set(picture.unique().tolist()) == {0.0, 1.0}
+    image = views_image(samples, [torch.randn(10, 1, 90)] * 2, audio)
+    assert image.shape == (1, 8 * 50, 3 * 258)
+    assert set(image.unique().tolist()) == {0.0, 1.0}
 
 
 def test_a_wave_is_dark_from_its_lowest_to_its_highest_value():
@@ -42,6 +42,6 @@ def test_a_wave_is_dark_from_its_lowest_to_its_highest_value():
     assert (drawn[0] == 0).any(0).all(), "no column is empty"
 
 
-def test_silence_is_drawn(sound):
-    picture = views_picture(torch.zeros(1, 1, 400), [torch.zeros(1, 1, 400)], sound)
-    assert picture.isfinite().all()
+def test_silence_is_drawn(audio):
+    image = views_image(torch.zeros(1, 1, 400), [torch.zeros(1, 1, 400)], audio)
+    assert image.isfinite().all()

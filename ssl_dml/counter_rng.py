@@ -10,7 +10,7 @@ MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
 MIX_2 = 0x94D049BB133111EB - 2**64
 
 
-def draw_indices(
+def counter_based_indices(
     instances: Int[Tensor, " batch"], step: Int[Tensor, ""], *, count: int, high: int
 ) -> Int[Tensor, "batch keys"]:
     """Indices uniform in ``[0, high)``, with replacement, a function of their arguments alone.
@@ -36,7 +36,7 @@ def _shift(bits: Tensor, places: int) -> Tensor:
 
 
 def _mix(bits: Tensor) -> Tensor:
-    """SplitMix64's finaliser; multiplication wraps."""
+    """SplitMix64's finalizer; multiplication wraps."""
     bits = (bits ^ _shift(bits, 30)) * MIX_1
     bits = (bits ^ _shift(bits, 27)) * MIX_2
     return bits ^ _shift(bits, 31)

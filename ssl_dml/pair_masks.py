@@ -6,35 +6,37 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ssl_dml.types import Embeddings, Labelled, Triplets
+from ssl_dml.types import Embeddings, LabeledEmbeddings, Triplets
 
 
-class Comparison(NamedTuple):
+class PairMasks(NamedTuple):
     """Anchors, what they are compared with, and which of them are of their class.
 
     Attributes:
         anchors: The rows of the batch.
         references: The same rows, then those of the memory.
-        same: Other rows of the anchor's class.
-        other: Rows of other classes.
+        positive: Other rows of the anchor's class.
+        negative: Rows of other classes.
     """
 
     anchors: Embeddings
     references: Float[Tensor, "references dim"]
-    same: Bool[Tensor, "batch references"]
-    other: Bool[Tensor, "batch references"]
+    positive: Bool[Tensor, "batch references"]
+    negative: Bool[Tensor, "batch references"]
 
-    def mined(self, triplets: Triplets | None) -> "Comparison":
+    def mined(self, triplets: Triplets | None) -> "PairMasks":
         """The pairs that are part of a triplet; all where nothing was mined."""
         if triplets is None:
             return self
         order, anchors, positives, low, high = triplets
-        same = torch.zeros_like(self.same).index_put_((anchors, positives), high > low)
-        inside = covered(triplets, low, high) > 0
-        return self._replace(same=same, other=torch.zeros_like(same).scatter_(1, order, inside))
+        same = torch.zeros_like(self.positive).index_put_((anchors, positives), high > low)
+        inside = count_ranges(triplets, low, high) > 0
+        return self._replace(
+            positive=same, negative=torch.zeros_like(same).scatter_(1, order, inside)
+        )
 
 
-def covered(
+def count_ranges(
     triplets: Triplets, low: Int[Tensor, " pairs"], high: Int[Tensor, " pairs"]
 ) -> Int[Tensor, "batch ranks"]:
     """How many pairs of an anchor have each rank of its order between ``low`` and ``high``."""
@@ -47,7 +49,7 @@ def covered(
     return edges.view(batch, -1).cumsum(dim=1)[:, :-1]
 
 
-def places(anchors: Int[Tensor, " pairs"], batch: int) -> tuple[Int[Tensor, " pairs"], int]:
+def rank_in_group(anchors: Int[Tensor, " pairs"], batch: int) -> tuple[Int[Tensor, " pairs"], int]:
     """The number of each pair among those of its anchor, from 0, and how many the most have."""
     counts = anchors.bincount(minlength=batch)
     begins = counts.cumsum(dim=0) - counts
@@ -55,7 +57,7 @@ def places(anchors: Int[Tensor, " pairs"], batch: int) -> tuple[Int[Tensor, " pa
     return numbers, int(counts.max()) if batch else 0
 
 
-def ranks_of(
+def batched_searchsorted(
     values: Float[Tensor, " pairs"],
     rising: Float[Tensor, "batch ranks"],
     anchors: Int[Tensor, " pairs"],
@@ -70,15 +72,15 @@ def ranks_of(
         anchors: Row of each pair, ascending.
         or_equal: Whether equal entries count.
     """
-    numbers, most = places(anchors, len(rising))
+    numbers, most = rank_in_group(anchors, len(rising))
     table = values.new_zeros(len(rising), most)
     table[anchors, numbers] = values
     return torch.searchsorted(rising, table, right=or_equal)[anchors, numbers]
 
 
-def compare(
-    embeddings: Embeddings, labels: Int[Tensor, " labels"], memory: Labelled | None = None
-) -> Comparison:
+def pair_masks(
+    embeddings: Embeddings, labels: Int[Tensor, " labels"], memory: LabeledEmbeddings | None = None
+) -> PairMasks:
     """Every row of a batch against the others and a memory; never against itself.
 
     Args:
@@ -103,4 +105,4 @@ def compare(
         classes = torch.cat([labels, memory.labels.to(labels)])
     known = (labels >= 0)[:, None] & (classes >= 0)
     same = labels[:, None] == classes
-    return Comparison(embeddings, references, (same & known).fill_diagonal_(False), ~same & known)
+    return PairMasks(embeddings, references, (same & known).fill_diagonal_(False), ~same & known)

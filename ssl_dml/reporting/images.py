@@ -1,4 +1,4 @@
-"""Pictures of what training sees."""
+"""Images of what training sees."""
 
 import torch
 import torch.nn.functional as F
@@ -8,16 +8,16 @@ from torch import Tensor
 from ssl_dml.types import ImageSpec, Samples, SequenceSpec, Stored, Views, as_floats
 
 SHOWN = 8
-COLOUR = 3
+COLOR = 3
 WAVE_HEIGHT, WAVE_WIDTH = 48, 256
 
 
-def views_picture(
+def views_image(
     samples: Stored, views: Views, spec: ImageSpec | SequenceSpec
 ) -> Float[Tensor, "shown rows columns"]:
     """Up to 8 samples, a row each: the sample, then its views, on the scale [0, 1].
 
-    Of pictures with other than 1 or 3 channels the first is shown, and of sequences the wave of
+    Of images with other than 1 or 3 channels the first is shown, and of sequences the wave of
     the first, from silence in the middle to the loudest of its row.
     """
     extent = (1,) * (views[0].ndim - 2)
@@ -30,7 +30,7 @@ def views_picture(
     side = max(column.shape[-1] for column in columns)
     framed: list[Tensor] = []
     for column in columns:
-        shown = column if column.shape[1] in (1, COLOUR) else column[:, :1]
+        shown = column if column.shape[1] in (1, COLOR) else column[:, :1]
         right, below = side - shown.shape[-1], max(c.shape[-2] for c in columns) - shown.shape[-2]
         framed.append(F.pad(shown.clamp(0, 1), (1, 1 + right, 1, 1 + below), value=1.0))
     return torch.cat([torch.cat(list(column), dim=1) for column in framed], dim=2)

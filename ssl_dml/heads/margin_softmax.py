@@ -8,10 +8,16 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.distributed import gather, gather_with_gradient, largest, peers, sum_with_gradient
-from ssl_dml.draws import draw_indices
+from ssl_dml.counter_rng import counter_based_indices
+from ssl_dml.distributed import (
+    all_reduce_max,
+    gather,
+    gather_with_gradient,
+    process_group,
+    sum_with_gradient,
+)
 from ssl_dml.heads.base import Head, check_labels
-from ssl_dml.margins import Margin, Targets
+from ssl_dml.margins import Margin, MarginInputs
 from ssl_dml.memory import RowTable
 from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import Embeddings, Labels, StepOutput
@@ -20,13 +26,13 @@ STD = 0.01
 
 
 @final
-class ClassWeights(Head):
+class MarginSoftmax(Head):
     r"""Softmax cross-entropy on cosines with class weights, whole, split or sampled.
 
     .. math:: -\frac1B \sum_i \log \frac{e^{l_{i y_i}}}{\sum_{c \in S} e^{l_{ic}}}
 
     where a margin makes the logits l of the cosines. S are all classes, or those of the batch with
-    a share of the others that each step draws anew (Partial FC). Only the rows of S are touched:
+    a fraction of the others that each step draws anew (Partial FC). Only the rows of S are touched:
     by logits, gradient, momentum and weight decay. What is drawn is a function of ``seed`` and the
     step, so loss and gradients are those of one process on any number of them, at any rate.
 
@@ -37,9 +43,9 @@ class ClassWeights(Head):
         embedding_dim: Dimension of a row.
         num_classes: Number of classes.
         margin: What is made of the cosines.
-        sub_centres: Weights of a class, of which a row has the nearest one (Deng et al., 2020,
+        sub_centers: Weights of a class, of which a row has the nearest one (Deng et al., 2020,
             "Sub-center ArcFace").
-        sample_rate: Share of the classes that a step draws, above 0; those of the batch are added.
+        sample_rate: Fraction of the classes that a step draws, above 0; those of the batch are added.
         sharded: Whether each process keeps the weights of about a W-th of the classes, and the
             rows of all processes meet them there; otherwise each keeps all.
         seed: Number that the draws depend on, from 0.
@@ -61,7 +67,7 @@ class ClassWeights(Head):
         num_classes: int,
         *,
         margin: Margin,
-        sub_centres: int = 1,
+        sub_centers: int = 1,
         sample_rate: float = 1.0,
         sharded: bool = False,
         seed: int = 0,
@@ -69,13 +75,13 @@ class ClassWeights(Head):
         super().__init__()
         if num_classes < 2:  # noqa: PLR2004 - a softmax over one class is 1
             raise ValueError(f"class weights need 2 classes or more, got {num_classes}")
-        if sub_centres < 1:
-            raise ValueError(f"sub_centres must be at least 1, got {sub_centres}")
+        if sub_centers < 1:
+            raise ValueError(f"sub_centers must be at least 1, got {sub_centers}")
         if not 0 < sample_rate <= 1:
             raise ValueError(f"sample_rate must be above 0 and at most 1, got {sample_rate}")
         self.num_classes, self.sample_rate, self.seed = num_classes, sample_rate, seed
         self.margin = margin
-        shape = (sub_centres, embedding_dim)
+        shape = (sub_centers, embedding_dim)
         self.table = RowTable(num_classes, shape, std=STD, sharded=sharded)
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
@@ -90,7 +96,7 @@ class ClassWeights(Head):
         cosines = _cosines(embeddings, weights)
         columns = self._columns(labels, opened)
         targets = self._targets(cosines, columns, embeddings)
-        logits, penalty = self.margin(cosines, targets, peers())
+        logits, penalty = self.margin(cosines, targets, process_group())
         cross_entropy = _split_cross_entropy if self.table.sharded else F.cross_entropy
         logs = {"own_cosine": targets.cosines.mean()}
         if opened is not None:
@@ -102,10 +108,10 @@ class ClassWeights(Head):
         """The rows of this process that take part, in order; None for all of them."""
         if self.sample_rate == 1:
             return None
-        # So many draws with replacement find the wanted share on average.
+        # So many draws with replacement find the wanted fraction on average.
         count = math.ceil(-self.num_classes * math.log1p(-self.sample_rate))
         what_for = self.step.new_full((1,), self.seed)
-        drawn = draw_indices(what_for, self.step, count=count, high=self.num_classes)[0]
+        drawn = counter_based_indices(what_for, self.step, count=count, high=self.num_classes)[0]
         self.step += 1
         found = torch.cat([drawn, everyone]).unique()
         own = (found >= self.table.owned.start) & (found < self.table.owned.stop)
@@ -122,22 +128,22 @@ class ClassWeights(Head):
     @torch.no_grad()
     def _targets(
         self, cosines: Float[Tensor, "rows columns"], columns: Tensor, embeddings: Embeddings
-    ) -> Targets:
+    ) -> MarginInputs:
         rows = (columns >= 0).nonzero()[:, 0]
         own = cosines.new_zeros(len(columns)).index_put((rows,), cosines[rows, columns[rows]])
         with torch.enable_grad():
             norms = embeddings.to(cosines.dtype).norm(dim=1)
         if self.table.sharded:
             own = sum_with_gradient(own)
-            return Targets(columns, own, norms, own, norms.detach(), self.num_classes)
-        return Targets(columns, own, norms, gather(own), gather(norms), self.num_classes)
+            return MarginInputs(columns, own, norms, own, norms.detach(), self.num_classes)
+        return MarginInputs(columns, own, norms, gather(own), gather(norms), self.num_classes)
 
 
 @full_precision
 def _cosines(
-    embeddings: Embeddings, weights: Float[Tensor, "classes centres dim"]
+    embeddings: Embeddings, weights: Float[Tensor, "classes centers dim"]
 ) -> Float[Tensor, "rows classes"]:
-    """Cosine of each row with the nearest centre of each class."""
+    """Cosine of each row with the nearest center of each class."""
     rows, flat = unit_rows(embeddings), weights.flatten(0, 1)
     if len(rows) < flat.shape[1]:
         # Then products are fewer than weights, of which unit ones would be another matrix.
@@ -156,7 +162,7 @@ def _split_cross_entropy(
     The same value on each; their mean has the gradient of the whole.
     """
     least = logits.new_full((len(logits), 1), torch.finfo(logits.dtype).min)
-    highest = largest(torch.cat([least, logits.detach()], dim=1).amax(dim=1))
+    highest = all_reduce_max(torch.cat([least, logits.detach()], dim=1).amax(dim=1))
     total = sum_with_gradient((logits - highest[:, None]).exp().sum(dim=1))
     rows = (columns >= 0).nonzero()[:, 0]
     own = logits.new_zeros(len(logits)).index_put((rows,), logits[rows, columns[rows]])

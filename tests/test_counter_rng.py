@@ -2,13 +2,13 @@ import numpy as np
 import torch
 from scipy.stats import chisquare
 
-from ssl_dml.draws import draw_indices
+from ssl_dml.counter_rng import counter_based_indices
 
 MASK = 2**64 - 1
 
 
 def splitmix(state):
-    """SplitMix64's finaliser in Python integers."""
+    """SplitMix64's finalizer in Python integers."""
     state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & MASK
     return state ^ (state >> 31)
@@ -22,21 +22,24 @@ def reference(instance, step, count, high):
 
 def test_matches_unsigned_arithmetic():
     instances, step = torch.tensor([0, 5, 123_456_789]), torch.tensor(42)
-    drawn = draw_indices(instances, step, count=4, high=1000)
+    drawn = counter_based_indices(instances, step, count=4, high=1000)
     assert drawn.tolist() == [reference(i, 42, 4, 1000) for i in instances.tolist()]
 
 
 def test_depends_on_instance_and_step_alone():
-    together = draw_indices(torch.arange(8), torch.tensor(3), count=16, high=99)
-    apart = [draw_indices(torch.tensor([i]), torch.tensor(3), count=16, high=99) for i in range(8)]
+    together = counter_based_indices(torch.arange(8), torch.tensor(3), count=16, high=99)
+    apart = [
+        counter_based_indices(torch.tensor([i]), torch.tensor(3), count=16, high=99)
+        for i in range(8)
+    ]
     assert torch.equal(together, torch.cat(apart))
     assert not torch.equal(
-        together, draw_indices(torch.arange(8), torch.tensor(4), count=16, high=99)
+        together, counter_based_indices(torch.arange(8), torch.tensor(4), count=16, high=99)
     )
 
 
 def test_is_uniform_and_uncorrelated():
-    drawn = draw_indices(torch.arange(64), torch.tensor(0), count=4096, high=10).numpy()
+    drawn = counter_based_indices(torch.arange(64), torch.tensor(0), count=4096, high=10).numpy()
     assert chisquare(np.bincount(drawn.ravel(), minlength=10)).pvalue > 1e-3
     between = np.corrcoef(drawn)[np.triu_indices(64, 1)]
     assert np.abs(between).max() < 5 / 64

@@ -1,4 +1,4 @@
-"""Folders of sound files as recordings of one rate and number of channels."""
+"""Folders of audio files as recordings of one sampling rate and number of channels."""
 
 import math
 from collections import Counter
@@ -13,57 +13,57 @@ from scipy.signal import firwin, resample_poly
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.recordings import Recordings
-from ssl_dml.data.sources import SOUND_SUFFIXES, files_below, fingerprint, folder_labels
+from ssl_dml.data.sources import AUDIO_SUFFIXES, files_below, fingerprint, folder_labels
 from ssl_dml.data.survey import say
 from ssl_dml.progress import progress
 
-HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower rate
+HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower sampling rate
 
 
 @final
-class SoundFiles(Recordings):
-    """All sound files below a folder, sorted by path, resampled to one rate.
+class AudioFiles(Recordings):
+    """All audio files below a folder, sorted by path, resampled to one sampling rate.
 
     When every file lies in one of at least two sub-folders, the sub-folder is its class.
 
     Args:
         root: The folder.
-        rate: Values a second; a file of another rate is resampled, and their number is told.
+        sampling_rate: Values a second; a file of another sampling_rate is resampled, and their number is told.
         channels: 1 for the mean of a file's channels; more take files of as many, and repeat
             the channel of files of one.
     """
 
     dtype: Literal["int16", "float32"] = "int16"
 
-    def __init__(self, root: Path, *, rate: int, channels: int = 1) -> None:
-        self.paths = files_below(root, SOUND_SUFFIXES)
+    def __init__(self, root: Path, *, sampling_rate: int, channels: int = 1) -> None:
+        self.paths = files_below(root, AUDIO_SUFFIXES)
         if not self.paths:
             raise ConfigError(
-                f"data.source {str(root)!r} holds no sound; looked below it for "
-                f"{' '.join(sorted(SOUND_SUFFIXES))}"
+                f"data.source {str(root)!r} holds no audio; looked below it for "
+                f"{' '.join(sorted(AUDIO_SUFFIXES))}"
             )
-        self.rate, self.channels = rate, channels
+        self.sampling_rate, self.channels = sampling_rate, channels
         self.labels, self.class_names = folder_labels(root, self.paths)
         self.fingerprint, self.stamp = fingerprint(root, self.paths)
         self.lengths: list[int] = []
         others: Counter[int] = Counter()
-        with progress(len(self.paths), "looking at", "sound files") as bar:
+        with progress(len(self.paths), "looking at", "audio files") as bar:
             for path in self.paths:
                 frames, own = _header(path)
-                self.lengths.append(math.ceil(frames * rate / own))
-                others[own] += own != rate
+                self.lengths.append(math.ceil(frames * sampling_rate / own))
+                others[own] += own != sampling_rate
                 bar.update()
         if number := others.total():
             rates = ", ".join(str(own) for own in sorted(+others))
             say(
-                f"{number:,} of {len(self.paths):,} sound files have another sample rate "
-                f"({rates} Hz) and are resampled to {rate} Hz"
+                f"{number:,} of {len(self.paths):,} audio files have another sample rate "
+                f"({rates} Hz) and are resampled to {sampling_rate} Hz"
             )
 
     def read(self, index: int, start: int, stop: int) -> Float[np.ndarray, "channels time"]:  # noqa: D102 - in Recordings
         try:
             with soundfile.SoundFile(self.paths[index]) as file:
-                values = read_at_rate(file, self.rate, start, stop)
+                values = read_resampled(file, self.sampling_rate, start, stop)
         except soundfile.LibsndfileError as error:
             raise ValueError(error.error_string) from error
         if self.channels == 1:
@@ -74,23 +74,23 @@ class SoundFiles(Recordings):
         return str(self.paths[index])
 
 
-def read_at_rate(
-    file: soundfile.SoundFile, rate: int, start: int, stop: int
+def read_resampled(
+    file: soundfile.SoundFile, sampling_rate: int, start: int, stop: int
 ) -> Float[np.ndarray, "channels time"]:
-    """A piece of a recording at another rate, as if the whole had been resampled and then cut.
+    """A piece of a recording at another sampling rate, as if the whole had been resampled and then cut.
 
     Args:
         file: The recording.
-        rate: Values a second to resample it to.
-        start: First value of the piece, at that rate.
+        sampling_rate: Values a second to resample it to.
+        start: First value of the piece, at that sampling rate.
         stop: The value after its last; a recording that ends before gives a shorter piece.
 
     Raises:
         ValueError: If the file is shorter than its header says.
     """
-    common = math.gcd(rate, file.samplerate)
-    up, down = rate // common, file.samplerate // common
-    # A block lasts as long as `up` values of the new rate and `down` of the file's. The filter
+    common = math.gcd(sampling_rate, file.samplerate)
+    up, down = sampling_rate // common, file.samplerate // common
+    # A block lasts as long as `up` values of the new sampling rate and `down` of the file's. The filter
     # reaches beyond the piece, by so many blocks.
     margin = 0 if up == down else math.ceil(HALF_WIDTH * max(up, down) / (up * down))
     first, last = max(0, start // up - margin), -(-stop // up) + margin
@@ -113,9 +113,9 @@ def _low_pass(factor: int) -> np.ndarray:
 
 
 def _header(path: Path) -> tuple[int, int]:
-    """Frames and rate; no frames if the file is damaged, which reading it will tell."""
+    """Frames and sampling rate; no frames if the file is damaged, which reading it will tell."""
     try:
-        facts = soundfile.info(path)
+        metadata = soundfile.info(path)
     except soundfile.LibsndfileError:
         return 0, 1
-    return facts.frames, facts.samplerate
+    return metadata.frames, metadata.samplerate

@@ -1,4 +1,4 @@
-"""Which labelled samples are trained on, which are held out, and how batches are cut."""
+"""Which labeled samples are trained on, which are held out, and how batches are cut."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.class_batches import ClassBatches, DenseTriplets
 from ssl_dml.data.dataset import SampleSet
 from ssl_dml.data.samplers import EpochBatches
-from ssl_dml.data.splits import NEEDED, contiguous, hold_out, limit_per_class
+from ssl_dml.data.splits import NEEDED, hold_out, limit_per_class, relabel
 from ssl_dml.distributed import rank, world_size
 from ssl_dml.types import Indices, Labels
 
@@ -54,21 +54,23 @@ class ValidationConfig:
     """What is held out of training to measure retrieval on; test samples are never looked at.
 
     Args:
-        share: Of the classes, or of the samples of each; null holds nothing out.
+        fraction: Of the classes, or of the samples of each; null holds nothing out.
         by: ``classes`` holds out whole classes, of which each sample is searched among the
             others; ``samples`` some of each class, which are searched among those trained on.
         every_epochs: Passes over the data between two measurements.
         seed: Number that what is held out depends on.
     """
 
-    share: float | None = 0.1
+    fraction: float | None = 0.1
     by: Literal["classes", "samples"] = "classes"
     every_epochs: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.share is not None and not 0 < self.share < 1:
-            raise ConfigError(f"validation.share must be above 0 and below 1, got {self.share}")
+        if self.fraction is not None and not 0 < self.fraction < 1:
+            raise ConfigError(
+                f"validation.fraction must be above 0 and below 1, got {self.fraction}"
+            )
         if self.every_epochs < 1:
             raise ConfigError(
                 f"validation.every_epochs must be at least 1, got {self.every_epochs}"
@@ -76,7 +78,7 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledRows:
+class LabeledSplit:
     """A data set divided for training with labels.
 
     Args:
@@ -110,38 +112,38 @@ class LabelledRows:
         return found.hexdigest()[:16]
 
 
-def divide(
+def split_labeled(
     samples: SampleSet, labels: LabelConfig, validation: ValidationConfig, *, seed: int
-) -> LabelledRows:
+) -> LabeledSplit:
     """Choose what is trained on and what is held out.
 
     Raises:
         ConfigError: If there are no labels, too few classes, or labels to be numbers are not.
     """
-    nouns = f"{samples.form.noun}s"
+    nouns = f"{samples.decoder.noun}s"
     if samples.labels is None:
         raise ConfigError(
             f"fine-tuning needs labels and the {nouns} have none: put them in sub-folders named by "
-            "class, or name their column with data.label_column; data.labelled must be true"
+            "class, or name their column with data.label_column; data.use_labels must be true"
         )
     numbers = numbers_of(samples.class_names) if labels.continuous else None
     rows = (samples.labels >= 0).nonzero()[:, 0]
     queries = rows[:0]
-    if validation.share is not None:
+    if validation.fraction is not None:
         rows, queries = hold_out(
             samples.labels,
-            share=validation.share,
+            fraction=validation.fraction,
             by=validation.by,
             seed=validation.seed,
             mates=1 if labels.continuous else NEEDED,
         )
     if labels.per_class is not None:
         rows = limit_per_class(samples.labels, rows, count=labels.per_class, seed=seed)
-    classes, number = contiguous(samples.labels, rows)
+    classes, number = relabel(samples.labels, rows)
     if number < 2:  # noqa: PLR2004 - nothing to tell apart
         raise ConfigError(f"fine-tuning needs 2 classes or more to train on, got {number}")
     gallery = rows if validation.by == "samples" and len(queries) else None
-    return LabelledRows(
+    return LabeledSplit(
         labels=classes,
         num_classes=number,
         queries=queries,
@@ -176,8 +178,8 @@ def numbers_of(class_names: Sequence[str]) -> Float[Tensor, "classes values"]:
 
 
 @final
-class LabelledBatches:
-    """This process's part of every batch of the labelled samples, without end.
+class LabeledBatches:
+    """This process's part of every batch of the labeled samples, without end.
 
     Args:
         rows: What is trained on.
@@ -189,7 +191,7 @@ class LabelledBatches:
 
     def __init__(
         self,
-        rows: LabelledRows,
+        rows: LabeledSplit,
         config: LabelConfig,
         *,
         batch_size: int,

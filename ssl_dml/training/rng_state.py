@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 
-def generator_state() -> dict[str, Any]:
+def rng_state() -> dict[str, Any]:
     """State of every random generator of this process that training may draw from."""
     name, keys, *rest = cast(Any, np.random.get_state())  # noqa: NPY002 - libraries draw from it
     state: dict[str, Any] = {
@@ -21,7 +21,7 @@ def generator_state() -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any]) -> None:
-    """Put this process's generators back to a state of :func:`generator_state`."""
+    """Put this process's generators back to a state of :func:`rng_state`."""
     torch.set_rng_state(state["torch"])
     version, keys, gauss = state["python"]
     random.setstate((version, tuple(keys), gauss))

@@ -5,14 +5,14 @@ import torch
 from torch.testing import assert_close
 from torchvision.transforms.v2 import functional as stock
 
-from ssl_dml.augment.colour import ChannelJitter, ColourJitter, GrayJitter
+from ssl_dml.augment.color import ChannelJitter, ColorJitter, GrayJitter
 
 ONE, ZERO = torch.ones(1), torch.zeros(1)
 
 
-def recolour(image, brightness=1.0, contrast=1.0, saturation=1.0, turn=0.0):
+def recolor(image, brightness=1.0, contrast=1.0, saturation=1.0, turn=0.0):
     factors = (torch.full((len(image),), v) for v in (brightness, contrast, saturation, turn))
-    return ColourJitter().recolour(image, *factors)
+    return ColorJitter().recolor(image, *factors)
 
 
 @pytest.fixture
@@ -21,46 +21,46 @@ def images():
 
 
 def test_neutral_factors_change_nothing(images):
-    assert_close(recolour(images), images)
+    assert_close(recolor(images), images)
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.2])
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
 def test_each_step_equals_the_stock_one(images, name, factor):
     theirs = getattr(stock, f"adjust_{name}")(images, factor)
-    assert_close(recolour(images, **{name: factor}), theirs, rtol=0, atol=2e-3)
+    assert_close(recolor(images, **{name: factor}), theirs, rtol=0, atol=2e-3)
 
 
 def test_the_composition_equals_the_stock_steps_in_our_order(images):
     theirs = stock.adjust_brightness(images, 1.1)
     theirs = stock.adjust_contrast(theirs, 0.8)
     theirs = stock.adjust_saturation(theirs, 0.6)
-    ours = recolour(images, brightness=1.1, contrast=0.8, saturation=0.6)
+    ours = recolor(images, brightness=1.1, contrast=0.8, saturation=0.6)
     assert_close(ours, theirs, rtol=0, atol=2e-3)
 
 
 def test_zero_saturation_is_gray(images):
-    gray = recolour(images, saturation=0.0)
+    gray = recolor(images, saturation=0.0)
     assert_close(gray[:, 0], gray[:, 2])
     assert_close(gray[:, :1], stock.rgb_to_grayscale(images), rtol=0, atol=2e-3)
 
 
-def test_hue_turns_the_colour_wheel_and_keeps_luminance(images):
+def test_hue_turns_the_color_wheel_and_keeps_luminance(images):
     luminance = torch.tensor([0.299, 0.587, 0.114])
-    turned = recolour(images, turn=0.1)
+    turned = recolor(images, turn=0.1)
     before, after = (torch.einsum("c,bchw->bhw", luminance, x) for x in (images, turned))
     assert_close(before, after, rtol=0, atol=2e-3)
     red = torch.tensor([0.6, 0.4, 0.4]).view(1, 3, 1, 1)
-    third = recolour(red, turn=1 / 3).flatten().tolist()
+    third = recolor(red, turn=1 / 3).flatten().tolist()
     # The wheel of YIQ is not that of HSV: a third of it lands within a twelfth.
     distance = abs(colorsys.rgb_to_hsv(*third)[0] - 1 / 3) % 1
     assert min(distance, 1 - distance) < 1 / 12 or abs(min(distance, 1 - distance) - 1 / 3) < 1 / 12
-    assert_close(recolour(images, turn=1.0), images, rtol=0, atol=2e-3)
+    assert_close(recolor(images, turn=1.0), images, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize(
     "jitter",
-    [ColourJitter(probability=1.0), GrayJitter(probability=1.0, gamma=0.5), ChannelJitter()],
+    [ColorJitter(probability=1.0), GrayJitter(probability=1.0, gamma=0.5), ChannelJitter()],
 )
 def test_every_sample_has_its_own_draw(jitter):
     same = (torch.rand(1, 3, 8, 8) * 0.5 + 0.2).repeat(64, 1, 1, 1)
@@ -81,7 +81,7 @@ def test_gray_jitter_equals_the_stock_steps():
     assert_close(contrast.mean((1, 2, 3)), images.mean((1, 2, 3)), rtol=0, atol=1e-2)
 
 
-def test_a_share_of_the_pictures_is_left_alone():
+def test_a_share_of_the_images_is_left_alone():
     images = torch.rand(4000, 1, 2, 2) * 0.5 + 0.2
     out = GrayJitter(probability=0.8)(images)
     untouched = (out == images).flatten(1).all(dim=1).float().mean()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ssl_dml.training.hardware import choose_precision, cores, use_threads
+from ssl_dml.training.accelerator import choose_precision, cores, use_threads
 
 
 @pytest.mark.parametrize("wanted", ["no", "bf16", "fp16"])

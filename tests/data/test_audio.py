@@ -4,14 +4,14 @@ import soundfile
 from scipy.signal import resample_poly
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.sound import SoundFiles
+from ssl_dml.data.audio import AudioFiles
 
 RNG = np.random.default_rng(0)
 
 
-def write(path, values, rate=8000, **options):
+def write(path, values, sampling_rate=8000, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, values, rate, **options)
+    soundfile.write(path, values, sampling_rate, **options)
 
 
 def noise(count, channels=1):
@@ -19,7 +19,7 @@ def noise(count, channels=1):
 
 
 def opened(folder, **options):
-    return SoundFiles(folder, **{"rate": 8000, **options})
+    return AudioFiles(folder, **{"sampling_rate": 8000, **options})
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "A.WAV"])
@@ -44,13 +44,14 @@ def test_sub_folders_are_classes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("own", "rate"), [(22050, 16000), (8000, 16000), (48000, 16000), (44100, 8000), (11025, 16000)]
+    ("own", "sampling_rate"),
+    [(22050, 16000), (8000, 16000), (48000, 16000), (44100, 8000), (11025, 16000)],
 )
-def test_pieces_of_another_rate_are_those_of_the_whole_resampled(tmp_path, own, rate):
+def test_pieces_of_another_rate_are_those_of_the_whole_resampled(tmp_path, own, sampling_rate):
     write(tmp_path / "a.wav", noise(own // 4), own, subtype="FLOAT")
-    recordings = opened(tmp_path, rate=rate)
+    recordings = opened(tmp_path, sampling_rate=sampling_rate)
     whole, _ = soundfile.read(tmp_path / "a.wav", dtype="float64")
-    expected = resample_poly(whole, rate, own)
+    expected = resample_poly(whole, sampling_rate, own)
     (length,) = recordings.lengths
     assert length == len(expected)
     pieces = [recordings.read(0, start, start + 777)[0] for start in range(0, length, 777)]
@@ -60,17 +61,17 @@ def test_pieces_of_another_rate_are_those_of_the_whole_resampled(tmp_path, own, 
 
 def test_a_tone_keeps_its_frequency(tmp_path):
     write(tmp_path / "a.wav", np.sin(2 * np.pi * 440 * np.arange(44100) / 44100), 44100)
-    spectrum = np.abs(np.fft.rfft(opened(tmp_path, rate=16000).read(0, 0, 16000)[0]))
+    spectrum = np.abs(np.fft.rfft(opened(tmp_path, sampling_rate=16000).read(0, 0, 16000)[0]))
     assert spectrum.argmax() == 440
 
 
 def test_other_rates_are_told_once_with_their_number(tmp_path, capsys):
-    for number, rate in enumerate((8000, 16000, 16000, 44100)):
-        write(tmp_path / f"{number}.wav", noise(10), rate)
+    for number, sampling_rate in enumerate((8000, 16000, 16000, 44100)):
+        write(tmp_path / f"{number}.wav", noise(10), sampling_rate)
     opened(tmp_path)
     told = capsys.readouterr().err
     assert told == (
-        "3 of 4 sound files have another sample rate (16000, 44100 Hz) and are resampled "
+        "3 of 4 audio files have another sample rate (16000, 44100 Hz) and are resampled "
         "to 8000 Hz\n"
     )
 
@@ -87,7 +88,7 @@ def test_channels_are_averaged_kept_or_repeated(tmp_path):
 
 def test_damage_has_no_length_and_is_said_on_reading(tmp_path):
     write(tmp_path / "0.wav", noise(10))
-    (tmp_path / "1.wav").write_bytes(b"this is no sound")
+    (tmp_path / "1.wav").write_bytes(b"this is no audio")
     (tmp_path / "2.wav").write_bytes(b"")
     write(tmp_path / "3.wav", noise(0))
     write(tmp_path / "4.flac", noise(60_000))
@@ -96,13 +97,13 @@ def test_damage_has_no_length_and_is_said_on_reading(tmp_path):
     recordings = opened(tmp_path)
     assert recordings.lengths[:4] == [10, 0, 0, 0]
     for index in (1, 2):
-        with pytest.raises(ValueError, match="Format not recognised"):
+        with pytest.raises(ValueError, match="ImageDecoder not recognized"):
             recordings.read(index, 0, 10)
     assert recordings.read(3, 0, 10).size == 0
     with pytest.raises(ValueError, match=r"."):
         recordings.read(4, 50_000, 60_000)
 
 
-def test_a_folder_without_sound_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"holds no sound; looked below it for \.flac \.wav"):
+def test_a_folder_without_audio_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"holds no audio; looked below it for \.flac \.wav"):
         opened(tmp_path)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ssl_dml.distributed import share
+from ssl_dml.distributed import broadcast_object
 
 BLOCK = 4096
 
 
-def drawn_rows(
+def random_rows(
     owned: range,
     shape: tuple[int, ...],
     finish: Callable[[Tensor], Tensor],
@@ -25,7 +25,9 @@ def drawn_rows(
         finish: What is made of a block of draws.
         dtype: Type of the table.
     """
-    seed = share(int(torch.randint(2**62, ())))  # one number, so that all draw the same table
+    seed = broadcast_object(
+        int(torch.randint(2**62, ()))
+    )  # one number, so that all draw the same table
     rows = torch.empty(len(owned), *shape, dtype=dtype)
     for first in range(owned.start // BLOCK * BLOCK, owned.stop, BLOCK):
         generator = torch.Generator().manual_seed(seed + first)

@@ -11,7 +11,7 @@ from ssl_dml.types import ImageSpec, SequenceSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form(ABC):
+class Decoder(ABC):
     """What every sample of a data set is decoded to.
 
     Attributes:

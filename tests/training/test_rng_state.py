@@ -4,7 +4,7 @@ import random
 import numpy as np
 import torch
 
-from ssl_dml.training.generators import generator_state, restore
+from ssl_dml.training.rng_state import restore, rng_state
 
 
 def draws():
@@ -12,7 +12,7 @@ def draws():
 
 
 def test_every_generator_goes_on_where_it_was_also_through_a_file():
-    state = generator_state()
+    state = rng_state()
     expected = draws()
     file = io.BytesIO()
     torch.save(state, file)

@@ -1,4 +1,4 @@
-"""Colour jitter as one small matrix a picture."""
+"""Color jitter as one small matrix an image."""
 
 import math
 from typing import final
@@ -16,21 +16,21 @@ YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.31
 
 
 @final
-class ColourJitter(nn.Module):
-    """Brightness, contrast, saturation, hue and grayscale of RGB pictures, in this order.
+class ColorJitter(nn.Module):
+    """Brightness, contrast, saturation, hue and grayscale of RGB images, in this order.
 
-    Every step is affine in RGB, so their product is one 3×3 matrix and an offset for each picture
+    Every step is affine in RGB, so their product is one 3×3 matrix and an offset for each image
     and the pixels are touched once. This differs from the stock operators in three ways: the
     order is fixed, values are clamped to [0, 1] once at the end, and hue turns the YIQ plane
     (luminance is kept) instead of going through HSV.
 
     Args:
         brightness: Factor uniform in [1 - b, 1 + b].
-        contrast: The same, around the picture's mean luminance.
+        contrast: The same, around the image's mean luminance.
         saturation: The same, around each pixel's luminance.
-        hue: Turn uniform in plus and minus this, in turns; 0.5 is the opposite colour.
-        probability: Share of pictures that are jittered.
-        grayscale: Share of pictures that lose their colour, independently.
+        hue: Turn uniform in plus and minus this, in turns; 0.5 is the opposite color.
+        probability: Fraction of images that are jittered.
+        grayscale: Fraction of images that lose their color, independently.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ColourJitter(nn.Module):
         self.hue, self.probability, self.grayscale = hue, probability, grayscale
 
     def forward(self, images: Images) -> Images:
-        """One random colouring of each picture."""
+        """One random coloring of each image."""
         count = len(images)
         on = (uniform(count, 0.0, 1.0, images) < self.probability).float()
         bright, contrast, saturation = (
@@ -62,9 +62,9 @@ class ColourJitter(nn.Module):
         turn = on * uniform(count, -self.hue, self.hue, images)
         gray = uniform(count, 0.0, 1.0, images) < self.grayscale
         saturation = torch.where(gray, torch.zeros_like(saturation), saturation)
-        return self.recolour(images, bright, contrast, saturation, turn)
+        return self.recolor(images, bright, contrast, saturation, turn)
 
-    def recolour(
+    def recolor(
         self,
         images: Images,
         brightness: Float[Tensor, " batch"],
@@ -72,7 +72,7 @@ class ColourJitter(nn.Module):
         saturation: Float[Tensor, " batch"],
         turn: Float[Tensor, " batch"],
     ) -> Images:
-        """The colouring that given factors describe; (1, 1, 1, 0) changes nothing."""
+        """The coloring that given factors describe; (1, 1, 1, 0) changes nothing."""
         luminance = images.new_tensor(LUMINANCE)
         matrix = _hue_matrix(turn) @ _saturation_matrix(saturation, luminance)
         gain = (brightness * contrast)[:, None, None]
@@ -85,13 +85,13 @@ class ColourJitter(nn.Module):
 
 @final
 class GrayJitter(nn.Module):
-    """Brightness, contrast and gamma of pictures with any number of channels, alike in all.
+    """Brightness, contrast and gamma of images with any number of channels, alike in all.
 
     Args:
         brightness: Factor uniform in [1 - b, 1 + b].
-        contrast: The same, around the picture's mean.
-        gamma: Values are raised to a power log-uniform in [exp(-g), exp(g)], in every picture.
-        probability: Share of pictures whose brightness and contrast change.
+        contrast: The same, around the image's mean.
+        gamma: Values are raised to a power log-uniform in [exp(-g), exp(g)], in every image.
+        probability: Fraction of images whose brightness and contrast change.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class GrayJitter(nn.Module):
         self.probability = probability
 
     def forward(self, images: Images) -> Images:
-        """One random lighting of each picture, clamped to [0, 1]."""
+        """One random lighting of each image, clamped to [0, 1]."""
         count = len(images)
         on = (uniform(count, 0.0, 1.0, images) < self.probability).float()
         bright = 1 + on * uniform(count, -self.brightness, self.brightness, images)
@@ -124,13 +124,13 @@ class GrayJitter(nn.Module):
 
 @final
 class ChannelJitter(nn.Module):
-    """Every channel of every picture gets its own gain, and may be blanked.
+    """Every channel of every image gets its own gain, and may be blanked.
 
-    For pictures whose channels are not colours: bands, stains, sensors.
+    For images whose channels are not colors: bands, stains, sensors.
 
     Args:
         gain: Factor uniform in [1 - g, 1 + g].
-        drop: Probability that a channel is set to its mean over the picture.
+        drop: Probability that a channel is set to its mean over the image.
     """
 
     def __init__(self, *, gain: float = 0.3, drop: float = 0.1) -> None:
@@ -138,7 +138,7 @@ class ChannelJitter(nn.Module):
         self.gain, self.drop = gain, drop
 
     def forward(self, images: Images) -> Images:
-        """One random change of each picture, clamped to [0, 1]."""
+        """One random change of each image, clamped to [0, 1]."""
         count = images.shape[0] * images.shape[1]
         shape = (*images.shape[:2], 1, 1)
         gain = 1 + uniform(count, -self.gain, self.gain, images).view(shape)

@@ -1,4 +1,4 @@
-"""Centre loss: rows are drawn to the centre of their class."""
+"""Center loss: rows are drawn to the center of their class."""
 
 from typing import final
 
@@ -13,10 +13,10 @@ from ssl_dml.types import Embeddings, Labels, StepOutput
 
 
 @final
-class CentreLoss(Head):
-    r"""Half of the squared distances of rows from the centres of their classes.
+class CenterLoss(Head):
+    r"""Half of the squared distances of rows from the centers of their classes.
 
-    The centres are no parameters. In training they follow the batch after its loss,
+    The centers are no parameters. In training they follow the batch after its loss,
 
     .. math:: c_j \leftarrow c_j - \alpha \, \frac{\sum_{i: y_i = j} (c_j - x_i)}{1 + n_j}
 
@@ -26,7 +26,7 @@ class CentreLoss(Head):
 
     Args:
         embedding_dim: Dimension of a row.
-        num_classes: Number of centres.
+        num_classes: Number of centers.
         rate: :math:`\alpha`, from 0 to 1.
         reduction: ``sum`` over the batch, the paper's, with a weight of 0.003 beside a summed
             softmax; or the ``mean``, which does not grow with the batch.
@@ -36,10 +36,10 @@ class CentreLoss(Head):
 
     References:
         Wen et al., 2016, "A discriminative feature learning approach for deep face recognition",
-        eq. 2 to 4. Public codes that learn centres by gradient move them with the loss's weight.
+        eq. 2 to 4. Public codes that learn centers by gradient move them with the loss's weight.
     """
 
-    centres: Tensor
+    centers: Tensor
 
     def __init__(
         self,
@@ -55,12 +55,12 @@ class CentreLoss(Head):
         if reduction not in ("sum", "mean"):
             raise ValueError(f"reduction must be sum or mean, got {reduction}")
         self.rate, self.reduction = rate, reduction
-        self.register_buffer("centres", torch.zeros(num_classes, embedding_dim))
+        self.register_buffer("centers", torch.zeros(num_classes, embedding_dim))
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
-        """Loss of the whole batch, as a mean over processes; then the centres move."""
-        check_labels(labels, len(self.centres))
-        loss = _half_squares(embeddings, self.centres[labels])
+        """Loss of the whole batch, as a mean over processes; then the centers move."""
+        check_labels(labels, len(self.centers))
+        loss = _half_squares(embeddings, self.centers[labels])
         if self.training:
             self._follow(gather(embeddings), gather(labels))
         # Every process returns as many times its own part as there are processes.
@@ -70,20 +70,20 @@ class CentreLoss(Head):
     @torch.no_grad()
     def _follow(self, rows: Float[Tensor, "all dim"], labels: Labels) -> None:
         found, places = labels.unique(return_inverse=True)
-        self.centres[found] -= self.rate * _pulls(self.centres[found], rows, places)
+        self.centers[found] -= self.rate * _pulls(self.centers[found], rows, places)
 
 
 @full_precision
-def _half_squares(embeddings: Embeddings, centres: Embeddings) -> Float[Tensor, ""]:
-    return (embeddings - centres).square().sum() / 2
+def _half_squares(embeddings: Embeddings, centers: Embeddings) -> Float[Tensor, ""]:
+    return (embeddings - centers).square().sum() / 2
 
 
 @full_precision
 def _pulls(
-    centres: Float[Tensor, "found dim"], rows: Float[Tensor, "all dim"], places: Labels
+    centers: Float[Tensor, "found dim"], rows: Float[Tensor, "all dim"], places: Labels
 ) -> Float[Tensor, "found dim"]:
-    """What eq. 4 takes from each centre; ``places`` are the centres of the rows."""
+    """What eq. 4 takes from each center; ``places`` are the centers of the rows."""
     # A product gives all processes the same bits; index_add_ on an accelerator does not.
-    members = (torch.arange(len(centres), device=places.device)[:, None] == places).to(centres)
+    members = (torch.arange(len(centers), device=places.device)[:, None] == places).to(centers)
     counts = members.sum(dim=1, keepdim=True)
-    return (counts * centres - members @ rows.to(centres)) / (1 + counts)
+    return (counts * centers - members @ rows.to(centers)) / (1 + counts)

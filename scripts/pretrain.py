@@ -88,7 +88,7 @@ class PretrainConfig:
 def open_data(
     config: PretrainConfig, say: Callable[[str], Any]
 ) -> tuple[SampleSet, ProbeSplit | None, dict[str, Any]]:
-    """The samples to train on, what the probe asks if there are labels, and metadata; said aloud."""
+    """The samples to train on, the probe's split if there are labels, and metadata."""
     train = load_train(config.data)
     test = load_test(config.data, train)
     split = probe_split(train, test, max_gallery=config.evaluation.max_gallery)

@@ -32,14 +32,15 @@ def color():
 
 @pytest.fixture
 def audio():
-    return SequenceSpec(channels=1, length=400, mean=(0.0,), std=(0.25,), rate=100)
+    return SequenceSpec(channels=1, length=400, mean=(0.0,), std=(0.25,), sampling_rate=100)
 
 
 @pytest.fixture(scope="session")
 def run_workers():
     """Run a script once for every rank of a world, and fail with what any of them wrote."""
 
-    shared = {"PYTHONPATH": str(Path(__file__).parent)}  # what is shared among tests
+    root = Path(__file__).parents[1]  # the package itself, and what is shared among tests
+    shared = {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
 
     def run(script, world, *arguments):
         workers = [

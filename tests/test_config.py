@@ -182,7 +182,7 @@ def test_a_key_of_the_command_line_unsets_its_alternative(file):
             {"augment": {"class_path": "ssl_dml.augment.Gray", "init_args": {"blurr": 1}}},
             "blurr is not an argument of ssl_dml.augment.Gray; did you mean blur",
         ),
-        ([], {"augment": {"class_path": "ssl_dml.augment.Gray"}}, "Gray"),
+        ([], {"augment": {"class_path": "ssl_dml.augment.Grau"}}, "Grau"),
         ([], {"augment": None}, "augment"),
         ([], {"other": {"key": 1}}, "other.key is not a key; --help lists the keys"),
     ],

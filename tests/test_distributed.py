@@ -20,8 +20,8 @@ def test_alone_each_is_the_identity():
     assert distributed.sum_with_gradient(rows) is rows
     asked = distributed.rows_of_owners(rows.detach(), torch.tensor([1, 0, 1]), rows_per_rank=2)
     assert torch.equal(asked, rows[[1, 0, 1]])
-    assert torch.equal(distributed.mean(rows), rows)
+    assert torch.equal(distributed.all_reduce_mean(rows), rows)
     assert distributed.any_rank(True, torch.device("cpu"))
-    assert distributed.fraction(5) == 5
+    assert distributed.broadcast_object(5) == 5
     assert distributed.gather_object(5) == [5]
     assert (distributed.rank(), distributed.world_size()) == (0, 1)

@@ -28,7 +28,7 @@ class AudioFiles(Recordings):
 
     Args:
         root: The folder.
-        sampling_rate: Values a second; a file of another sampling_rate is resampled, and their number is told.
+        sampling_rate: Values a second; files of another are resampled, and their number is said.
         channels: 1 for the mean of a file's channels; more take files of as many, and repeat
             the channel of files of one.
     """
@@ -77,7 +77,7 @@ class AudioFiles(Recordings):
 def read_resampled(
     file: soundfile.SoundFile, sampling_rate: int, start: int, stop: int
 ) -> Float[np.ndarray, "channels time"]:
-    """A piece of a recording at another sampling rate, as if the whole had been resampled and then cut.
+    """A piece of a recording at another sampling rate, equal to resampling the whole and cutting.
 
     Args:
         file: The recording.
@@ -90,8 +90,8 @@ def read_resampled(
     """
     common = math.gcd(sampling_rate, file.samplerate)
     up, down = sampling_rate // common, file.samplerate // common
-    # A block lasts as long as `up` values of the new sampling rate and `down` of the file's. The filter
-    # reaches beyond the piece, by so many blocks.
+    # A block lasts as long as `up` values at the new sampling rate and `down` at the
+    # file's. The filter reaches beyond the piece, by so many blocks.
     margin = 0 if up == down else math.ceil(HALF_WIDTH * max(up, down) / (up * down))
     first, last = max(0, start // up - margin), -(-stop // up) + margin
     count = min((last - first) * down, file.frames - first * down)

@@ -185,7 +185,7 @@ def decoded_for(config: DataConfig, spec: ImageSpec | SequenceSpec) -> DataConfi
     if isinstance(spec, ImageSpec) and config.sequences is None:
         return replace(config, channels=spec.channels, image_size=spec.size)
     if isinstance(spec, SequenceSpec) and config.sequences is not None:
-        sequences = replace(config.sequences, length=spec.length, rate=spec.sampling_rate)
+        sequences = replace(config.sequences, length=spec.length, sampling_rate=spec.sampling_rate)
         return replace(config, channels=spec.channels, sequences=sequences)
     theirs, given = ("sequences", "null") if config.sequences is None else ("images", "set")
     raise ConfigError(f"the backbone is for {theirs}, and data.sequences is {given}")

@@ -20,8 +20,8 @@ class SequenceConfig:
     is one too when it is at least half a piece. Short ones have zeros at the end.
 
     Args:
-        sampling_rate: Values a second. Audio of another sampling_rate is resampled to it; null for series whose
-            time has no unit.
+        sampling_rate: Values a second. Audio of another sampling rate is resampled to it; null
+            for series whose time has no unit.
         length: Values in a sequence; None takes that of the longest, 65,536 at most.
         column: Column of a table that holds lists ``[time]`` or ``[channels, time]``.
     """
@@ -83,7 +83,8 @@ def _open(
             return None
         if config.sampling_rate is None:
             raise ConfigError(
-                "data.sequences.sampling_rate must be given for audio, as in --data.sequences.sampling_rate 16000"
+                "data.sequences.sampling_rate must be given for audio, as in "
+                "--data.sequences.sampling_rate 16000"
             )
         return AudioFiles(inside, sampling_rate=config.sampling_rate, channels=channels or 1)
     opened = open_table(where, path, split)

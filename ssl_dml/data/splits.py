@@ -55,8 +55,8 @@ def hold_out(
         if int((sizes[-len(classes) :] >= (mates if by == "classes" else 2)).sum()) < NEEDED:
             remedy = "set it to null, or label more samples"
         raise ConfigError(
-            f"validation.fraction {fraction} of {whole}{len(classes)} classes leaves {trained} classes "
-            f"to train on and {asking}{needed} to validate on, and each needs 2; {remedy}"
+            f"validation.fraction {fraction} of {whole}{len(classes)} classes leaves {trained} "
+            f"classes to train on and {asking}{needed} to validate on, and each needs 2; {remedy}"
         )
     return train, validation
 

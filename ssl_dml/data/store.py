@@ -187,8 +187,8 @@ def _write(
     if size > shutil.disk_usage(folder.parent).free:
         raise OSError(
             errno.ENOSPC,
-            f"the decoded {decoder.noun}s need {size / 1e9:.1f} GB; free some space, or name another "
-            "folder with --data.cache_dir",
+            f"the decoded {decoder.noun}s need {size / 1e9:.1f} GB; free some space, or name "
+            "another folder with --data.cache_dir",
             str(folder.parent),
         )
     beside = folder.with_name(f"{folder.name}.{os.getpid()}.part")

@@ -45,8 +45,8 @@ class ProbeConfig:
         """
         if self.k > len(split.gallery_rows):
             raise ConfigError(
-                f"evaluation.k must be at most the number of gallery {split.gallery.decoder.noun}s, "
-                f"{len(split.gallery_rows)}; got {self.k}"
+                f"evaluation.k must be at most the number of gallery {split.gallery.decoder.noun}s"
+                f", {len(split.gallery_rows)}; got {self.k}"
             )
 
 

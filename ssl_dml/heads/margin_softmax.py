@@ -45,7 +45,8 @@ class MarginSoftmax(Head):
         margin: What is made of the cosines.
         sub_centers: Weights of a class, of which a row has the nearest one (Deng et al., 2020,
             "Sub-center ArcFace").
-        sample_rate: Fraction of the classes that a step draws, above 0; those of the batch are added.
+        sample_rate: Fraction of the classes that a step draws, above 0; those of the batch are
+            added.
         sharded: Whether each process keeps the weights of about a W-th of the classes, and the
             rows of all processes meet them there; otherwise each keeps all.
         seed: Number that the draws depend on, from 0.

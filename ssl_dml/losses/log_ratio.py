@@ -35,9 +35,9 @@ def log_ratio(
     Args:
         embeddings: Rows; their length is free.
         targets: What each shows: a number, or a vector such as a pose.
-        variant: ``squared`` has squared Euclidean distances D on both sides, as the paper; ``plain``
-            unsquared ones, which is a quarter; ``official`` is the authors' code, plain with
-            small numbers added, where equal labels count too.
+        variant: ``squared`` has squared Euclidean distances D on both sides, as the paper;
+            ``plain`` unsquared ones, which is a quarter; ``official`` is the authors' code: plain,
+            with small numbers added, where equal labels count too.
         anchors: How many of the first rows are anchors; the authors' batches have one. None for
             all.
 

@@ -191,8 +191,8 @@ class _Watch:
                 shown = ", ".join(map(str, rows[:SHOWN]))
                 more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
                 raise NonFiniteError(
-                    f"step {step}: loss {all_reduce_mean(loss).item():g}, gradient norm {norm.item():g} "
-                    f"on samples {shown}{more}",
+                    f"step {step}: loss {all_reduce_mean(loss).item():g}, "
+                    f"gradient norm {norm.item():g} on samples {shown}{more}",
                     rows,
                 )
         self.pending.clear()

@@ -97,7 +97,7 @@ def test_damage_has_no_length_and_is_said_on_reading(tmp_path):
     recordings = opened(tmp_path)
     assert recordings.lengths[:4] == [10, 0, 0, 0]
     for index in (1, 2):
-        with pytest.raises(ValueError, match="ImageDecoder not recognized"):
+        with pytest.raises(ValueError, match="Format not recognised"):
             recordings.read(index, 0, 10)
     assert recordings.read(3, 0, 10).size == 0
     with pytest.raises(ValueError, match=r"."):

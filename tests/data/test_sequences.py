@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, load_test, load_train, make_loader
-from ssl_dml.data.dataset import describe
+from ssl_dml.data.dataset import decoded_for, describe
 from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.types import ImageSpec
 
@@ -107,9 +107,7 @@ def test_damaged_audio_stops_or_is_left_out_by_name(tmp_path, config):
     for name in ("a/1.wav", "a/2.wav", "b/3.wav"):
         audio(tmp_path / "in" / name)
     (tmp_path / "in/a/2.wav").write_bytes(b"no audio")
-    with pytest.raises(
-        ConfigError, match=r"damaged sequence .*2\.wav: ImageDecoder not recognized"
-    ):
+    with pytest.raises(ConfigError, match=r"damaged sequence .*2\.wav: Format not recognised"):
         load_train(config())
     samples = load_train(config(on_error="skip"))
     assert samples.labels.tolist() == [0, 1]
@@ -166,15 +164,15 @@ def test_the_same_data_for_a_network(tmp_path, config):
     audio(tmp_path / "in/1.wav", 64)
     settings = config()
     spec = load_train(settings).spec
-    again = like(settings, spec)
+    again = decoded_for(settings, spec)
     assert again.sequences == SequenceConfig(sampling_rate=8000, length=64)
     assert load_train(again).spec == spec
     images = ImageSpec(channels=1, size=8, mean=(0.5,), std=(0.5,))
     with pytest.raises(ConfigError, match=r"for images, and data\.sequences is set"):
-        like(settings, images)
+        decoded_for(settings, images)
     with pytest.raises(ConfigError, match=r"for sequences, and data\.sequences is null"):
-        like(DataConfig(source="fashion_mini"), spec)
-    assert like(DataConfig(source="fashion_mini"), images).image_size == 8
+        decoded_for(DataConfig(source="fashion_mini"), spec)
+    assert decoded_for(DataConfig(source="fashion_mini"), images).image_size == 8
 
 
 def test_audio_without_a_rate_and_images_without_sequences_are_named(tmp_path, config):

@@ -168,9 +168,9 @@ def test_an_empty_folder_is_named(tmp_path):
 
 def test_a_missing_column_is_named(tmp_path):
     table([0]).to_parquet(tmp_path / "x.parquet")
-    with pytest.raises(ConfigError, match=r"image_column 'image' is not a column .* image"):
+    with pytest.raises(ConfigError, match=r"image_column 'photo' is not a column .* image"):
         open_source(
-            str(tmp_path / "x.parquet"), "train", image_column="image", label_column="label"
+            str(tmp_path / "x.parquet"), "train", image_column="photo", label_column="label"
         )
 
 

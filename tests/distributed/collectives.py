@@ -43,10 +43,10 @@ def main(store: str) -> None:
     found = distributed.rows_of_owners(table, asked.long(), rows_per_rank=fraction)
     assert torch.equal(found, (asked[:, None] * torch.tensor([1, 10])).bfloat16())
 
-    assert distributed.mean(torch.tensor(float(rank))).item() == (world - 1) / 2
+    assert distributed.all_reduce_mean(torch.tensor(float(rank))).item() == (world - 1) / 2
     assert distributed.any_rank(rank == world - 1, torch.device("cpu"))
     assert not distributed.any_rank(False, torch.device("cpu"))
-    assert distributed.fraction(f"from {rank}") == "from 0"
+    assert distributed.broadcast_object(f"from {rank}") == "from 0"
     assert distributed.gather_object({"rank": rank}) == [{"rank": r} for r in range(world)]
     dist.barrier()
     dist.destroy_process_group()  # gloo's threads must not outlive the interpreter

@@ -93,8 +93,8 @@ def test_the_state_of_all_survives_a_checkpoint():
         ({"heads": {"keys": HEADS["triplet"]}}, "heads cannot be named 'keys'"),
         ({"heads": {"training": HEADS["triplet"]}}, "heads cannot be named 'training'"),
         (
-            {"heads": HEADS, "weights": {"center": 1.0}},
-            "weights names center, and there is no such head",
+            {"heads": HEADS, "weights": {"middle": 1.0}},
+            "weights names middle, and there is no such head",
         ),
         (
             {"heads": HEADS, "weights": {"center": -1.0}},

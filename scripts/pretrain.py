@@ -177,7 +177,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     inputs = view_batches(loader, augment, device)
     if start == 0:
         accelerator.log({"data/damaged": len(about["damaged"])}, step=0)
-        baselines = baseline(split, config=config.evaluation)
+        baselines = baseline(split, config=config.evaluation, device=device)
         record_probe(accelerator, 0, {**measure(), **measure_bank(), **baselines})
         inputs = show_first(inputs, train, accelerator)
     every = max(1, round(config.evaluation.every_epochs * per_epoch))

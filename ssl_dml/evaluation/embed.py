@@ -103,7 +103,7 @@ def embed(
         encode: From stored samples on ``device`` to features.
         samples: The data set.
         rows: Which of its samples, in which order.
-        device: Where the encoder is.
+        device: That of the run, where the encoder is and what processes exchange.
         batch_size: Samples a process encodes at once.
     """
     world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)

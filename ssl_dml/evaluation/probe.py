@@ -82,15 +82,18 @@ def probe(
     return measured
 
 
-def baseline(split: ProbeSplit | None, *, config: ProbeConfig) -> dict[str, float]:
+def baseline(
+    split: ProbeSplit | None, *, config: ProbeConfig, device: torch.device
+) -> dict[str, float]:
     """Weighted kNN of the samples themselves, see :func:`~ssl_dml.evaluation.embed.raw_baseline`.
 
-    On the first process, like that of a backbone.
+    On the first process, like that of a backbone. The features are made on the run's device: the
+    processes of several GPUs exchange no tensors of the CPU.
     """
     if split is None:
         return {}
     name, features = raw_baseline(split.gallery.spec)
-    gallery, query = embed_split(features, split, device=torch.device("cpu"))
+    gallery, query = embed_split(features, split, device=device)
     if rank() != 0:
         return {}
     found = knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))

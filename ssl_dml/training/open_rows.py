@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -47,11 +48,17 @@ def gradient_norm(model: nn.Module) -> Tensor:
     """Norm of the whole gradient, with the rows of split tables on every process."""
     split = [table.window for table in _tables(model) if table.sharded]
     own = {id(window) for window in split}
-    common = get_total_norm(gradients(p for p in model.parameters() if id(p) not in own))
+    device = next(model.parameters()).device
+    common = _norm(gradients(p for p in model.parameters() if id(p) not in own), device)
     if not split:
         return common
-    others = sum_with_gradient(get_total_norm(gradients(split)).to(common).square())
+    others = sum_with_gradient(_norm(gradients(split), device).square())
     return (common.square() + others).sqrt()
+
+
+def _norm(found: list[Tensor], device: torch.device) -> Tensor:
+    """Norm on the model's device, where torch's own is a zero on the CPU if there is none."""
+    return get_total_norm(found) if found else torch.zeros((), device=device)
 
 
 def _tables(model: nn.Module) -> list[RowTable]:

@@ -44,12 +44,12 @@ def test_without_labels_health_remains(made):
     train, backbone, augment = made
     found = probe(backbone, train, None, augment, config=ProbeConfig(), device=CPU)
     assert set(found) == {"rankme", "uniformity", "spread", "alignment"}
-    assert baseline(None, config=ProbeConfig()) == {}
+    assert baseline(None, config=ProbeConfig(), device=CPU) == {}
 
 
 def test_raw_pixels_are_a_reference(made):
     train, _, _ = made
-    found = baseline(probe_split(train, None), config=ProbeConfig(k=3))
+    found = baseline(probe_split(train, None), config=ProbeConfig(k=3), device=CPU)
     assert 0 <= found["raw_pixels_knn_top1"] <= 1
 
 
@@ -83,7 +83,7 @@ def test_sequences_are_probed_beside_their_own_reference(tmp_path, rate, name):
     config = ProbeConfig(k=3)
     found = probe(Pooled(train.spec), train, split, augment, config=config, device=CPU)
     assert set(found) == {"knn_top1", "rankme", "uniformity", "spread", "alignment"}
-    (measured,) = baseline(split, config=config).items()
+    (measured,) = baseline(split, config=config, device=CPU).items()
     assert measured[0] == f"{name}_knn_top1"
     assert name == "raw_values" or measured[1] == 1.0
 

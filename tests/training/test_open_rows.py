@@ -27,6 +27,12 @@ def test_the_norm_is_that_of_all_gradients():
     assert_close(gradient_norm(made), squares.sqrt())
 
 
+def test_the_norm_is_on_the_model_s_device_where_a_split_table_alone_trains():
+    made = nn.ModuleDict({"table": RowTable(20, (3,), std=1.0, sharded=True)}).to("meta")
+    made["table"].window.grad = torch.empty(0, 3, device="meta")
+    assert gradient_norm(made).device.type == "meta"
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [

@@ -1,0 +1,211 @@
+"""A pretend accelerator: tensors of a device of their own, whose numbers are on the CPU.
+
+``install()`` makes ``torch.device("pretend")`` the accelerator of this process, so it is for
+workers. As with a real one, tensors of the host and of the device do not mix, numpy takes none
+of the device, and backward runs in a thread of its own. ``join()`` opens a process group that
+takes tensors of the device alone, as NCCL's does: torch refuses the others itself.
+"""
+
+import os
+import types
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.utils._python_dispatch import return_and_correct_aliasing
+from torch.utils._pytree import tree_leaves, tree_map
+
+NAME = "pretend"
+# A device takes numbers from the host as scalars, in copies and as indices.
+FROM_HOST = {"copy_", "index", "index_put", "index_put_", "_index_put_impl_"}
+FACTORIES = [
+    "empty.memory_format", "empty_strided", "zeros", "ones", "full", "eye", "scalar_tensor",
+    "linspace", "hann_window", "arange", "arange.start", "arange.start_step", "triu_indices",
+    "tril_indices", "rand", "randn", "randint", "randint.low", "randperm",
+]  # fmt: skip
+aten = torch.ops.aten
+
+
+class OnDevice(torch.Tensor):
+    """A tensor of the device; ``numbers`` are its values."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, numbers, requires_grad=False):
+        tensor = torch.Tensor._make_wrapper_subclass(
+            cls,
+            numbers.shape,
+            strides=numbers.stride(),
+            storage_offset=numbers.storage_offset(),
+            dtype=numbers.dtype,
+            device=torch.device(NAME, 0),
+            requires_grad=requires_grad,
+        )
+        tensor.numbers = numbers
+        return tensor
+
+    @classmethod
+    def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
+        return _compute(operation, args, kwargs or {})
+
+    @property
+    def data(self):
+        return torch._C.TensorBase.data.__get__(self)
+
+    @data.setter
+    def data(self, other):
+        torch._C.TensorBase.data.__set__(self, other)
+        self.numbers = other.numbers
+
+    def numpy(self, **_):
+        raise TypeError("numpy takes no tensor of a device: copy it with .cpu() first")
+
+    __array__ = numpy
+
+    def tolist(self):
+        return self.cpu().tolist()
+
+    def __reduce_ex__(self, protocol):
+        return self.numbers.detach().__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo):
+        copied = OnDevice(self.numbers.detach().clone(), self.requires_grad)
+        copied.__dict__ |= {k: v for k, v in self.__dict__.items() if k != "numbers"}
+        return memo.setdefault(id(self), copied)
+
+    def __repr__(self):
+        return f"{NAME}: {self.numbers!r}"
+
+
+class _Settings:
+    double, group, library = True, None, None
+
+
+def install(*, double=True):
+    """Make it the accelerator of this process, with float64 or without, as MPS is."""
+    generator = {"get_rng_state": lambda *_: torch.get_rng_state()}
+    generator["set_rng_state"] = lambda state, *_: torch.set_rng_state(state)
+    module = types.SimpleNamespace(
+        **generator,
+        is_available=lambda: True,
+        is_initialized=lambda: True,
+        device_count=lambda: 1,
+        current_device=lambda: 0,
+        set_device=lambda _: None,
+        synchronize=lambda *_: None,
+        manual_seed=lambda _: None,  # the generator is the CPU's, and has been seeded
+        manual_seed_all=lambda _: None,
+        _is_in_bad_fork=lambda: False,
+        get_amp_supported_dtype=lambda: [torch.float16, torch.bfloat16],
+    )
+    _Settings.double = double
+    torch.utils.backend_registration._setup_privateuseone_for_python_backend(
+        NAME, backend_module=module
+    )
+    _Settings.library = torch.library.Library("aten", "IMPL")
+    for name in FACTORIES:
+        base, _, overload = name.partition(".")
+        operation = getattr(getattr(aten, base), overload or "default")
+        _Settings.library.impl(name, _factory(operation), "PrivateUse1")
+    # Of torch.tensor(), which copies below Python's dispatch.
+    _Settings.library.impl(
+        "_copy_from", lambda source, into, *_: _copy(into, source), "PrivateUse1"
+    )
+    # A module that moves to a real device keeps its parameters, of which an optimizer knows.
+    torch.__future__.set_swap_module_params_on_conversion(True)
+
+
+def join(store):
+    """Open a process group, and let accelerate take it and the device for a machine's own.
+
+    ``RANK`` and ``WORLD_SIZE`` in the environment say who this is; ``store`` is a new file in
+    which the processes find each other.
+    """
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    dist.init_process_group(
+        f"{NAME}:gloo", init_method=f"file://{store}", rank=rank, world_size=world
+    )
+    _Settings.group = dist.new_group(backend="gloo")
+    PartialState._prepare_backend = lambda *_: (f"{NAME}:gloo", DistributedType.MULTI_GPU)
+    PartialState.set_device = lambda self: setattr(self, "device", torch.device(NAME, 0))
+    os.environ |= {"LOCAL_RANK": os.environ["RANK"], "LOCAL_WORLD_SIZE": os.environ["WORLD_SIZE"]}
+    torch.nn.parallel.DistributedDataParallel = _Averaged
+
+
+class _Averaged(nn.Module):
+    """DDP in small: each gradient is averaged when it is there."""
+
+    def __init__(self, module, **_):
+        super().__init__()
+        self.module = module
+        left_alone = getattr(module, "_ddp_params_and_buffers_to_ignore", ())
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad and name not in left_alone:
+                parameter.register_post_accumulate_grad_hook(self._average)
+
+    def forward(self, *args):
+        return self.module(*args)
+
+    @staticmethod
+    def _average(parameter):
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= dist.get_world_size()
+
+
+def _compute(operation, args, kwargs):
+    name = operation._schema.name.rpartition("::")[2]
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    if operation.namespace == "c10d":
+        return operation(*tree_map(_of_host, args), **tree_map(_of_host, kwargs))
+    _refuse_mixture(name, tensors)
+    if name == "copy_":
+        return _copy(*args)
+    device = kwargs.get("device")
+    own = {**kwargs, "device": torch.device("cpu")} if device is not None else kwargs
+    found = operation(*tree_map(_numbers, args), **tree_map(_numbers, own))
+    if device is not None and device.type == "cpu":
+        return found
+    wrapped = tree_map(_on_device, found)
+    return return_and_correct_aliasing(operation, args, kwargs, wrapped)
+
+
+def _refuse_mixture(name, tensors):
+    for tensor in tensors:
+        if tensor.ndim and not isinstance(tensor, OnDevice) and name not in FROM_HOST:
+            raise RuntimeError(f"{name}: a tensor of the host among those of {NAME}")
+
+
+def _copy(into, source, *_):
+    _numbers(into).copy_(_numbers(source))
+    return into
+
+
+def _factory(operation):
+    def create(*args, **kwargs):
+        kwargs.pop("pin_memory", None)
+        return _on_device(operation(*args, **{**kwargs, "device": torch.device("cpu")}))
+
+    return create
+
+
+def _on_device(value):
+    if not isinstance(value, torch.Tensor) or isinstance(value, OnDevice):
+        return value
+    if value.dtype == torch.float64 and not _Settings.double:
+        raise TypeError(f"{NAME} has no float64")
+    return OnDevice(value)
+
+
+def _numbers(value):
+    return value.numbers if isinstance(value, OnDevice) else value
+
+
+def _of_host(value):
+    """A tensor's numbers; a group of the device is that of the host, whose members are the same."""
+    if isinstance(value, torch.ScriptObject) and "ProcessGroup" in value._type().name():
+        return _Settings.group.boxed()
+    return _numbers(value)

@@ -18,7 +18,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse.typing import import_object
 from tqdm import tqdm
 
-from ssl_dml.types import NonFiniteError
+from ssl_dml.types import ConfigError, NonFiniteError
 
 Schema = TypeVar("Schema")
 PACKAGE = Path(__file__).parent
@@ -27,10 +27,6 @@ OPTIONAL_SECTION = (
     r"""Parser key "([\w.]+)": .*given class_path '([\w.]+)': """
     r"""(Option|Parser key) ['"](\w+)['"](.*) - Expected a <class 'NoneType'> Given value type"""
 )
-
-
-class ConfigError(ValueError):
-    """A key, a value or a file of the configuration that cannot be used."""
 
 
 def parse(

@@ -196,6 +196,10 @@ class EmbeddingTable:
             )
 
 
+class ConfigError(ValueError):
+    """A key, a value or a file of the configuration that cannot be used."""
+
+
 class NonFiniteError(ValueError):
     """A number that must be finite is not; the message says which and where.
 

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
     {"types"},
-    {"distributed", "config", "progress", "precision", "counter_rng"},
+    {"distributed", "checks", "config", "progress", "precision", "counter_rng"},
     {"distances", "pair_masks"},
     {"losses", "margins", "mining", "memory", "data", "augment"},
     {"backbones"},
@@ -28,7 +28,7 @@ CONFINED = {
     "timm": {"backbones"},
 }
 # What losses, margins and miners may know of the toolkit.
-ROWS = {"types", "precision", "distances", "pair_masks", "counter_rng"}
+ROWS = {"types", "checks", "precision", "distances", "pair_masks", "counter_rng"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,0 +1,67 @@
+"""Range checks of arguments: one line that names the argument, its range and its value."""
+
+import math
+
+from ssl_dml.types import ConfigError
+
+Number = int | float  # where types are checked at run time, an int is no float
+
+
+def positive(section: str = "", /, **values: Number | None) -> None:
+    """Raise unless every value is above 0.
+
+    Args:
+        section: Part of the configuration that the values are keys of; "" for plain arguments.
+        **values: Numbers by name. None passes; NaN and infinities never do.
+
+    Raises:
+        ConfigError: Naming ``section.name``, if a section is given.
+        ValueError: Naming the argument, otherwise.
+
+    >>> positive(temperature=0.0)
+    Traceback (most recent call last):
+    ValueError: temperature must be positive, got 0.0
+    """
+    for name, value in values.items():
+        _check(section, name, value, "positive", value is None or value > 0)
+
+
+def at_least(low: Number, section: str = "", /, **values: Number | None) -> None:
+    """Raise unless every value is ``low`` or more; the rest as :func:`positive`.
+
+    >>> at_least(1, "train", keep=0)
+    Traceback (most recent call last):
+    ssl_dml.types.ConfigError: train.keep must be at least 1, got 0
+    """
+    for name, value in values.items():
+        _check(section, name, value, f"at least {low}", value is None or value >= low)
+
+
+def in_range(low: Number, high: Number, section: str = "", /, **values: Number | None) -> None:
+    """Raise unless every value is from ``low`` to ``high``, both included.
+
+    >>> in_range(0, 1, momentum=1.5)
+    Traceback (most recent call last):
+    ValueError: momentum must be from 0 to 1, got 1.5
+    """
+    for name, value in values.items():
+        _check(section, name, value, f"from {low} to {high}", value is None or low <= value <= high)
+
+
+def fraction(section: str = "", /, **values: Number | None) -> None:
+    """Raise unless every value is above 0 and at most 1.
+
+    >>> fraction(sample_rate=0.0)
+    Traceback (most recent call last):
+    ValueError: sample_rate must be above 0 and at most 1, got 0.0
+    """
+    for name, value in values.items():
+        allowed = value is None or 0 < value <= 1
+        _check(section, name, value, "above 0 and at most 1", allowed)
+
+
+def _check(section: str, name: str, value: Number | None, wanted: str, allowed: bool) -> None:
+    if allowed and (value is None or math.isfinite(value)):
+        return
+    error = ConfigError if section else ValueError
+    raise error(f"{section}{'.' if section else ''}{name} must be {wanted}, got {value}")

@@ -167,27 +167,27 @@ def _retrieve(
     accelerator: Accelerator,
 ) -> tuple[str, dict[str, float]]:
     """Who asks whom, and what a search among the test samples finds; on the first process."""
-    test, nouns = load_test(data, train), f"{train.decoder.noun}s"
+    test = load_test(data, train)
     if test is None:
         raise ConfigError(
-            f"data.source {data.source!r} has no test {nouns}; data.test_source in "
+            f"data.source {data.source!r} has no test samples; data.test_source in "
             f"{config.run / 'config.yaml'} gives them"
         )
     if test.labels is None:
         raise ConfigError(
-            f"data.source {data.source!r}: the test {nouns} have no labels; sub-folders, or a "
+            f"data.source {data.source!r}: the test samples have no labels; sub-folders, or a "
             "label column, give them"
         )
     rows = (test.labels >= 0).nonzero()[:, 0]
     ks = config.retrieval.ks
     if not ks or min(ks) < 1 or max(ks) >= len(rows):
         raise ConfigError(
-            f"retrieval.ks must be from 1 to the number of other test {nouns}, {len(rows) - 1}; "
+            f"retrieval.ks must be from 1 to the number of other test samples, {len(rows) - 1}; "
             f"got {ks}"
         )
     encode = encoder(backbone, accelerator.device)
     found = embed(encode, test, rows, device=accelerator.device)
-    words = f"each of {len(rows):,} test {nouns} asks about the others"
+    words = f"each of {len(rows):,} test samples asks about the others"
     if not accelerator.is_main_process:
         return words, {}
     table = EmbeddingTable(embeddings=found, labels=test.labels[rows])

@@ -150,12 +150,11 @@ def open_data(
     train = load_train(data)
     rows = split_labeled(train, config.labels, config.validation, seed=config.seed)
     trained = int((rows.labels >= 0).sum())
-    nouns = f"{train.decoder.noun}s"
     kinds = "labels" if config.labels.continuous else "classes"
-    say(f"{trained:,} {nouns} of {rows.num_classes:,} {kinds} to train on")
+    say(f"{trained:,} samples of {rows.num_classes:,} {kinds} to train on")
     if len(rows.queries):
         among = "one another" if rows.gallery is None else f"{len(rows.gallery):,} trained on"
-        say(f"validation: {len(rows.queries):,} {nouns} held out, searched among {among}")
+        say(f"validation: {len(rows.queries):,} samples held out, searched among {among}")
     return train, rows, describe(train, None, config.data.source)
 
 

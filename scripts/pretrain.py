@@ -92,12 +92,12 @@ def open_data(
     train = load_train(config.data)
     test = load_test(config.data, train)
     split = probe_split(train, test, max_gallery=config.evaluation.max_gallery)
-    about, nouns = describe(train, test, config.data.source), f"{train.decoder.noun}s"
+    about = describe(train, test, config.data.source)
     extent = "x".join(f"{side}" for side in train.decoder.shape[1:])
     extent += " values" if isinstance(train.spec, SequenceSpec) else ""
-    say(f"{len(train):,} {nouns} of {extent}, {train.spec.channels} channels")
+    say(f"{len(train):,} samples of {extent}, {train.spec.channels} channels")
     if damaged := len(about["damaged"]) + len(about["test_damaged"]):
-        say(f"{damaged} damaged {nouns} are left out; data.json names them")
+        say(f"{damaged} damaged samples are left out; data.json names them")
     if isinstance(split, str):
         say(split)
         return train, None, about
@@ -150,7 +150,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
     checkpoints = Checkpoints(folder / "checkpoints", keep=settings.keep)
     metadata = {
         "data": train.fingerprint,
-        f"{train.decoder.noun}s": len(train),
+        "samples": len(train),
         "data.batch_size": config.data.batch_size,
         "train.accumulation": settings.accumulation,
         "seed": config.seed,

@@ -89,8 +89,8 @@ def test_a_run_leaves_what_it_promises(finished):
     names = {path.name for path in folder.iterdir()}
     expected = {"config.yaml", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
     assert names == expected | {"backbone", "best"}
-    assert "72 images of 6 classes to train on" in printed
-    assert "validation: 24 images held out, searched among one another" in printed
+    assert "72 samples of 6 classes to train on" in printed
+    assert "validation: 24 samples held out, searched among one another" in printed
     for line in ("before the first step", "best, ", "last, 5 epochs", "retrieval.yaml"):
         assert line in printed
     measured = [row for row in rows(folder) if "eval/recall_at_1" in row]
@@ -194,7 +194,7 @@ def test_labels_that_are_numbers(bars, tmp_path):
         "--output_dir", folder, "--data.batch_size", "32", "--labels.nearest", "8",
         "--train.epochs", "12", "--validation.fraction", "0.25",
     )  # fmt: skip
-    assert "192 images of 192 labels to train on" in printed
+    assert "192 samples of 192 labels to train on" in printed
     assert "label distance" in printed
     measured = [row for row in rows(folder) if "eval/label_distance_at_1" in row]
     first, last = (measured[i]["eval/label_distance_at_1"] for i in (0, -1))
@@ -230,7 +230,7 @@ def test_weights_of_timm_on_disk(images, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data.use_labels", "false"], "fine-tuning needs labels and the images have none"),
+        (["--data.use_labels", "false"], "fine-tuning needs labels and the samples have none"),
         (["--init", "nowhere"], "init 'nowhere': there is no such file or folder"),
         (["--validation.fraction", "0.99"], "validation.fraction"),
         (["--labels.classes_per_batch", "7"], "the number of classes that have samples, 6; got 7"),

@@ -85,15 +85,15 @@ def finished(place):
 
 def test_a_run_says_what_it_trains_on_and_how_well(place, finished):
     for words in (
-        "40 sequences of 2000 values, 1 channels",
-        "12 test sequences ask 40 training sequences",
+        "40 samples of 2000 values, 1 channels",
+        "12 test samples ask 40 training samples",
         "random weights",
         "log-mel statistics          100.0%",
     ):
         assert words in finished.stdout
-    assert "20 of 40 audio files have another sample rate (11025 Hz)" in finished.stderr
+    assert "20 of 40 audio files have another sample rate (11025 Hz)" in finished.stdout
     about = json.loads((place / "run/data.json").read_text())
-    assert (about["sequences"], about["lr_scale"], about["length"]) == (40, 8000, 2000)
+    assert (about["samples"], about["sampling_rate"], about["length"]) == (40, 8000, 2000)
 
 
 @pytest.mark.usefixtures("finished")
@@ -145,7 +145,7 @@ def test_damaged_audio_is_left_out_on_demand(place, tmp_path):
         skipped = run(place, "pretrain", *command, "--data.on_error", "skip")
     finally:
         (place / "audio/train/low/broken.wav").unlink()
-    assert "error: damaged sequence" in stopped.stderr
+    assert "error: damaged sample" in stopped.stderr
     assert "broken.wav" in stopped.stderr
     assert skipped.returncode == 0, skipped.stderr
-    assert "1 damaged sequences are left out; data.json names them" in skipped.stdout
+    assert "1 damaged samples are left out; data.json names them" in skipped.stdout

@@ -121,7 +121,7 @@ def test_probes_work_from_the_run_folder_alone(finished, evaluator):
     printed = run("evaluate", "--config", config, "--run", folder, *extra)
     results = json.loads((folder / f"{evaluator}.json").read_text())
     (folder / f"{evaluator}.json").unlink()
-    assert "10 held-out training images ask 90" in printed
+    assert "10 held-out training samples ask 90" in printed
     if evaluator == "knn":
         assert results["knn_top1"] == rows(folder)[-1]["eval/knn_top1"]
     else:
@@ -141,7 +141,7 @@ def test_retrieval_is_among_test_images_of_other_classes(finished, tmp_path):
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     recipe = ROOT / "configs/evaluate/retrieval.yaml"
     printed = run("evaluate", "--config", recipe, "--run", folder, "--retrieval.ks", "[1,5]")
-    assert "each of 12 test images asks about the others" in printed
+    assert "each of 12 test samples asks about the others" in printed
     results = json.loads((folder / "retrieval.json").read_text())
     backbone = load(folder / "backbone")
     mean, std = backbone.inputs.mean[0], backbone.inputs.std[0]
@@ -159,7 +159,7 @@ def test_retrieval_without_test_images_is_refused(finished):
     recipe = ROOT / "configs/evaluate/retrieval.yaml"
     code, _, err = finish(start("evaluate", "--config", recipe, "--run", finished[0]))
     assert code == 2
-    assert "has no test images; data.test_source in" in err
+    assert "has no test samples; data.test_source in" in err
     assert "Traceback" not in err
 
 
@@ -231,7 +231,7 @@ def recipe(name):
         (["--data.batch_size", "256"], "from 1 to the number of samples, 100; got 256"),
         (
             ["--evaluation.k", "91"],
-            "evaluation.k must be at most the number of gallery images",
+            "evaluation.k must be at most the number of gallery samples",
         ),
         (
             [*recipe("moco_v1"), "--method.init_args.queue_size", "8"],

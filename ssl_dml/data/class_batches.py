@@ -95,7 +95,7 @@ class ClassBatches(Sampler[Tensor]):
 
 
 @final
-class DenseTriplets(Sampler[Tensor]):
+class NeighborBatches(Sampler[Tensor]):
     """This process's part of batches around an anchor, for labels that are numbers; without end.
 
     The first row is the anchor, then come those nearest to it by Euclidean distance of the

@@ -241,14 +241,13 @@ def check_batch(config: DataConfig, num_samples: int) -> int:
 
 def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[str, Any]:
     """Plain metadata of a data set, for people and for what is saved."""
-    nouns = f"{samples.decoder.noun}s"
     return {
         "source": source,
-        nouns: len(samples),
+        "samples": len(samples),
         **asdict(samples.spec),
         "fingerprint": samples.fingerprint,
         "damaged": samples.damaged,
-        f"test_{nouns}": 0 if test is None else len(test),
+        "test_samples": 0 if test is None else len(test),
         "test_damaged": [] if test is None else test.damaged,
     }
 

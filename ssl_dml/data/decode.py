@@ -1,7 +1,7 @@
 """One image of any kind becomes a square uint8 array of known channels and size."""
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 import torch
@@ -29,7 +29,6 @@ class ImageDecoder(Decoder):
         high: Value that becomes 255 in those.
     """
 
-    noun: ClassVar[str] = "image"
     channels: int
     size: int
     low: float = 0.0

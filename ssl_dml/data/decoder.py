@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -12,13 +12,7 @@ from ssl_dml.types import ImageSpec, SequenceSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Decoder(ABC):
-    """What every sample of a data set is decoded to.
-
-    Attributes:
-        noun: What people call a sample.
-    """
-
-    noun: ClassVar[str]
+    """What every sample of a data set is decoded to."""
 
     @property
     @abstractmethod

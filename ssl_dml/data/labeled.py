@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.class_batches import ClassBatches, DenseTriplets
+from ssl_dml.data.class_batches import ClassBatches, NeighborBatches
 from ssl_dml.data.dataset import SampleSet
 from ssl_dml.data.samplers import EpochBatches
-from ssl_dml.data.splits import NEEDED, hold_out, limit_per_class, relabel
+from ssl_dml.data.splits import MIN_PER_CLASS, hold_out, limit_per_class, relabel
 from ssl_dml.distributed import rank, world_size
 from ssl_dml.types import Indices, Labels
 
@@ -120,10 +120,9 @@ def split_labeled(
     Raises:
         ConfigError: If there are no labels, too few classes, or labels to be numbers are not.
     """
-    nouns = f"{samples.decoder.noun}s"
     if samples.labels is None:
         raise ConfigError(
-            f"fine-tuning needs labels and the {nouns} have none: put them in sub-folders named by "
+            "fine-tuning needs labels and the samples have none: put them in sub-folders named by "
             "class, or name their column with data.label_column; data.use_labels must be true"
         )
     numbers = numbers_of(samples.class_names) if labels.continuous else None
@@ -135,7 +134,7 @@ def split_labeled(
             fraction=validation.fraction,
             by=validation.by,
             seed=validation.seed,
-            mates=1 if labels.continuous else NEEDED,
+            min_per_class=1 if labels.continuous else MIN_PER_CLASS,
         )
     if labels.per_class is not None:
         rows = limit_per_class(samples.labels, rows, count=labels.per_class, seed=seed)
@@ -209,7 +208,7 @@ class LabeledBatches:
         if config.nearest is not None:
             assert rows.targets is not None
             targets = rows.targets[self.trained]
-            self.order = DenseTriplets(targets, batch_size, nearest=config.nearest, **place)
+            self.order = NeighborBatches(targets, batch_size, nearest=config.nearest, **place)
         else:
             self.order = EpochBatches(len(self.trained), batch_size, **place)
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import numpy as np
 from jaxtyping import Shaped
@@ -12,7 +12,7 @@ from ssl_dml.data.sources import Source
 from ssl_dml.types import SequenceSpec
 
 SIXTEEN_BITS = 32768
-LOUDEST = 4  # a little above 1 is a peak to cut; far above, the file counts in other units
+MAX_PEAK = 4  # a little above 1 is a peak to cut; far above, the file counts in other units
 
 
 class Recordings(ABC):
@@ -88,7 +88,7 @@ class Segments(Source):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SequenceForm(Decoder):
+class SequenceDecoder(Decoder):
     """What every sequence of a data set is decoded to.
 
     Args:
@@ -98,7 +98,6 @@ class SequenceForm(Decoder):
         kept_as: 16-bit integers, for audio from -1 to 1 and cut beyond; or floats as they are.
     """
 
-    noun: ClassVar[str] = "sequence"
     channels: int
     length: int
     sampling_rate: int | None
@@ -126,7 +125,7 @@ class SequenceForm(Decoder):
             raise ValueError("holds values that are not finite")
         if self.kept_as == "float32":
             return values
-        if (peak := np.abs(values).max()) > LOUDEST:
+        if (peak := np.abs(values).max()) > MAX_PEAK:
             raise ValueError(f"reaches {peak:g} where 1 is the loudest")
         integers = np.rint(values * SIXTEEN_BITS).clip(-SIXTEEN_BITS, SIXTEEN_BITS - 1)
         return integers.astype(np.int16)

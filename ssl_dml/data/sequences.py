@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
 from ssl_dml.data.audio import AudioFiles
-from ssl_dml.data.recordings import Recordings, Segments, SequenceForm
+from ssl_dml.data.recordings import Recordings, Segments, SequenceDecoder
 from ssl_dml.data.sources import is_folder_of_files, locate, open_table, split_folder
-from ssl_dml.data.survey import say
+from ssl_dml.progress import say
 
 LONGEST = 65_536
 
@@ -38,7 +38,7 @@ def open_sequences(
     config: SequenceConfig,
     channels: int | None,
     label_column: str,
-) -> tuple[Segments, SequenceForm] | None:
+) -> tuple[Segments, SequenceDecoder] | None:
     """Open what ``data.source`` names; None if it is there but has no such split.
 
     Args:
@@ -62,7 +62,7 @@ def open_sequences(
             f"sequences have up to {longest:,} values: each is cut, or filled with zeros, to "
             f"{length:,}; --data.sequences.length sets another"
         )
-    decoder = SequenceForm(
+    decoder = SequenceDecoder(
         channels=channels or recordings.channels,
         length=length,
         sampling_rate=config.sampling_rate,

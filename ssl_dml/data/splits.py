@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ssl_dml.config import ConfigError
 
-NEEDED = 2  # classes on each side, and samples of a class that validates: each needs a mate
+MIN_CLASSES = 2  # to train on, and to validate on
+MIN_PER_CLASS = 2  # a validation sample is searched among the others of its class
 
 
 def hold_out(
@@ -17,7 +18,7 @@ def hold_out(
     fraction: float,
     by: Literal["classes", "samples"],
     seed: int,
-    mates: int = NEEDED,
+    min_per_class: int = MIN_PER_CLASS,
 ) -> tuple[Int[Tensor, " train"], Int[Tensor, " validation"]]:
     """Rows to train on and rows to validate on, both rising; a row of a negative label is in none.
 
@@ -27,7 +28,8 @@ def hold_out(
         by: ``classes`` holds out whole classes, so that none validates that trains; ``samples``
             that fraction of the samples of each class, but never the last of one.
         seed: Number the choice depends on.
-        mates: Samples that a whole class needs to validate; 1 where not classes are searched for.
+        min_per_class: Samples that a held-out class needs to count; 1 where samples are not
+            searched by class.
 
     Raises:
         ConfigError: If ``fraction`` is not between 0 and 1, or leaves fewer than 2 classes to train
@@ -46,13 +48,15 @@ def hold_out(
         held = _places(labels, seed) < most[numbers]
     train, validation = (known & ~held).nonzero()[:, 0], (known & held).nonzero()[:, 0]
     trained = len(labels[train].unique())
-    mates = mates if by == "classes" else 1  # theirs are among those trained on
-    asking = int((labels[validation].unique(return_counts=True)[1] >= mates).sum())
-    if min(trained, asking) < NEEDED:
+    # Held-out samples are searched among the training samples of their class.
+    min_per_class = min_per_class if by == "classes" else 1
+    asking = int((labels[validation].unique(return_counts=True)[1] >= min_per_class).sum())
+    if min(trained, asking) < MIN_CLASSES:
         whole = "" if by == "classes" else "the samples of "
-        needed = f" that have {mates} samples or more" if mates > 1 else ""
-        remedy = "raise it" if trained >= NEEDED else "lower it"
-        if int((sizes[-len(classes) :] >= (mates if by == "classes" else 2)).sum()) < NEEDED:
+        needed = f" that have {min_per_class} samples or more" if min_per_class > 1 else ""
+        remedy = "raise it" if trained >= MIN_CLASSES else "lower it"
+        usable = sizes[-len(classes) :] >= (min_per_class if by == "classes" else 2)
+        if int(usable.sum()) < MIN_CLASSES:
             remedy = "set it to null, or label more samples"
         raise ConfigError(
             f"validation.fraction {fraction} of {whole}{len(classes)} classes leaves {trained} "

@@ -24,7 +24,7 @@ from ssl_dml.progress import progress
 CHUNK = 512
 VERSION = 1
 FILE = "pixels.bin"  # of sequences too: stores of this name exist already
-OURS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # not the sample's fault
+SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # no damaged sample
 Array = Shaped[np.ndarray, "batch channels *extent"]
 
 
@@ -97,13 +97,13 @@ def build_store(
             filled += len(rows)
             kept += good
             damaged += bad
-        _judge(kept, damaged, skip_damaged, decoder.noun)
+        _judge(kept, damaged, skip_damaged)
         return Store(samples=samples[:filled], kept=kept, damaged=damaged)
     folder = cache_dir / _key(source, decoder, on_disk)
     if builder and not (folder / "store.json").exists():
         _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
     metadata = _wait_for(folder / "store.json")
-    _judge(metadata["kept"], metadata["damaged"], skip_damaged, decoder.noun)
+    _judge(metadata["kept"], metadata["damaged"], skip_damaged)
     if on_disk:
         shape = (len(metadata["kept"]), *decoder.shape)
         samples = np.memmap(folder / FILE, decoder.dtype, "r", shape=shape)
@@ -140,14 +140,14 @@ def _decoded(source: Source, decoder: Decoder) -> Iterator[tuple[np.ndarray, lis
         except MemoryError:
             raise
         except Exception as error:  # decoders raise anything on damaged bytes
-            if isinstance(error, OSError) and error.errno in OURS:
+            if isinstance(error, OSError) and error.errno in SYSTEM_ERRORS:
                 raise
             reason = str(error).split("\n")[0] or type(error).__name__
             return f"{source.name(index)}: {reason}"
 
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        progress(len(source), "decoding", f"{decoder.noun}s") as bar,
+        progress(len(source), "decoding", "samples") as bar,
     ):
         for start in range(0, len(source), CHUNK):
             indices = range(start, min(start + CHUNK, len(source)))
@@ -160,15 +160,15 @@ def _decoded(source: Source, decoder: Decoder) -> Iterator[tuple[np.ndarray, lis
             yield np.stack(rows) if rows else empty, good, bad
 
 
-def _judge(kept: list[int], damaged: list[str], skip_damaged: bool, noun: str) -> None:
+def _judge(kept: list[int], damaged: list[str], skip_damaged: bool) -> None:
     if damaged and not skip_damaged:
         more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
         raise ConfigError(
-            f"damaged {noun} {damaged[0]}{more}; remove it, or leave such out with "
+            f"damaged sample {damaged[0]}{more}; remove it, or leave such out with "
             "--data.on_error skip"
         )
     if not kept:
-        raise ConfigError(f"every {noun} is damaged; the first: {damaged[0]}")
+        raise ConfigError(f"every sample is damaged; the first: {damaged[0]}")
 
 
 def _key(source: Source, decoder: Decoder, with_samples: bool) -> str:
@@ -187,7 +187,7 @@ def _write(
     if size > shutil.disk_usage(folder.parent).free:
         raise OSError(
             errno.ENOSPC,
-            f"the decoded {decoder.noun}s need {size / 1e9:.1f} GB; free some space, or name "
+            f"the decoded samples need {size / 1e9:.1f} GB; free some space, or name "
             "another folder with --data.cache_dir",
             str(folder.parent),
         )
@@ -205,7 +205,7 @@ def _write(
                 kept += good
                 damaged += bad
         # What stops a run is looked at afresh the next time.
-        _judge(kept, damaged, skip_damaged, decoder.noun)
+        _judge(kept, damaged, skip_damaged)
         (beside / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)

@@ -1,21 +1,19 @@
 """What the images of a source have in common, from a sample of them."""
 
-import sys
-
 import numpy as np
 import torch
 
 from ssl_dml.data.decode import ImageDecoder, channels_of, open_pixels
 from ssl_dml.data.sources import Source
 from ssl_dml.data.store import Store
-from ssl_dml.distributed import rank
+from ssl_dml.progress import say
 from ssl_dml.types import FULL_SCALE
 
 MIXED_SIZE = 64
 LARGEST_KEPT, LARGE_SIZE = 256, 224
 SURVEYED = 2_000
-CONSTANT = 1e-3  # of bytes; a quarter of a level
-TINY = 1e-6
+MIN_STD = 1e-3  # of bytes, a quarter of a gray level; a channel below it is constant
+MIN_RELATIVE_STD = 1e-6  # of floats, relative to the mean
 
 
 def survey(
@@ -70,7 +68,7 @@ def normalization(store: Store, channels: int) -> tuple[tuple[float, ...], tuple
         count += values[:, 0].size
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    smallest = CONSTANT * 255 / scale if scale > 1 else TINY * np.abs(mean)
+    smallest = MIN_STD * 255 / scale if scale > 1 else MIN_RELATIVE_STD * np.abs(mean)
     std[std <= smallest] = 1.0  # dividing a constant channel by its spread would blow up noise
     return tuple(mean.tolist()), tuple(std.tolist())
 
@@ -81,9 +79,3 @@ def _choose_size(sizes: set[tuple[int, int]]) -> tuple[int, str]:
         return MIXED_SIZE, "images differ in size"
     side = min(next(iter(sizes)))
     return (side, "") if side <= LARGEST_KEPT else (LARGE_SIZE, "images are large")
-
-
-def say(line: str) -> None:
-    """Tell the user, on the first process."""
-    if rank() == 0:
-        print(line, file=sys.stderr, flush=True)

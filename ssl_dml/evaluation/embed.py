@@ -54,29 +54,29 @@ def probe_split(
         test: Samples held out, if there are any.
         max_gallery: More gallery samples than this are thinned to it.
     """
-    labels, nouns = train.labels, f"{train.decoder.noun}s"
+    labels = train.labels
     if labels is None:
-        return f"no probe: the {nouns} have no labels (sub-folders, or a label column, give them)"
+        return "no probe: the samples have no labels (sub-folders, or a label column, give them)"
     known = (labels >= 0).nonzero()[:, 0]
     if len(labels[known].unique()) == 1:
-        return f"no probe: all {nouns} are of one class"
+        return "no probe: all samples are of one class"
     generator = torch.Generator().manual_seed(0)
     order = known[torch.randperm(len(known), generator=generator)]
     asked = None if test is None else test.labels
     if test is not None and asked is not None and torch.isin(asked, labels).all():
         query, query_rows, gallery_rows = test, (asked >= 0).nonzero()[:, 0], order
-        words = f"{len(query_rows):,} test {nouns}"
+        words = f"{len(query_rows):,} test samples"
     else:
         held = max(1, min(len(known) // 10, 10_000))
         query, query_rows, gallery_rows = train, order[:held].sort().values, order[held:]
-        words = f"{held:,} held-out training {nouns}"
+        words = f"{held:,} held-out training samples"
     gallery_rows = gallery_rows[:max_gallery].sort().values
     return ProbeSplit(
         gallery=train,
         gallery_rows=gallery_rows,
         query=query,
         query_rows=query_rows,
-        description=f"{words} ask {len(gallery_rows):,} training {nouns}",
+        description=f"{words} ask {len(gallery_rows):,} training samples",
     )
 
 
@@ -108,7 +108,7 @@ def embed(
     """
     world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)
     parts = [torch.empty(0, 1)]
-    bar = progress(len(rows), "embedding", f"{samples.decoder.noun}s", delay=5.0)
+    bar = progress(len(rows), "embedding", "samples", delay=5.0)
     chunks = rows.split(world * batch_size)
     shares = chunks
     if world > 1:

@@ -45,7 +45,7 @@ class ProbeConfig:
         """
         if self.k > len(split.gallery_rows):
             raise ConfigError(
-                f"evaluation.k must be at most the number of gallery {split.gallery.decoder.noun}s"
+                f"evaluation.k must be at most the number of gallery samples"
                 f", {len(split.gallery_rows)}; got {self.k}"
             )
 

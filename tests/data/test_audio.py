@@ -69,7 +69,7 @@ def test_other_rates_are_told_once_with_their_number(tmp_path, capsys):
     for number, sampling_rate in enumerate((8000, 16000, 16000, 44100)):
         write(tmp_path / f"{number}.wav", noise(10), sampling_rate)
     opened(tmp_path)
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert told == (
         "3 of 4 audio files have another sample rate (16000, 44100 Hz) and are resampled "
         "to 8000 Hz\n"

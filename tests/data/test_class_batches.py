@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.class_batches import ClassBatches, DenseTriplets
+from ssl_dml.data.class_batches import ClassBatches, NeighborBatches
 
 
 def take(batches, count):
@@ -86,7 +86,7 @@ def test_processes_together_visit_what_one_would_from_any_start(part, world, sta
             labels = torch.randint(-1, 7, (60,), generator=generator.manual_seed(0))
             return ClassBatches(labels, batch, classes=2, seed=3, **options)
         targets = torch.randn(19, generator=generator.manual_seed(0))
-        return DenseTriplets(targets, batch, nearest=1, seed=3, **options)
+        return NeighborBatches(targets, batch, nearest=1, seed=3, **options)
 
     whole = take(make(), start + 5)[start:]
     parts = [take(make(start=start, rank=r, world_size=world), 5) for r in range(world)]
@@ -113,7 +113,7 @@ def test_the_parts_of_all_processes_have_about_the_same_mix():
 def test_an_epoch_is_as_many_samples_as_have_a_label():
     assert ClassBatches(skewed([4, 4, 5]), 4, classes=2, seed=0).per_epoch == 3
     assert ClassBatches(torch.tensor([0, 1]), 8, classes=2, seed=0).per_epoch == 1
-    assert DenseTriplets(torch.randn(10), 3, nearest=1, seed=0).per_epoch == 3
+    assert NeighborBatches(torch.randn(10), 3, nearest=1, seed=0).per_epoch == 3
 
 
 def test_a_million_classes_of_one_sample_are_as_good_as_few():
@@ -131,7 +131,7 @@ def test_a_million_classes_of_one_sample_are_as_good_as_few():
 def test_an_anchor_comes_with_its_nearest_and_others(levels, dim, nearest, start):
     shape = (25,) if dim is None else (25, dim)
     targets = torch.randint(levels, shape).float()  # with many equal distances
-    (rows,) = take(DenseTriplets(targets, 8, nearest=nearest, seed=0, start=start), 1)
+    (rows,) = take(NeighborBatches(targets, 8, nearest=nearest, seed=0, start=start), 1)
     assert len(rows.unique()) == 8
     values = targets.reshape(25, -1).numpy()
     far = np.linalg.norm(values - values[int(rows[0])], axis=1)
@@ -142,7 +142,7 @@ def test_an_anchor_comes_with_its_nearest_and_others(levels, dim, nearest, start
 
 
 def test_every_sample_is_an_anchor_once_a_pass():
-    batches = DenseTriplets(torch.randn(12, 2), 4, nearest=2, seed=0)
+    batches = NeighborBatches(torch.randn(12, 2), 4, nearest=2, seed=0)
     anchors = [int(rows[0]) for rows in take(batches, 24)]
     assert sorted(anchors[:12]) == sorted(anchors[12:]) == list(range(12))
     assert anchors[:12] != anchors[12:]
@@ -152,7 +152,7 @@ def test_equally_near_neighbors_take_turns():
     targets = torch.tensor([0.0] * 20 + [9.0] * 20)
     drawn = Counter(
         int(row)
-        for rows in take(DenseTriplets(targets, 4, nearest=3, seed=0), 400)
+        for rows in take(NeighborBatches(targets, 4, nearest=3, seed=0), 400)
         for row in rows[1:]
     )
     assert len(drawn) == 40
@@ -186,4 +186,4 @@ def test_refuses_class_batches_that_cannot_be(labels, batch, options, words):
 )
 def test_refuses_dense_triplets_that_cannot_be(targets, batch, options, words):
     with pytest.raises(ConfigError, match=words):
-        DenseTriplets(torch.tensor(targets), batch, seed=0, **options)
+        NeighborBatches(torch.tensor(targets), batch, seed=0, **options)

@@ -40,7 +40,7 @@ def test_mixed_kinds_and_sizes_become_one_shape(tmp_path, config, capsys):
     images = load_train(config())
     assert images[torch.arange(3)][0].shape == (3, 3, 64, 64)
     assert images.labels is None
-    assert "--data.image_size" in capsys.readouterr().err
+    assert "--data.image_size" in capsys.readouterr().out
     assert load_train(config(image_size=16, channels=1))[torch.arange(2)][0].shape == (
         2,
         1,
@@ -62,7 +62,7 @@ def test_the_range_of_sixteen_bits_is_measured_and_said(tmp_path, config, capsys
     pixels = load_train(config())[torch.arange(4)][0]
     assert pixels.min() == 0
     assert pixels.max() == 255
-    assert "--data.value_range" in capsys.readouterr().err
+    assert "--data.value_range" in capsys.readouterr().out
     darker = load_train(config(value_range=(0.0, 65535.0)))[torch.arange(4)][0]
     assert darker.max() <= 16
 

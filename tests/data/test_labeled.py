@@ -127,5 +127,5 @@ def test_errors(build, words):
 
 def test_labels_are_needed():
     data = load_train(DataConfig(source="fashion_mini", use_labels=False))
-    with pytest.raises(ConfigError, match="fine-tuning needs labels and the images have none"):
+    with pytest.raises(ConfigError, match="fine-tuning needs labels and the samples have none"):
         split_labeled(data, LabelConfig(), ValidationConfig(), seed=0)

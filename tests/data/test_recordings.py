@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssl_dml.data.recordings import Recordings, Segments, SequenceForm
+from ssl_dml.data.recordings import Recordings, Segments, SequenceDecoder
 
 
 class Counting(Recordings):
@@ -20,7 +20,7 @@ class Counting(Recordings):
 
 
 def decoder(channels=1, length=4, kept_as="float32"):
-    return SequenceForm(channels=channels, length=length, sampling_rate=None, kept_as=kept_as)
+    return SequenceDecoder(channels=channels, length=length, sampling_rate=None, kept_as=kept_as)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def test_audio_becomes_sixteen_bits_with_labels_and_statistics(tmp_path, config,
     assert_close(samples.spec.mean[0], float(np.mean(whole)), rtol=0, atol=1e-4)
     assert_close(samples.spec.std[0], float(np.std(whole)), rtol=0, atol=1e-4)
     assert samples.labels.tolist() == [0, 0, 1]
-    assert capsys.readouterr().err == ""
-    assert describe(samples, None, "x")["sequences"] == 3
+    assert capsys.readouterr().out == ""
+    assert describe(samples, None, "x")["samples"] == 3
 
 
 def test_long_recordings_are_cut_and_short_ones_filled(tmp_path, config):
@@ -73,7 +73,7 @@ def test_the_length_is_that_of_the_longest_and_said(tmp_path, config, capsys):
     audio(tmp_path / "in/1.wav", 70)
     audio(tmp_path / "in/2.wav", 90)
     assert load_train(config()).spec.length == 90
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert "sequences have up to 90 values" in told
     assert "--data.sequences.length" in told
 
@@ -107,7 +107,7 @@ def test_damaged_audio_stops_or_is_left_out_by_name(tmp_path, config):
     for name in ("a/1.wav", "a/2.wav", "b/3.wav"):
         audio(tmp_path / "in" / name)
     (tmp_path / "in/a/2.wav").write_bytes(b"no audio")
-    with pytest.raises(ConfigError, match=r"damaged sequence .*2\.wav: Format not recognised"):
+    with pytest.raises(ConfigError, match=r"damaged sample .*2\.wav: Format not recognised"):
         load_train(config())
     samples = load_train(config(on_error="skip"))
     assert samples.labels.tolist() == [0, 1]

@@ -101,7 +101,9 @@ def test_which_samples_are_kept_depends_on_the_seed():
 
 
 def test_numbers_are_held_out_whole_though_each_has_one_sample():
-    train, validation = hold_out(torch.arange(20), fraction=0.25, by="classes", seed=0, mates=1)
+    train, validation = hold_out(
+        torch.arange(20), fraction=0.25, by="classes", seed=0, min_per_class=1
+    )
     assert (len(train), len(validation)) == (15, 5)
 
 

@@ -82,7 +82,7 @@ def test_a_damaged_image_stops_or_is_left_out(folder, tmp_path, where):
 def test_nothing_but_damaged_images_is_an_error_even_when_they_may_be_skipped(folder, tmp_path):
     for path in folder.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(ConfigError, match="every image is damaged"):
+    with pytest.raises(ConfigError, match="every sample is damaged"):
         build(folder, tmp_path / "cache", memory=True, skip=True)
 
 

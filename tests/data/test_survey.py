@@ -14,7 +14,7 @@ def found(folder, **given):
 def test_images_of_one_small_size_keep_it(tmp_path, capsys):
     Image.new("L", (40, 30)).save(tmp_path / "a.png")
     assert (found(tmp_path).size, found(tmp_path).channels) == (30, 1)
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_other_sizes_are_chosen_and_said(tmp_path, capsys, sizes, size, words):
     for i, shape in enumerate(sizes):
         Image.new("L", shape).save(tmp_path / f"{i}.png")
     assert found(tmp_path).size == size
-    assert words in capsys.readouterr().err
+    assert words in capsys.readouterr().out
     assert found(tmp_path, image_size=10).size == 10
 
 

@@ -78,7 +78,7 @@ def test_sequences_are_probed_beside_their_own_reference(tmp_path, rate, name):
     )
     train = load_train(config)
     split = probe_split(train, None)
-    assert split.description == "6 held-out training sequences ask 54 training sequences"
+    assert split.description == "6 held-out training samples ask 54 training samples"
     augment = SequenceViews(train.spec, window=400)
     config = ProbeConfig(k=3)
     found = probe(Pooled(train.spec), train, split, augment, config=config, device=CPU)

@@ -11,7 +11,7 @@ from ssl_dml.training.checkpoint import read_metadata
 from ssl_dml.training.files import digest
 from ssl_dml.types import NonFiniteError
 
-METADATA = {"data": "abc", "images": 10}
+METADATA = {"data": "abc", "samples": 10}
 
 
 def made():
@@ -123,8 +123,8 @@ def test_nothing_in_it_is_executed(store, tmp_path):
 
 def test_other_data_are_refused(store):
     store.save(3, made(), METADATA)
-    with pytest.raises(ValueError, match="was made with images 10 and this run has 11"):
-        store.resume(made(), {**METADATA, "images": 11}, say=silent)
+    with pytest.raises(ValueError, match="was made with samples 10 and this run has 11"):
+        store.resume(made(), {**METADATA, "samples": 11}, say=silent)
 
 
 def test_another_network_is_refused_in_one_line(store):

@@ -29,7 +29,7 @@ from ssl_dml.distributed import world_size
 from ssl_dml.reporting import start_trackers
 from ssl_dml.training import fit
 from ssl_dml.training.accelerator import make_accelerator
-from ssl_dml.training.inputs import view_batches
+from ssl_dml.training.inputs import batches
 
 
 def pretrain_speed(args: list[str]) -> int:
@@ -42,11 +42,11 @@ def pretrain_speed(args: list[str]) -> int:
     method, optimizer, scheduler, steps = build(config, train, accelerator.print)
     model, optimizer = accelerator.prepare(method, optimizer)
     loader = make_loader(train, config.data, seed=config.seed)
-    inputs = view_batches(loader, augment, device)
+    inputs = batches(loader, augment, device, train.labels)
     fixed = next(inputs)
 
     def bare() -> None:
-        accelerator.backward(model(*fixed).loss)
+        accelerator.backward(model(fixed).loss)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -67,7 +67,7 @@ def pretrain_speed(args: list[str]) -> int:
             for _ in range(config.train.accumulation):
                 bare()
 
-        samples = len(fixed[1]) * world_size() * config.train.accumulation
+        samples = len(fixed.indices) * world_size() * config.train.accumulation
         found = compare_speed(real, bare_step, samples=samples, device=device)
         accelerator.end_training()
     accelerator.print(

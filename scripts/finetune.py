@@ -20,7 +20,8 @@ from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.backbones.saved import METADATA, read_metadata
 from ssl_dml.config import ConfigError, component, parse, run
 from ssl_dml.data import DataConfig, SampleSet, load_train
-from ssl_dml.data.dataset import batches, decoded_for, describe
+from ssl_dml.data.dataset import batches as loader_of
+from ssl_dml.data.dataset import decoded_for, describe
 from ssl_dml.data.labeled import (
     LabelConfig,
     LabeledBatches,
@@ -49,7 +50,7 @@ from ssl_dml.training import (
     warmup_cosine,
 )
 from ssl_dml.training.accelerator import make_accelerator
-from ssl_dml.training.inputs import labeled_batches
+from ssl_dml.training.inputs import batches
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.run_folder import config_for, open_run, refuse_existing, write_json
 from ssl_dml.training.sharded_state import split_rows
@@ -339,7 +340,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
     steps_per_epoch = per_epoch / settings.accumulation
     start_trackers(accelerator, folder, step=start, steps=steps, steps_per_epoch=steps_per_epoch)
     order = LabeledBatches(rows, config.labels, **cut, start=start * settings.accumulation)
-    loader = batches(train, order, workers=config.data.workers, pin_memory=device.type == "cuda")
+    loader = loader_of(train, order, workers=config.data.workers, pin_memory=device.type == "cuda")
     keeper = Keeper(
         config=config,
         embedder=embedder,
@@ -361,7 +362,7 @@ def finetune(config: FinetuneConfig, resolved: str) -> int:
         steps=steps,
         optimizer=optimizer,
         scheduler=scheduler,
-        inputs=labeled_batches(loader, augment, rows.given, device),
+        batches=batches(loader, augment, device, rows.given),
         config=settings,
     )
     with Interrupt() as interrupt:

@@ -44,7 +44,7 @@ from ssl_dml.training import (
     warmup_cosine,
 )
 from ssl_dml.training.accelerator import make_accelerator
-from ssl_dml.training.inputs import view_batches
+from ssl_dml.training.inputs import batches
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.run_folder import config_for, open_run, refuse_existing, write_json
 from ssl_dml.types import ImageSpec, NonFiniteError, SequenceSpec
@@ -117,7 +117,7 @@ def build(
         num_instances=len(train),
         batch_size=config.data.batch_size,
         num_batches=steps * config.train.accumulation,
-        labels=train.labels,
+        labeled=train.labels is not None,
     )
     backbone = config.backbone(train.spec)
     if config.train.encode_chunk is not None:
@@ -174,7 +174,7 @@ def pretrain(config: PretrainConfig, resolved: str) -> int:
         start=start * settings.accumulation,
         pin_memory=device.type == "cuda",
     )
-    inputs = view_batches(loader, augment, device)
+    inputs = batches(loader, augment, device, train.labels)
     if start == 0:
         accelerator.log({"data/damaged": len(about["damaged"])}, step=0)
         baselines = baseline(split, config=config.evaluation, device=device)

@@ -33,6 +33,21 @@ class StepOutput(NamedTuple):
     logs: Mapping[str, Float[Tensor, ""]]
 
 
+class Batch(NamedTuple):
+    """What a method or a fine-tuner is given in one step, on its device.
+
+    Attributes:
+        views: Normalized views; ``views[v][i]`` shows sample ``indices[i]``.
+        indices: Which samples of the data set these are, distinct over all processes.
+        labels: Class of each sample, -1 where it is unknown, or its continuous label; None where
+            the data have no labels.
+    """
+
+    views: Views
+    indices: Indices
+    labels: Labels | ContinuousLabels | None = None
+
+
 class LabeledEmbeddings(NamedTuple):
     """Embeddings that a batch is compared with besides itself, such as those of earlier batches.
 

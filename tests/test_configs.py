@@ -8,7 +8,7 @@ import torch
 
 from ssl_dml.config import parse
 from ssl_dml.methods import RunInfo
-from ssl_dml.types import ImageSpec, SequenceSpec
+from ssl_dml.types import Batch, ImageSpec, SequenceSpec
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -35,11 +35,12 @@ def test_pretraining(path):
         num_instances=64,
         batch_size=config.data.batch_size,
         num_batches=10,
-        labels=torch.arange(64) % 5,
+        labeled=True,
     )
     method = config.method(config.backbone(spec), run_info)
     views = config.augment(spec)(stored)
-    assert method(views, torch.arange(16)).loss.isfinite()
+    batch = Batch(views, torch.arange(16), torch.arange(16) % 5)
+    assert method(batch).loss.isfinite()
     assert path.read_text().startswith("# "), "its first comment states the result and the cost"
     again = path.with_name("again.yaml")
     assert not again.exists()

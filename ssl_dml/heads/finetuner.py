@@ -8,7 +8,7 @@ from torch import nn
 from ssl_dml.backbones import Embedder
 from ssl_dml.heads.base import Head
 from ssl_dml.memory import names_in_tables
-from ssl_dml.types import ContinuousLabels, Indices, Labels, StepOutput, Views
+from ssl_dml.types import Batch, StepOutput
 
 
 @final
@@ -37,18 +37,18 @@ class Finetuner(nn.Module):
         own = set(names_in_tables(self))
         return any(p.requires_grad and name not in own for name, p in self.named_parameters())
 
-    def forward(
-        self,
-        batch: tuple[Views, Labels | ContinuousLabels],
-        indices: Indices,  # noqa: ARG002 - the loop's
-    ) -> StepOutput:
+    def forward(self, batch: Batch) -> StepOutput:
         """One step on this process's part of the batch.
 
         Args:
             batch: Views, and the label of each sample, which all views of it have.
-            indices: Which samples these are.
+
+        Raises:
+            ValueError: If the batch has no labels.
         """
-        views, labels = batch
+        views, _, labels = batch
+        if labels is None:
+            raise ValueError("fine-tuning needs labels, and the batch has none")
         # Views of a sample stay together, so that the order is the same on any number of processes.
         embeddings = torch.stack([self.embedder(view) for view in views], dim=1).flatten(0, 1)
         return self.head(embeddings, labels.repeat_interleave(len(views), dim=0))

@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.memory import MemoryBank
-from ssl_dml.types import Embeddings, Indices, StepOutput, Views
+from ssl_dml.types import Batch, Embeddings, StepOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +19,13 @@ class RunInfo:
         num_instances: Samples in the data set; indices are below it.
         batch_size: Samples in a batch over all processes.
         num_batches: Batches in the whole run, for what moves along a schedule.
-        labels: Class of each sample, -1 where it is not known; None without labels.
+        labeled: Whether batches have labels.
     """
 
     num_instances: int
     batch_size: int
     num_batches: int
-    labels: Int[Tensor, " instances"] | None = None
+    labeled: bool = False
 
 
 class Method(nn.Module, ABC):
@@ -38,12 +38,11 @@ class Method(nn.Module, ABC):
     backbone: Backbone
 
     @abstractmethod
-    def forward(self, views: Views, indices: Indices) -> StepOutput:
+    def forward(self, batch: Batch) -> StepOutput:
         """One step on this process's part of the batch.
 
         Args:
-            views: Normalized views; ``views[v][i]`` shows sample ``indices[i]``.
-            indices: Which samples of the data set these are, distinct over all processes.
+            batch: Views and indices of this process's samples; labels where the data have them.
         """
 
 

@@ -14,7 +14,7 @@ from ssl_dml.backbones.sequence import SequenceBackbone
 from ssl_dml.distributed import gather_with_gradient, rank
 from ssl_dml.losses import Negatives, cpc, cpc_scores
 from ssl_dml.methods.base import Method, RunInfo
-from ssl_dml.types import Indices, StepOutput, Views
+from ssl_dml.types import Batch, StepOutput
 
 
 @final
@@ -65,13 +65,13 @@ class CPC(Method):
             scale=scale,
         )
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's sequences among those of all processes.
 
         Raises:
             ValueError: If the sequences are not longer than the horizon.
         """
-        return _output([self.scores(view) for view in views])
+        return _output([self.scores(view) for view in batch.views])
 
     def scores(self, samples: Float[Tensor, "batch channels values"]) -> list[Tensor]:
         """Scores of each step ahead, see :func:`~ssl_dml.losses.cpc_scores`."""
@@ -156,13 +156,13 @@ class CPCImages(Method):
             for _ in range(directions)
         )
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's images among those of all processes.
 
         Raises:
             ValueError: If a grid has no more rows than the horizon.
         """
-        return _output([scores for view in views for scores in self.scores(view)])
+        return _output([scores for view in batch.views for scores in self.scores(view)])
 
     def scores(self, samples: Float[Tensor, "batch channels height width"]) -> list[list[Tensor]]:
         """Scores of each row ahead, for each direction."""

@@ -8,7 +8,7 @@ from ssl_dml.distributed import process_group
 from ssl_dml.losses import TILE, hcl
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.views import check_run_info, check_views, embed_views
-from ssl_dml.types import Indices, StepOutput, Views
+from ssl_dml.types import Batch, StepOutput
 
 
 @final
@@ -48,8 +48,9 @@ class HCL(Method):
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
         self.temperature, self.beta, self.tau_plus = temperature, beta, tau_plus
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's views against those of all other samples."""
+        views = batch.views
         check_views(views)
         loss = hcl(
             embed_views(self.backbone, self.projector, views),

@@ -15,7 +15,7 @@ from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import check_momentum, follow, follower
 from ssl_dml.methods.views import check_run_info, check_views
-from ssl_dml.types import Embeddings, Indices, Samples, StepOutput, Views
+from ssl_dml.types import Batch, Embeddings, Samples, StepOutput
 
 
 @final
@@ -84,8 +84,9 @@ class MoCo(Method):
         self.shuffled = batch_norm == "shuffled"
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's queries against the queue, which then receives all keys."""
+        views, indices, _ = batch
         check_views(views, most=2)
         follow(self.key_backbone, self.backbone, self.momentum)
         follow(self.key_projector, self.projector, self.momentum)

@@ -14,7 +14,7 @@ from ssl_dml.losses import TILE, in_batch_info_nce
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import check_momentum, follow, follower
 from ssl_dml.methods.views import check_run_info, check_views
-from ssl_dml.types import Indices, StepOutput, Views
+from ssl_dml.types import Batch, StepOutput
 
 
 @final
@@ -70,8 +70,9 @@ class MoCoV3(Method):
         self.num_batches = run_info.num_batches
         self.register_buffer("batch", torch.zeros((), dtype=torch.long))
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's queries against the keys of the whole batch."""
+        views = batch.views
         check_views(views, most=2)
         momentum = self.momentum_at(self.batch)
         follow(self.key_backbone, self.backbone, momentum)

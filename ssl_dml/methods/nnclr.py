@@ -11,7 +11,7 @@ from ssl_dml.losses import TILE, in_batch_info_nce, unit_rows
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.views import check_run_info, check_views
-from ssl_dml.types import Indices, StepOutput, Views
+from ssl_dml.types import Batch, StepOutput
 
 
 @final
@@ -52,8 +52,9 @@ class NNCLR(Method):
         self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
         self.temperature = temperature
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's neighbors against the predictions of the whole batch."""
+        views = batch.views
         check_views(views, most=2)
         projected = [self.projector(self.backbone(view)) for view in views]
         predicted = [self.predictor(rows) for rows in projected]

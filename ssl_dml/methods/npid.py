@@ -15,7 +15,7 @@ from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import check_temperature, full_softmax, log_normalizer, nce, unit_rows
 from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, RunInfo
-from ssl_dml.types import Embeddings, Indices, StepOutput, Views
+from ssl_dml.types import Batch, Embeddings, Indices, StepOutput
 
 # Logarithms of what the old Z and this batch's estimate weigh in the new Z.
 WEIGHTS = {
@@ -108,8 +108,9 @@ class NPID(BankMethod):
         self.register_buffer("log_z", torch.tensor(given))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's samples against the bank, which is then updated."""
+        views, indices, _ = batch
         if len({view.shape[-1] for view in views}) > 1:
             raise ValueError("NPID takes views of one size: set crops.local_views to 0")
         embeddings = self.project(self.backbone(torch.cat(list(views))))

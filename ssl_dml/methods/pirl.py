@@ -16,7 +16,7 @@ from ssl_dml.losses import check_temperature, log_normalizer, nce, softmax_nce, 
 from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, RunInfo
 from ssl_dml.methods.pretexts import Jigsaw, Pretext, Rotation
-from ssl_dml.types import Embeddings, Images, Indices, StepOutput, Views
+from ssl_dml.types import Batch, Embeddings, Images, Indices, StepOutput
 
 # What is drawn at a step, each independently of the others.
 STREAMS = ("negatives", "jigsaw", "rotation")
@@ -106,8 +106,9 @@ class PIRL(BankMethod):
         self.register_buffer("log_z", torch.tensor(math.nan))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's samples against the bank, which is then updated."""
+        views, indices, _ = batch
         if len(views) > 2:  # noqa: PLR2004
             raise ValueError(
                 f"PIRL takes a view as it is and one to transform: set crops.views to 1 or 2, "

@@ -8,7 +8,7 @@ from ssl_dml.distributed import process_group
 from ssl_dml.losses import TILE, multi_view_nt_xent
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.views import check_run_info, check_views, embed_views
-from ssl_dml.types import Indices, StepOutput, Views
+from ssl_dml.types import Batch, StepOutput
 
 
 @final
@@ -47,8 +47,9 @@ class SimCLR(Method):
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
         self.temperature = temperature
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:  # noqa: ARG002
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's views against all views."""
+        views = batch.views
         check_views(views)
         embeddings = embed_views(self.backbone, self.projector, views)
         loss = multi_view_nt_xent(

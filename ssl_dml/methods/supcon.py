@@ -2,15 +2,13 @@
 
 from typing import final
 
-from torch import Tensor
-
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import process_group
 from ssl_dml.losses import TILE, supcon
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.views import check_run_info, check_views, embed_views
-from ssl_dml.types import Indices, StepOutput, Views
+from ssl_dml.types import Batch, StepOutput
 
 
 @final
@@ -33,8 +31,6 @@ class SupCon(Method):
         Khosla et al., 2020, arXiv:2004.11362.
     """
 
-    labels: Tensor
-
     def __init__(
         self,
         backbone: Backbone,
@@ -48,7 +44,7 @@ class SupCon(Method):
     ) -> None:
         super().__init__()
         check_run_info(run_info, temperature=temperature)
-        if run_info.labels is None:
+        if not run_info.labeled:
             raise ValueError(
                 "SupCon needs labels and the data have none: give them by sub-folders or by "
                 "data.label_column, or choose a method without labels, such as SimCLR"
@@ -57,14 +53,16 @@ class SupCon(Method):
         self.backbone = backbone
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
         self.temperature, self.base_temperature = temperature, base_temperature
-        self.register_buffer("labels", run_info.labels)
 
-    def forward(self, views: Views, indices: Indices) -> StepOutput:
+    def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's views against all views."""
+        views, _, labels = batch
         check_views(views, least=1)
+        if labels is None:
+            raise ValueError("SupCon needs labels, and the batch has none")
         loss = supcon(
             embed_views(self.backbone, self.projector, views),
-            self.labels[indices],
+            labels,
             temperature=self.temperature,
             base_temperature=self.base_temperature,
             tile_size=TILE,

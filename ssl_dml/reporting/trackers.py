@@ -10,12 +10,11 @@ from typing import Any, final
 
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, on_main_process
-from torch import Tensor
 from tqdm import tqdm
 
 from ssl_dml.data import SampleSet
 from ssl_dml.reporting.images import views_image
-from ssl_dml.types import NonFiniteError, Views
+from ssl_dml.types import Batch, NonFiniteError
 
 # What the bar shows of a probe.
 PROBES = {"eval/knn_top1": "kNN", "eval/recall_at_1": "recall@1"}
@@ -149,15 +148,15 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def show_first(
-    inputs: Iterable[tuple[Views, Tensor]], samples: SampleSet, accelerator: Accelerator
-) -> Iterator[tuple[Views, Tensor]]:
+    inputs: Iterable[Batch], samples: SampleSet, accelerator: Accelerator
+) -> Iterator[Batch]:
     """Pass inputs on; show 8 samples of the first and their views in TensorBoard."""
-    for number, (views, indices) in enumerate(inputs):
+    for number, batch in enumerate(inputs):
         if number == 0 and accelerator.is_main_process:
-            image = views_image(samples[indices.cpu()][0], views, samples.spec)
+            image = views_image(samples[batch.indices.cpu()][0], batch.views, samples.spec)
             board: Any = accelerator.get_tracker("tensorboard", unwrap=True)
             board.add_image("views", image, 0)
-        yield views, indices
+        yield batch
 
 
 def record_probe(accelerator: Accelerator, step: int, measured: dict[str, float]) -> None:

@@ -1,35 +1,29 @@
-"""From a loader's bytes to the views a method takes."""
+"""From a loader's stored samples to the batches that a method or a fine-tuner takes."""
 
 from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from ssl_dml.types import ContinuousLabels, Labels, Views
+from ssl_dml.types import Batch, ContinuousLabels, Labels
 
 
-def view_batches(
-    loader: Iterable[tuple[Tensor, Tensor]], augment: nn.Module, device: torch.device
-) -> Iterator[tuple[Views, Tensor]]:
-    """Views and indices of every batch, made on the device."""
-    for pixels, indices in loader:
-        yield augment(pixels.to(device, non_blocking=True)), indices.to(device, non_blocking=True)
-
-
-def labeled_batches(
+def batches(
     loader: Iterable[tuple[Tensor, Tensor]],
     augment: nn.Module,
-    labels: Labels | ContinuousLabels,
     device: torch.device,
-) -> Iterator[tuple[tuple[Views, Labels | ContinuousLabels], Tensor]]:
-    """Views with the label of each sample, and indices, of every batch.
+    labels: Labels | ContinuousLabels | None = None,
+) -> Iterator[Batch]:
+    """Views, indices and labels of every batch, made on the device.
 
     Args:
-        loader: Samples and their indices.
+        loader: Stored samples and their indices.
         augment: Makes views.
-        labels: Class of each sample of the data set, or its numbers.
         device: Where they are wanted.
+        labels: Label of each sample of the data set, if there are labels.
     """
-    labels = labels.to(device)
-    for views, indices in view_batches(loader, augment, device):
-        yield (views, labels[indices]), indices
+    labels = None if labels is None else labels.to(device)
+    for samples, indices in loader:
+        here = indices.to(device, non_blocking=True)
+        views = augment(samples.to(device, non_blocking=True))
+        yield Batch(views, here, None if labels is None else labels[here])

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ssl_dml.config import ConfigError
 from ssl_dml.distributed import all_reduce_mean, gather, world_size
 from ssl_dml.training.open_rows import gradient_norm
-from ssl_dml.types import NonFiniteError
+from ssl_dml.types import Batch, NonFiniteError
 
 SHOWN = 8
 OVERFLOWS = 50
@@ -88,14 +88,14 @@ def fit(
     model: nn.Module,
     optimizer: Any,  # noqa: ANN401 - what accelerate makes of an optimizer
     scheduler: LRScheduler,
-    inputs: Iterable[tuple[Any, Tensor]],
+    batches: Iterable[Batch],
     *,
     start: int,
     steps: int,
     config: TrainConfig,
     accelerator: Accelerator,
 ) -> Iterator[int]:
-    """Minimize ``model(*inputs).loss``, yielding the step number after each update.
+    """Minimize ``model(batch).loss``, yielding the step number after each update.
 
     Time that the consumer takes between two steps does not count as training time.
 
@@ -103,7 +103,7 @@ def fit(
         model: Prepared by ``accelerator``; returns a ``StepOutput``.
         optimizer: Prepared too.
         scheduler: Not prepared; it is stepped once an update.
-        inputs: Endless pairs of data and sample indices on the device.
+        batches: Endless batches on the device.
         start: Updates already made.
         steps: Updates in the whole run.
         config: Clipping and logging.
@@ -117,15 +117,15 @@ def fit(
     model.train()
     if start >= steps:
         return
-    for data, indices in inputs:
+    for batch in batches:
         with accelerator.accumulate(model):
-            loss, logs = model(data, indices)
+            loss, logs = model(batch)
             accelerator.backward(loss)
             norm = _clip(model, config.clip_norm, accelerator)
-            watch.note(step + 1, loss, norm, indices)
+            watch.note(step + 1, loss, norm, batch.indices)
             optimizer.step()
             optimizer.zero_grad()
-        seen += len(indices) * world_size()
+        seen += len(batch.indices) * world_size()
         if not accelerator.sync_gradients:
             continue
         scheduler.step()

@@ -30,14 +30,14 @@ from ssl_dml.methods import (
     SimCLR,
     SupCon,
 )
-from ssl_dml.types import ImageSpec, SequenceSpec
+from ssl_dml.types import Batch, ImageSpec, SequenceSpec
 
 INSTANCES, BATCH = 40, 8
 TASK = RunInfo(
     num_instances=INSTANCES,
     batch_size=BATCH,
     num_batches=STEPS,
-    labels=torch.arange(INSTANCES) % 5,
+    labeled=True,
 )
 PARTS = 4
 SPEC = ImageSpec(channels=1, size=8, mean=(0.0,), std=(1.0,))
@@ -168,7 +168,8 @@ def steps(name: str, rank: int, world: int, saved: Any) -> dict[str, Any]:
         indices = torch.randperm(INSTANCES, generator=data)[:BATCH]
         samples = torch.randn(views, BATCH, 1, *extent, generator=data, dtype=torch.float64)
         own = [part_of(view, rank, world) for view in samples]
-        batches.append((own, part_of(indices, rank, world)))
+        indices = part_of(indices, rank, world)
+        batches.append((Batch(own, indices, indices % 5),))
     made = train(method, batches, world, saved)
     if isinstance(method, BankMethod):
         rows = method.bank.rows(torch.arange(INSTANCES))  # of all processes

@@ -4,7 +4,7 @@ from torch.testing import assert_close
 from ssl_dml.backbones import Embedder
 from ssl_dml.heads import Finetuner, Head, MarginSoftmax
 from ssl_dml.margins import NormalizedSoftmax
-from ssl_dml.types import StepOutput
+from ssl_dml.types import Batch, StepOutput
 
 RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
 
@@ -18,7 +18,7 @@ def finetuner(spec):
 def test_is_the_head_on_the_embeddings_of_all_views(gray):
     made = finetuner(gray).eval()
     views, labels = torch.randn(2, 5, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1])
-    found = made((list(views), labels), torch.arange(5)).loss
+    found = made(Batch(list(views), torch.arange(5), labels)).loss
     expected = [made.head(made.embedder(view), labels).loss for view in views]
     assert_close(found, sum(expected) / 2)
 
@@ -32,11 +32,11 @@ def test_views_of_a_sample_stay_together_whatever_the_part_of_the_batch(gray):
     arguments = {"class_path": "ssl_dml.backbones.TimmBackbone", "init_args": RESNET}
     made = Finetuner(Embedder(gray, **arguments, neck="linear", dim=4), Seen()).eval()
     views, labels = torch.randn(2, 6, 1, 8, 8), torch.arange(6)
-    made((list(views), labels), torch.arange(6))
+    made(Batch(list(views), torch.arange(6), labels))
     whole = made.head.seen
     parts = []
     for part in (slice(0, 3), slice(3, 6)):
-        made((list(views[:, part]), labels[part]), torch.arange(3))
+        made(Batch(list(views[:, part]), torch.arange(3), labels[part]))
         parts.append(made.head.seen)
     for one, several in zip(whole, zip(*parts, strict=True), strict=True):
         assert_close(torch.cat(several), one)
@@ -55,15 +55,16 @@ def test_what_a_backbone_holds_itself_stays_held(gray):
 
 def test_a_frozen_backbone_has_neither_gradient_nor_batch_statistics(gray):
     made = finetuner(gray).train()
+    batch = Batch([torch.randn(4, 1, 8, 8)], torch.arange(4), torch.tensor([0, 1, 2, 0]))
     made.freeze(True)
     before = {name: value.clone() for name, value in made.embedder.backbone.state_dict().items()}
     made.train()
-    made(([torch.randn(4, 1, 8, 8)], torch.tensor([0, 1, 2, 0])), torch.arange(4)).loss.backward()
+    made(batch).loss.backward()
     assert all(p.grad is None for p in made.embedder.backbone.parameters())
     assert all(p.grad is not None for p in made.embedder.neck.parameters())
     assert_close(made.embedder.backbone.state_dict(), before, rtol=0, atol=0)
     made.freeze(False)
-    made(([torch.randn(4, 1, 8, 8)], torch.tensor([0, 1, 2, 0])), torch.arange(4)).loss.backward()
+    made(batch).loss.backward()
     assert all(p.grad is not None for p in made.embedder.backbone.parameters())
     assert made.embedder.backbone.training
 

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from ssl_dml.backbones import PatchBackbone, SequenceBackbone, TimmBackbone
 from ssl_dml.methods import CPC, CPCImages, RunInfo
-from ssl_dml.types import ImageSpec, SequenceSpec
+from ssl_dml.types import Batch, ImageSpec, SequenceSpec
 
 TASK = RunInfo(num_instances=10, batch_size=4, num_batches=10)
 ROWS = torch.arange(4)
@@ -47,7 +47,7 @@ def test_sequences_match_the_definition():
                 others += [latents[b, u] for u in range(k, 10) if u != t + k]
                 costs.append(cost(linear(context[b, t]), latents[b, t + k], others))
         steps.append(sum(costs) / len(costs))
-    loss, logs = method([samples], ROWS)
+    loss, logs = method(Batch([samples], ROWS))
     assert_close(loss.item(), sum(steps) / 3)
     assert_close(logs["loss_nearest"].item(), steps[0])
     assert_close(logs["loss_furthest"].item(), steps[2])
@@ -75,7 +75,7 @@ def test_images_match_the_definition():
                 for j in range(4)
             ]
             total.append(sum(costs) / len(costs))
-    assert_close(method([samples], ROWS).loss.item(), sum(total) / 4)
+    assert_close(method(Batch([samples], ROWS)).loss.item(), sum(total) / 4)
 
 
 @pytest.mark.parametrize("direction", range(4))
@@ -102,8 +102,8 @@ def test_each_view_is_contrasted_by_itself(build):
     method = build()
     shape = (2, 4, 1, 60) if build is sequences else (2, 4, 1, 20, 20)
     first, second = torch.randn(shape, dtype=torch.float64)
-    alone = [method([view], ROWS).loss for view in (first, second)]
-    assert_close(method([first, second], ROWS).loss, (alone[0] + alone[1]) / 2)
+    alone = [method(Batch([view], ROWS)).loss for view in (first, second)]
+    assert_close(method(Batch([first, second], ROWS)).loss, (alone[0] + alone[1]) / 2)
 
 
 @pytest.mark.parametrize("build", [sequences, images])
@@ -111,7 +111,7 @@ def test_each_view_is_contrasted_by_itself(build):
 def test_every_parameter_learns(build, negatives):
     method = build(negatives=negatives)
     shape = (4, 1, 60) if build is sequences else (4, 1, 20, 20)
-    method([torch.randn(shape, dtype=torch.float64)], ROWS).loss.backward()
+    method(Batch([torch.randn(shape, dtype=torch.float64)], ROWS)).loss.backward()
     for name, parameter in method.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -126,7 +126,7 @@ def test_a_sine_is_predicted_from_its_past():
     pace = torch.linspace(0.2, 1.2, 4)[:, None, None]
     for _ in range(150):
         samples = (torch.rand(4, 1, 1) * 6.28 + pace * torch.arange(60.0)).sin()
-        loss, logs = method([samples], ROWS)
+        loss, logs = method(Batch([samples], ROWS))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -138,27 +138,27 @@ def test_equal_scores_are_no_success():
     method = sequences()
     for linear in method.ahead.maps:
         torch.nn.init.zeros_(linear.weight)
-    loss, logs = method([torch.randn(4, 1, 60, dtype=torch.float64)], ROWS)
+    loss, logs = method(Batch([torch.randn(4, 1, 60, dtype=torch.float64)], ROWS))
     assert logs["accuracy"] == 0
     assert_close(loss.item(), sum(math.log(13 - k) for k in (1, 2, 3)) / 3)
 
 
 def test_sequences_that_end_before_the_horizon_are_refused():
     method = sequences(horizon=10)
-    assert method([torch.randn(4, 1, 66, dtype=torch.float64)], ROWS).loss.isfinite()
+    assert method(Batch([torch.randn(4, 1, 66, dtype=torch.float64)], ROWS)).loss.isfinite()
     with pytest.raises(ValueError, match=r"65 values are 10 .*horizon 10: .*window to 66 or more"):
-        method([torch.randn(4, 1, 65, dtype=torch.float64)], ROWS)
+        method(Batch([torch.randn(4, 1, 65, dtype=torch.float64)], ROWS))
 
 
 def test_grids_that_end_before_the_horizon_are_refused():
     with pytest.raises(ValueError, match=r"a grid of 3 rows is too small for horizon 3: set a sm"):
-        images(horizon=3)([torch.randn(4, 1, 16, 20, dtype=torch.float64)], ROWS)
+        images(horizon=3)(Batch([torch.randn(4, 1, 16, 20, dtype=torch.float64)], ROWS))
 
 
 def test_a_single_position_has_no_negatives_in_its_sequence():
     method = sequences(negatives="sequence", horizon=9)
     with pytest.raises(ValueError, match="a single position has a target 9 ahead; set a smaller"):
-        method([torch.randn(4, 1, 60, dtype=torch.float64)], ROWS)
+        method(Batch([torch.randn(4, 1, 60, dtype=torch.float64)], ROWS))
 
 
 def test_backbones_of_another_kind_are_refused():
@@ -190,4 +190,4 @@ def test_a_batch_of_one_has_no_negatives_in_the_batch():
     with pytest.raises(ValueError, match=r"negatives 'batch' needs 2 samples a batch: set a large"):
         CPC(backbone, run_info, negatives="batch")
     method = CPC(backbone, run_info, negatives="sequence", horizon=3)
-    assert method([torch.randn(1, 1, 60)], ROWS[:1]).loss > 0
+    assert method(Batch([torch.randn(1, 1, 60)], ROWS[:1])).loss > 0

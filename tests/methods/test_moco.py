@@ -7,6 +7,7 @@ from ssl_dml.backbones import TimmBackbone
 from ssl_dml.backbones.norms import SplitBatchNorm
 from ssl_dml.losses import info_nce
 from ssl_dml.methods import MoCo, RunInfo
+from ssl_dml.types import Batch
 
 INDICES = torch.arange(6)
 OPTIONS = {"queue_size": 20, "output_dim": 5, "parts": 3}
@@ -22,7 +23,7 @@ def test_a_step_is_the_papers_algorithm(flat, run_info):
     weights = torch.randn_like(moco.projector[0].weight)
     moco.key_projector[0].weight.data.copy_(weights)
     old, queue = moco.projector[0], moco.queue.keys.clone()
-    loss, _ = moco(views, INDICES)
+    loss, _ = moco(Batch(views, INDICES))
 
     followed = 0.9 * weights + 0.1 * old.weight
     assert_close(moco.key_projector[0].weight, followed)
@@ -36,7 +37,7 @@ def test_a_step_is_the_papers_algorithm(flat, run_info):
 def test_the_symmetric_loss_is_the_mean_of_both_and_enqueues_both(flat, run_info):
     moco, views = MoCo(flat, run_info, symmetric=True, **OPTIONS), images()
     queue = moco.queue.keys.clone()
-    loss, _ = moco(views, INDICES)
+    loss, _ = moco(Batch(views, INDICES))
     keys, queries = [moco.keys(v) for v in views], [moco.projector(flat(v)) for v in views]
     first = info_nce(queries[0], keys[1], queue, temperature=0.07)
     second = info_nce(queries[1], keys[0], queue, temperature=0.07)
@@ -46,7 +47,7 @@ def test_the_symmetric_loss_is_the_mean_of_both_and_enqueues_both(flat, run_info
 
 def test_the_queue_does_not_reach_backward_nor_gradient_the_keys(flat, run_info):
     moco = MoCo(flat, run_info, layers=2, **OPTIONS)
-    moco(images(), INDICES).loss.backward()
+    moco(Batch(images(), INDICES)).loss.backward()
     assert all(p.grad is None for p in moco.key_projector.parameters())
     assert all(p.grad.isfinite().all() for p in moco.projector.parameters())
 
@@ -55,11 +56,11 @@ def test_the_queue_does_not_reach_backward_nor_gradient_the_keys(flat, run_info)
 def test_it_goes_on_from_its_state(flat, run_info, steps):
     moco, other = (MoCo(flat, run_info, **OPTIONS) for _ in range(2))
     for _ in range(steps):
-        moco(images(), INDICES)
+        moco(Batch(images(), INDICES))
     other.load_state_dict(moco.state_dict())
     for _ in range(3):
         views = images()
-        assert torch.equal(moco(views, INDICES).loss, other(views, INDICES).loss)
+        assert torch.equal(moco(Batch(views, INDICES)).loss, other(Batch(views, INDICES)).loss)
     assert torch.equal(moco.queue.keys, other.queue.keys)
 
 
@@ -111,6 +112,6 @@ def test_refuses_settings_that_cannot_be(flat, run_info, options, words):
 
 def test_three_views_and_a_batch_of_one_are_refused(flat, run_info):
     with pytest.raises(ValueError, match=r"set crops\.views to 2: .* got 3"):
-        MoCo(flat, run_info, **OPTIONS)([torch.randn(6, 1, 8, 8)] * 3, INDICES)
+        MoCo(flat, run_info, **OPTIONS)(Batch([torch.randn(6, 1, 8, 8)] * 3, INDICES))
     with pytest.raises(ValueError, match=r"data\.batch_size must be at least 2"):
         MoCo(flat, RunInfo(num_instances=5, batch_size=1, num_batches=1), **OPTIONS)

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.methods import MoCoV3
+from ssl_dml.types import Batch
 
 INDICES = torch.arange(6)
 OPTIONS = {"hidden_dim": 16, "output_dim": 5}
@@ -18,7 +19,7 @@ def images():
 
 def test_a_step_is_algorithm_1(flat, run_info):
     method, views = MoCoV3(flat, run_info, temperature=0.3, **OPTIONS), images()
-    loss, _ = method(views, INDICES)
+    loss, _ = method(Batch(views, INDICES))
     queries = [F.normalize(method.predictor(method.projector(flat(v))), dim=1) for v in views]
     keys = [F.normalize(method.key_projector(flat(v)), dim=1) for v in views]
     labels = torch.arange(6)
@@ -34,7 +35,7 @@ def test_a_step_is_algorithm_1(flat, run_info):
 
 def test_momentum_rises_to_one_by_a_cosine(flat, run_info):
     method = MoCoV3(flat, run_info, momentum=0.9, **OPTIONS)
-    seen = [method(images(), INDICES).logs["momentum"].item() for _ in range(11)]
+    seen = [method(Batch(images(), INDICES)).logs["momentum"].item() for _ in range(11)]
     expected = [1 - 0.1 * (1 + math.cos(math.pi * t / 10)) / 2 for t in range(11)]
     assert_close(seen, expected, rtol=1e-6, atol=1e-6)
     assert seen[-1] == 1
@@ -45,7 +46,7 @@ def test_the_follower_moves_by_the_momentum(flat, run_info):
     with torch.no_grad():
         method.projector[0].weight += 1
     before = method.key_projector[0].weight.clone()
-    method(images(), INDICES)
+    method(Batch(images(), INDICES))
     assert_close(method.key_projector[0].weight, before + 0.4)
 
 
@@ -54,7 +55,7 @@ def test_a_transformers_patch_embedding_stays_as_it_is(gray, run_info, trained):
     options = {"patch_size": 4, "depth": 1, "embed_dim": 24, "num_heads": 2}
     backbone = TimmBackbone(gray, name="vit_tiny_patch16_224", options=options)
     method = MoCoV3(backbone, run_info, train_patch_embedding=trained, **OPTIONS)
-    method(images(), INDICES).loss.backward()
+    method(Batch(images(), INDICES)).loss.backward()
     patches = [p for n, p in method.backbone.named_parameters() if "patch_embed." in n]
     assert patches
     assert all((p.grad is not None) == trained for p in patches)
@@ -62,10 +63,10 @@ def test_a_transformers_patch_embedding_stays_as_it_is(gray, run_info, trained):
 
 def test_it_goes_on_from_its_state(flat, run_info):
     method, other = (MoCoV3(flat, run_info, **OPTIONS) for _ in range(2))
-    method(images(), INDICES)
+    method(Batch(images(), INDICES))
     other.load_state_dict(method.state_dict())
     views = images()
-    ours, theirs = (m(views, INDICES) for m in (method, other))
+    ours, theirs = (m(Batch(views, INDICES)) for m in (method, other))
     assert torch.equal(ours.loss, theirs.loss)
     assert ours.logs == theirs.logs
 
@@ -76,4 +77,4 @@ def test_refuses_settings_that_cannot_be(flat, run_info):
     with pytest.raises(ValueError, match=r"momentum must be from 0 to 1, got -0\.1"):
         MoCoV3(flat, run_info, momentum=-0.1)
     with pytest.raises(ValueError, match=r"set crops\.views to 2"):
-        MoCoV3(flat, run_info, **OPTIONS)(images()[:1], INDICES)
+        MoCoV3(flat, run_info, **OPTIONS)(Batch(images()[:1], INDICES))

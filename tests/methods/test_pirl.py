@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from ssl_dml.backbones import Backbone
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.methods import PIRL, RunInfo
+from ssl_dml.types import Batch
 
 
 class Pooled(Backbone):
@@ -50,7 +51,7 @@ def test_a_step_is_the_papers_algorithm(pretext, count):
     """Equation 5 and the update, each sample by itself in Python floats."""
     pirl, views = method(pretexts=(pretext,), weight=0.3), images(count)
     bank, (plain, transformed) = pirl.bank.embeddings.clone(), embeddings(pirl, views)
-    loss, logs = pirl(views, INDICES)
+    loss, logs = pirl(Batch(views, INDICES))
 
     def cost(row, index, others):
         own, *rest = [math.exp(float(row @ bank[j]) / 0.07) for j in (index, *others)]
@@ -72,7 +73,7 @@ def test_a_step_is_the_papers_algorithm(pretext, count):
 def test_nce_is_that_of_npid_with_z_of_the_first_transformed_batch():
     pirl, views = method(objective="nce"), images()
     bank, both = pirl.bank.embeddings.clone(), embeddings(pirl, views)
-    loss, _ = pirl(views, INDICES)
+    loss, _ = pirl(Batch(views, INDICES))
 
     def score(row, j):
         return math.exp(float(row @ bank[j]) / 0.07)
@@ -86,7 +87,7 @@ def test_nce_is_that_of_npid_with_z_of_the_first_transformed_batch():
             total -= 0.5 * math.log(own / (own + 8 / 30))
             total -= 0.5 * sum(math.log((8 / 30) / (score(row, j) / z + 8 / 30)) for j in others)
     assert_close(loss.item(), total / 4, rtol=1e-6, atol=0)
-    pirl(images(), INDICES)
+    pirl(Batch(images(), INDICES))
     assert_close(pirl.log_z.item(), math.log(z), rtol=1e-6, atol=0)
 
 
@@ -96,7 +97,7 @@ def test_cross_entropy_names_the_own_row_among_the_drawn():
     choices = torch.cat([INDICES[:, None], torch.tensor(negatives())], dim=1).repeat(2, 1)
     logits = (pirl.bank.rows(choices) @ rows[:, :, None]).squeeze(2) / 0.07
     expected = F.cross_entropy(logits, torch.zeros(8, dtype=torch.long))
-    assert_close(pirl(views, INDICES).loss, expected)
+    assert_close(pirl(Batch(views, INDICES)).loss, expected)
 
 
 def test_two_pretexts_are_averaged():
@@ -105,19 +106,19 @@ def test_two_pretexts_are_averaged():
     for name in pirl.pretexts:
         other = method(pretexts=(name,), weight=1.0)
         other.load_state_dict(pirl.state_dict(), strict=False)
-        alone.append(other(views, INDICES).loss)
-    assert_close(pirl(views, INDICES).loss, torch.stack(alone).mean())
+        alone.append(other(Batch(views, INDICES)).loss)
+    assert_close(pirl(Batch(views, INDICES)).loss, torch.stack(alone).mean())
 
 
 def test_steps_draw_afresh():
     pirl, views = method(bank_momentum=1.0), images()
-    assert pirl(views, INDICES).loss != pirl(views, INDICES).loss
+    assert pirl(Batch(views, INDICES)).loss != pirl(Batch(views, INDICES)).loss
 
 
 @pytest.mark.parametrize("objective", ["paper", "nce", "cross_entropy"])
 def test_every_weight_receives_a_finite_gradient(objective):
     pirl = method(objective=objective, pretexts=("jigsaw", "rotation"))
-    pirl(images(), INDICES).loss.backward()
+    pirl(Batch(images(), INDICES)).loss.backward()
     assert all(p.grad.isfinite().all() and p.grad.any() for p in pirl.parameters())
 
 
@@ -125,15 +126,15 @@ def test_everything_it_remembers_is_in_its_state():
     pirl, other = method(objective="nce"), method(objective="nce")
     batches = [images() for _ in range(4)]
     for batch in batches[:2]:
-        pirl(batch, INDICES)
+        pirl(Batch(batch, INDICES))
     other.load_state_dict(pirl.state_dict())
     for batch in batches[2:]:
-        assert torch.equal(pirl(batch, INDICES).loss, other(batch, INDICES).loss)
+        assert torch.equal(pirl(Batch(batch, INDICES)).loss, other(Batch(batch, INDICES)).loss)
 
 
 def test_a_third_view_is_refused():
     with pytest.raises(ValueError, match=r"set crops\.views to 1 or 2, got 3"):
-        method()(images(3), INDICES)
+        method()(Batch(images(3), INDICES))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from ssl_dml.config import ConfigError
 from ssl_dml.training import TrainConfig, fit, warmup_cosine
-from ssl_dml.types import NonFiniteError, StepOutput
+from ssl_dml.types import Batch, NonFiniteError, StepOutput
 
 
 class Regression(nn.Module):
@@ -17,8 +17,8 @@ class Regression(nn.Module):
         super().__init__()
         self.layer = nn.Linear(3, 1)
 
-    def forward(self, data, indices):  # noqa: ARG002
-        x, y = data
+    def forward(self, batch):
+        x, y = batch.views
         return StepOutput((self.layer(x)[:, 0] - y).square().mean(), {"mean": y.mean()})
 
 
@@ -38,7 +38,7 @@ def batches(size=4, bad=None):
         x = torch.randn(size, 3, generator=generator)
         if number == bad:
             x[1] = torch.inf
-        yield (x, x.sum(1)), torch.arange(size) + number * size
+        yield Batch((x, x.sum(1)), torch.arange(size) + number * size)
 
 
 def train(accelerator, config, *, steps, start=0, inputs=None, model=None, lr=0.1):
@@ -68,8 +68,7 @@ def by_hand(model, steps, *, size=4, accumulation=1, clip=None):
     for _ in range(steps):
         optimizer.zero_grad()
         for _ in range(accumulation):
-            data, indices = next(source)
-            (model(data, indices).loss / accumulation).backward()
+            (model(next(source)).loss / accumulation).backward()
         if clip:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
@@ -111,8 +110,8 @@ def test_a_number_that_is_not_finite_stops_with_step_and_samples(accelerator):
 
 def test_a_gradient_that_is_not_finite_stops_too(accelerator):
     class Root(Regression):
-        def forward(self, data, indices):
-            loss, logs = super().forward(data, indices)
+        def forward(self, batch):
+            loss, logs = super().forward(batch)
             return StepOutput(loss + (self.layer.weight * 0).sum().sqrt(), logs)
 
     with pytest.raises(NonFiniteError, match=r"step 1: loss .* gradient norm nan"):

@@ -135,7 +135,10 @@ SINGLE_PROCESS = SingleProcess()
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """What the images of a data set look like once they are decoded.
+    """Channels, size and normalization of decoded images.
+
+    >>> ImageSpec(channels=1, size=28, mean=(0.29,), std=(0.35,)).size
+    28
 
     Args:
         channels: Number of channels, 1 for gray and 3 for color.
@@ -152,10 +155,24 @@ class ImageSpec:
     def __post_init__(self) -> None:
         _check_normalization(self.channels, self.mean, self.std)
 
+    @classmethod
+    def imagenet(cls, size: int = 224) -> "ImageSpec":
+        """RGB images with the mean and standard deviation of ImageNet.
+
+        >>> ImageSpec.imagenet().mean
+        (0.485, 0.456, 0.406)
+        """
+        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        return cls(channels=3, size=size, mean=mean, std=std)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceSpec:
-    """What the sequences of a data set look like: recordings, or series of one or more channels.
+    """Channels, length and normalization of decoded sequences: audio, or other series.
+
+    >>> audio = SequenceSpec(channels=1, length=400, mean=(0.0,), std=(0.1,), sampling_rate=16_000)
+    >>> audio.length
+    400
 
     Args:
         channels: Number of channels.

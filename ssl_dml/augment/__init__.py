@@ -1,16 +1,32 @@
 """Random views of images and sequences, made in batches on the device."""
 
+from ssl_dml.augment.color import ChannelJitter, ColorJitter, GrayJitter
+from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
-from ssl_dml.augment.recipes import Augmentation, Auto, Color, Crops, FineTune, Gray, ManyChannel
+from ssl_dml.augment.recipes import (
+    Augmentation,
+    Auto,
+    Color,
+    Crops,
+    FineTune,
+    Gray,
+    ImageViews,
+    ManyChannel,
+)
 from ssl_dml.augment.sequence import SequenceViews
 
 __all__ = [
     "Augmentation",
     "Auto",
+    "ChannelJitter",
     "Color",
+    "ColorJitter",
+    "CropFlip",
     "Crops",
     "FineTune",
     "Gray",
+    "GrayJitter",
+    "ImageViews",
     "ManyChannel",
     "Normalize",
     "SequenceViews",

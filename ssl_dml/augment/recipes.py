@@ -1,4 +1,8 @@
-"""Pipelines of random views for kinds of images; every sample has its own draw."""
+"""Recipes that make random views of images; every view of every image is drawn by itself.
+
+A recipe crops, changes the appearance step by step, and normalizes. A recipe of your own is a
+list of steps for :class:`ImageViews`, or a subclass of it that YAML can name.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,35 +16,39 @@ from torch import Tensor, nn
 from ssl_dml.augment.color import ChannelJitter, ColorJitter, GrayJitter
 from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
+from ssl_dml.checks import at_least, positive
 from ssl_dml.types import ImageSpec, Pixels, SequenceSpec, Stored
 
 COLOR = 3
 
 
 class Augmentation(nn.Module, ABC):
-    """Makes views; built by ``(inputs: ImageSpec | SequenceSpec, *, ...)``."""
+    """Makes random views; the constructor is ``(inputs: ImageSpec | SequenceSpec, *, ...)``."""
 
     @abstractmethod
     def forward(self, samples: Stored, /) -> list[Float[Tensor, "batch channels ..."]]:
-        """Normalized views of every sample as a store keeps it, on its device."""
+        """Return normalized views of decoded samples, each a batch on the samples' device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
-    """How many views of which size, and how much of the image each shows.
+    """Number and size of the random crops of each image, called its views.
+
+    >>> Crops(views=2, resolution=0.5).side(ImageSpec.imagenet(224))
+    112
 
     Args:
-        views: Large views of each image.
-        resolution: Their side relative to that of the images; below 1 trains faster, and the
-            network then sees objects larger than in training (Touvron et al., 2019,
+        views: Number of large views of each image.
+        resolution: Side of a large view relative to the image. Below 1 trains faster, and makes up
+            for random crops, which show objects larger than at test time (Touvron et al., 2019,
             arXiv:1906.06423).
-        scale: Range of their fraction of the image's area.
-        flip: Probability of a mirror image.
+        scale: Range of the fraction of the image's area that a large view shows.
+        flip: Probability of a horizontal flip.
         degrees: Rotation is uniform in plus and minus this.
-        local_views: Small views of each image beside them (multi-crop: Caron et al., 2020,
+        local_views: Number of additional small views (multi-crop: Caron et al., 2020,
             arXiv:2006.09882, sec. 3.2).
-        local_resolution: Their side relative to that of the images.
-        local_scale: Range of their fraction of the area.
+        local_resolution: Side of a small view relative to the image.
+        local_scale: Range of the fraction of the image's area that a small view shows.
     """
 
     views: int = 2
@@ -53,22 +61,15 @@ class Crops:
     local_scale: tuple[float, float] = (0.05, 0.2)
 
     def __post_init__(self) -> None:
-        if self.views < 1 or self.local_views < 0:
-            raise ValueError(
-                f"crops.views must be at least 1 and crops.local_views at least 0, "
-                f"got {self.views} and {self.local_views}"
-            )
-        if self.resolution <= 0 or self.local_resolution <= 0:
-            raise ValueError(
-                f"crops.resolution and crops.local_resolution must be positive, "
-                f"got {self.resolution} and {self.local_resolution}"
-            )
+        at_least(1, "crops", views=self.views)
+        at_least(0, "crops", local_views=self.local_views)
+        positive("crops", resolution=self.resolution, local_resolution=self.local_resolution)
 
     def side(self, images: ImageSpec | SequenceSpec) -> int:
-        """Pixels of a large view's side.
+        """Side of a large view, in pixels.
 
         Raises:
-            ValueError: If these are sequences.
+            ValueError: If the data are sequences.
         """
         if not isinstance(images, ImageSpec):
             raise ValueError(
@@ -78,11 +79,23 @@ class Crops:
         return max(1, round(images.size * self.resolution))
 
 
-@final
-class _MultiCrop(nn.Module):
-    """Crops of each size, each followed by the same appearance steps and normalization."""
+class ImageViews(Augmentation):
+    """Random crops, then the given steps, then normalization.
 
-    def __init__(self, images: ImageSpec, crops: Crops, appearance: list[nn.Module]) -> None:
+    >>> views = ImageViews(ImageSpec.imagenet(32), [], crops=Crops(views=2, local_views=4))
+    >>> images = torch.zeros(5, 3, 32, 32, dtype=torch.uint8)
+    >>> [view.shape[-1] for view in views(images)]
+    [32, 32, 16, 16, 16, 16]
+
+    Args:
+        images: Size and normalization of the images.
+        steps: Modules that change floats from 0 to 1 of any size, applied in this order.
+        crops: Number, size and extent of the views.
+    """
+
+    def __init__(
+        self, images: ImageSpec, steps: list[nn.Module], *, crops: Crops = Crops()
+    ) -> None:
         super().__init__()
         sides = [(crops.views, crops.side(images), crops.scale)]
         if crops.local_views:
@@ -93,32 +106,37 @@ class _MultiCrop(nn.Module):
             CropFlip(side, scale=scale, flip=crops.flip, degrees=crops.degrees)
             for _, side, scale in sides
         )
-        self.appearance = nn.Sequential(*appearance)
+        self.steps = nn.Sequential(*steps)
         self.normalize = Normalize(images)
 
     @torch.no_grad()
     def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
+        """Return the large views, then the small ones."""
         images = pixels.float() / 255
         views: list[Tensor] = []
         for count, crop in zip(self.counts, self.crops, strict=True):
-            many = self.normalize(self.appearance(crop(images.repeat(count, 1, 1, 1))))
+            many = self.normalize(self.steps(crop(images.repeat(count, 1, 1, 1))))
             views += many.chunk(count)
         return views
 
 
 @final
-class Gray(Augmentation):
-    """For images of one channel: crop, flip, brightness, contrast, gamma, blur, erasing.
+class Gray(ImageViews):
+    """Views of gray images: crop, flip, brightness, contrast, gamma, blur, random erasing.
+
+    >>> recipe = Gray(ImageSpec(channels=1, size=28, mean=(0.3,), std=(0.3,)), blur=0.5)
+    >>> [tuple(view.shape) for view in recipe(torch.zeros(4, 1, 28, 28, dtype=torch.uint8))]
+    [(4, 1, 28, 28), (4, 1, 28, 28)]
 
     Args:
-        images: What the images look like.
-        crops: Number, resolution and extent of the views.
+        images: Size and normalization of the images.
+        crops: Number, size and extent of the views.
         brightness: Strength, see :class:`~ssl_dml.augment.color.GrayJitter`.
         contrast: Strength.
         gamma: Strength.
         jitter: Fraction of views whose brightness and contrast change.
-        blur: Fraction of views that are blurred, sigma from 0.1 to 2 pixels.
-        erase: Fraction of views that lose a rectangle.
+        blur: Fraction of views that are blurred, with sigma from 0.1 to 2 pixels.
+        erase: Fraction of views in which a random rectangle is set to 0.
     """
 
     def __init__(
@@ -133,35 +151,34 @@ class Gray(Augmentation):
         blur: float = 0.0,
         erase: float = 0.0,
     ) -> None:
-        super().__init__()
         light = GrayJitter(
             brightness=brightness, contrast=contrast, gamma=gamma, probability=jitter
         )
         steps = [light, *_blur(blur, crops.side(images)), *_erase(erase)]
-        self.pipeline = _MultiCrop(images, crops, steps)
-
-    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
-        """Views of gray images."""
-        return self.pipeline(pixels)
+        super().__init__(images, steps, crops=crops)
 
 
 @final
-class Color(Augmentation):
-    """For RGB images: crop, flip, color jitter, grayscale, blur, solarization.
+class Color(ImageViews):
+    """Views of RGB images: crop, flip, color jitter, grayscale, blur, solarization.
 
     The defaults are those of SimCLR (Chen et al., 2020, arXiv:2002.05709, appendix A) at half
-    its color strength, as it uses for small images, without blur.
+    its color strength, as in its experiments on small images, without blur.
+
+    >>> recipe = Color(ImageSpec.imagenet(32), crops=Crops(views=3), solarize=0.2)
+    >>> len(recipe(torch.zeros(4, 3, 32, 32, dtype=torch.uint8)))
+    3
 
     Args:
-        images: What the images look like.
-        crops: Number, resolution and extent of the views.
+        images: Size and normalization of the images.
+        crops: Number, size and extent of the views.
         brightness: Strength, see :class:`~ssl_dml.augment.color.ColorJitter`.
         contrast: Strength.
         saturation: Strength.
-        hue: Strength in turns.
+        hue: Strength, as a fraction of the color circle.
         jitter: Fraction of views that are jittered.
-        grayscale: Fraction of views that lose their color.
-        blur: Fraction of views that are blurred, sigma from 0.1 to 2 pixels.
+        grayscale: Fraction of views that become gray.
+        blur: Fraction of views that are blurred, with sigma from 0.1 to 2 pixels.
         solarize: Fraction of views whose bright values are inverted.
     """
 
@@ -179,7 +196,6 @@ class Color(Augmentation):
         blur: float = 0.0,
         solarize: float = 0.0,
     ) -> None:
-        super().__init__()
         if images.channels != COLOR:
             raise ValueError(
                 f"augment: Color is for 3 channels and the images have {images.channels}; "
@@ -196,25 +212,25 @@ class Color(Augmentation):
         steps: list[nn.Module] = [color, *_blur(blur, crops.side(images))]
         if solarize > 0:
             steps.append(RandomSolarize(thresholds=0.0, additions=0.0, p=solarize))
-        self.pipeline = _MultiCrop(images, crops, steps)
-
-    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
-        """Views of RGB images."""
-        return self.pipeline(pixels)
+        super().__init__(images, steps, crops=crops)
 
 
 @final
-class ManyChannel(Augmentation):
-    """For images of any number of channels: crop, flip, lighting, a gain for each channel.
+class ManyChannel(ImageViews):
+    """Views of images with any number of channels: crop, flip, brightness, contrast, gains.
+
+    >>> recipe = ManyChannel(ImageSpec(channels=5, size=8, mean=(0.5,) * 5, std=(0.2,) * 5))
+    >>> recipe(torch.zeros(4, 5, 8, 8, dtype=torch.uint8))[0].shape
+    torch.Size([4, 5, 8, 8])
 
     Args:
-        images: What the images look like.
-        crops: Number, resolution and extent of the views.
-        brightness: Strength of the change common to all channels.
-        contrast: Strength of the same.
-        gain: Strength of the change of each channel.
+        images: Size and normalization of the images.
+        crops: Number, size and extent of the views.
+        brightness: Strength of the change that all channels share.
+        contrast: Strength of the change that all channels share.
+        gain: Strength of the change of each channel by itself.
         drop: Probability that a channel is blanked.
-        blur: Fraction of views that are blurred.
+        blur: Fraction of views that are blurred, with sigma from 0.1 to 2 pixels.
     """
 
     def __init__(
@@ -228,29 +244,25 @@ class ManyChannel(Augmentation):
         drop: float = 0.1,
         blur: float = 0.0,
     ) -> None:
-        super().__init__()
-        steps = [
-            GrayJitter(brightness=brightness, contrast=contrast),
-            ChannelJitter(gain=gain, drop=drop),
-            *_blur(blur, crops.side(images)),
-        ]
-        self.pipeline = _MultiCrop(images, crops, steps)
-
-    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
-        """Views of images with any number of channels."""
-        return self.pipeline(pixels)
+        light = GrayJitter(brightness=brightness, contrast=contrast)
+        steps = [light, ChannelJitter(gain=gain, drop=drop), *_blur(blur, crops.side(images))]
+        super().__init__(images, steps, crops=crops)
 
 
 @final
-class FineTune(Augmentation):
-    """For training with labels: one view of most of the image, little else.
+class FineTune(ImageViews):
+    """Weak augmentation for training with labels: one view that shows most of the image.
+
+    >>> recipe = FineTune(ImageSpec.imagenet(32))
+    >>> [tuple(view.shape) for view in recipe(torch.zeros(4, 3, 32, 32, dtype=torch.uint8))]
+    [(4, 3, 32, 32)]
 
     Args:
-        images: What the images look like.
-        crops: Number, resolution and extent of the views.
-        brightness: Strength.
+        images: Size and normalization of the images.
+        crops: Number, size and extent of the views.
+        brightness: Strength, see :class:`~ssl_dml.augment.color.GrayJitter`.
         contrast: Strength.
-        erase: Fraction of views that lose a rectangle.
+        erase: Fraction of views in which a random rectangle is set to 0.
     """
 
     def __init__(
@@ -262,36 +274,30 @@ class FineTune(Augmentation):
         contrast: float = 0.2,
         erase: float = 0.0,
     ) -> None:
-        super().__init__()
-        steps = [GrayJitter(brightness=brightness, contrast=contrast), *_erase(erase)]
-        self.pipeline = _MultiCrop(images, crops, steps)
-
-    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
-        """Views for training with labels."""
-        return self.pipeline(pixels)
+        light = GrayJitter(brightness=brightness, contrast=contrast)
+        super().__init__(images, [light, *_erase(erase)], crops=crops)
 
 
 @final
-class Auto(Augmentation):
-    """The recipe that suits the number of channels: Gray for 1, Color for 3, else ManyChannel.
+class Auto(ImageViews):
+    """The recipe for the number of channels: Gray for 1, Color for 3, ManyChannel otherwise.
+
+    >>> recipe = Auto(ImageSpec.imagenet(32))
+    >>> [tuple(view.shape) for view in recipe(torch.zeros(4, 3, 32, 32, dtype=torch.uint8))]
+    [(4, 3, 32, 32), (4, 3, 32, 32)]
 
     Args:
-        images: What the images look like.
-        crops: Number, resolution and extent of the views.
+        images: Size and normalization of the images.
+        crops: Number, size and extent of the views.
     """
 
     def __init__(self, images: ImageSpec, *, crops: Crops = Crops()) -> None:
-        super().__init__()
         recipe = {1: Gray, COLOR: Color}.get(images.channels, ManyChannel)
-        self.recipe = recipe(images, crops=crops)
-
-    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
-        """Views by the chosen recipe."""
-        return self.recipe(pixels)
+        super().__init__(images, [recipe(images, crops=crops).steps], crops=crops)
 
 
 def _blur(fraction: float, size: int) -> list[nn.Module]:
-    """Gaussian blur with a kernel of a tenth of the side, as SimCLR has it."""
+    """Gaussian blur whose kernel is a tenth of the side, as in SimCLR."""
     if not fraction:
         return []
     kernel = max(3, size // 10 // 2 * 2 + 1)

@@ -192,7 +192,7 @@ def _retrieve(
         return words, {}
     table = EmbeddingTable(embeddings=found, labels=test.labels[rows])
     if config.retrieval.continuous:
-        return words, label_distances(table, numbers=numbers_of(test.class_names), ks=ks)
+        return words, label_distances(table, label_values=numbers_of(test.class_names), ks=ks)
     return words, retrieval(table, ks=ks, metric=config.retrieval.metric)
 
 

@@ -254,7 +254,7 @@ class Keeper:
             self.train,
             rows.queries,
             rows.gallery,
-            numbers=rows.numbers,
+            label_values=rows.numbers,
             device=device,
         )
         record_probe(self.accelerator, step, found)

@@ -4,6 +4,7 @@ from ssl_dml.evaluation.bank_probe import bank_probe
 from ssl_dml.evaluation.embed import (
     ProbeSplit,
     embed,
+    embed_labeled,
     embed_split,
     encoder,
     pixel_features,
@@ -24,6 +25,7 @@ __all__ = [
     "bank_probe",
     "baseline",
     "embed",
+    "embed_labeled",
     "embed_split",
     "encoder",
     "health",

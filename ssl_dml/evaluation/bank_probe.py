@@ -1,10 +1,9 @@
-"""The memory bank itself as the gallery of a kNN probe."""
+"""kNN probe with the memory bank as the gallery."""
 
 import torch
 
 from ssl_dml.distributed import rank
-from ssl_dml.evaluation.embed import ProbeSplit, embed, encoder
-from ssl_dml.evaluation.knn import knn
+from ssl_dml.evaluation.embed import ProbeSplit, embed_labeled, encoder
 from ssl_dml.evaluation.probe import ProbeConfig
 from ssl_dml.methods import BankMethod, Method
 from ssl_dml.types import EmbeddingTable
@@ -13,10 +12,10 @@ from ssl_dml.types import EmbeddingTable
 def bank_probe(
     method: Method, split: ProbeSplit | None, *, config: ProbeConfig, device: torch.device
 ) -> dict[str, float]:
-    """Weighted kNN of embedded queries among rows of the bank; on the first process.
+    """Top-1 accuracy of weighted kNN of query embeddings among rows of the memory bank.
 
-    It is empty for a method without a bank and for images without labels. Gallery images are
-    not encoded, so this costs the queries alone.
+    Gallery images are not encoded, so this costs the queries alone. The result is on the first
+    process; it is empty on others, for a method without a bank, and for samples without labels.
 
     References:
         Wu et al., 2018, arXiv:1805.01978, sec. 3.4.
@@ -26,7 +25,7 @@ def bank_probe(
     training = method.training
     method.eval()
     encode = encoder(method.backbone, device)
-    asked = embed(
+    query = embed_labeled(
         lambda pixels: method.project(encode(pixels)), split.query, split.query_rows, device=device
     )
     with torch.no_grad():
@@ -34,12 +33,6 @@ def bank_probe(
     method.train(training)
     if rank() != 0:
         return {}
-    searched, wanted = split.gallery.labels, split.query.labels
-    assert searched is not None and wanted is not None
-    found = knn(
-        EmbeddingTable(embeddings=rows, labels=searched[split.gallery_rows]),
-        EmbeddingTable(embeddings=asked, labels=wanted[split.query_rows]),
-        ks=(config.k,),
-        temperatures=(config.temperature,),
-    )
-    return {"bank_knn_top1": found["knn_top1"]}
+    assert split.gallery.labels is not None
+    gallery = EmbeddingTable(embeddings=rows, labels=split.gallery.labels[split.gallery_rows])
+    return {"bank_knn_top1": config.accuracy(gallery, query)}

@@ -122,18 +122,21 @@ def embed(
     return torch.cat(parts[1:] or parts)
 
 
+def embed_labeled(
+    encode: Encoder, samples: SampleSet, rows: Int[Tensor, " rows"], *, device: torch.device
+) -> EmbeddingTable:
+    """Features of some rows of a labeled data set with their labels; see :func:`embed`."""
+    assert samples.labels is not None
+    features = embed(encode, samples, rows, device=device)
+    return EmbeddingTable(embeddings=features, labels=samples.labels[rows][: len(features)])
+
+
 def embed_split(
     encode: Encoder, split: ProbeSplit, *, device: torch.device
 ) -> tuple[EmbeddingTable, EmbeddingTable]:
-    """Gallery and query of a split, embedded; empty on all processes but the first."""
-    made: list[EmbeddingTable] = []
-    for samples, rows in ((split.gallery, split.gallery_rows), (split.query, split.query_rows)):
-        features = embed(encode, samples, rows, device=device)
-        assert samples.labels is not None
-        made.append(
-            EmbeddingTable(embeddings=features, labels=samples.labels[rows][: len(features)])
-        )
-    return made[0], made[1]
+    """Gallery and query of a split, see :func:`embed_labeled`."""
+    gallery = embed_labeled(encode, split.gallery, split.gallery_rows, device=device)
+    return gallery, embed_labeled(encode, split.query, split.query_rows, device=device)
 
 
 def raw_baseline(spec: ImageSpec | SequenceSpec) -> tuple[str, Encoder]:

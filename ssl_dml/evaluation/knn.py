@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import faiss
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml.checks import positive
+from ssl_dml.evaluation.search import check_ks, most_similar
 from ssl_dml.types import EmbeddingTable
 
 CHUNK = 1024
@@ -17,66 +17,64 @@ def knn(
     gallery: EmbeddingTable,
     query: EmbeddingTable,
     *,
-    ks: Sequence[int] = (20,),
-    temperatures: Sequence[float] = (0.07,),
+    ks: Sequence[int] = (20, 1, 10, 100, 200),
+    temperatures: Sequence[float] = (0.07, 0.1),
 ) -> dict[str, float]:
-    """Top-1 accuracy of a vote among the most similar gallery rows, for each k and temperature.
+    """Top-1 accuracy of a weighted kNN classifier, for each k and temperature.
 
-    Rows are L2-normalized; a neighbor of cosine ``s`` votes for its class with the weight
-    ``exp(s / T)``; among equal votes the lower class wins. One exact search serves all.
+    Rows are L2-normalized. A neighbor of cosine ``s`` votes for its class with the weight
+    ``exp(s / T)``; the class with the most votes wins, the lower one of equals. One search serves
+    every k and temperature.
 
     Args:
-        gallery: Rows that are searched.
-        query: Rows that are classified.
+        gallery: Labeled rows that vote.
+        query: Rows to classify.
         ks: Numbers of neighbors that vote.
-        temperatures: Sharpness of the vote, dimensionless, above 0.
+        temperatures: Temperatures T of the votes, above 0; low ones favor the nearest.
 
     Returns:
         ``knn_top1_k{k}_t{T}`` in [0, 1] for every pair, and ``knn_top1``, that of the first k and
         the first temperature.
 
     Raises:
-        ValueError: If a k exceeds the gallery, a temperature is not positive, or there is only
+        ValueError: If a k exceeds the gallery, a temperature is not positive, or the gallery has
             one class.
 
     References:
         Wu et al., 2018, arXiv:1805.01978, sec. 3.4.
+
+    >>> gallery = EmbeddingTable(embeddings=torch.eye(2), labels=torch.tensor([0, 1]))
+    >>> rows = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    >>> query = EmbeddingTable(embeddings=rows, labels=torch.tensor([0, 1]))
+    >>> knn(gallery, query, ks=[1], temperatures=[0.1])
+    {'knn_top1': 0.5, 'knn_top1_k1_t0.1': 0.5}
     """
-    if min(ks) < 1 or max(ks) > len(gallery.embeddings):
-        raise ValueError(
-            f"k must be from 1 to the number of gallery rows, {len(gallery.embeddings)}; "
-            f"got {max(ks) if min(ks) >= 1 else min(ks)}"
-        )
-    if min(temperatures) <= 0:
-        raise ValueError(f"temperature must be positive, got {min(temperatures)}")
-    classes = int(torch.cat([gallery.labels, query.labels]).max()) + 1
+    check_ks(ks, len(gallery.labels))
+    for temperature in temperatures:
+        positive(temperatures=temperature)
     if len(gallery.labels.unique()) == 1:
         raise ValueError("a kNN probe needs at least 2 classes; the gallery has 1")
-    similarities, labels = _search(gallery, query, max(ks))
-    results: dict[str, float] = {}
+    classes = int(torch.cat([gallery.labels, query.labels]).max()) + 1
+    cosines, rows = most_similar(gallery.embeddings, query.embeddings, max(ks))
+    labels, results = gallery.labels[rows], dict[str, float]()
     for k in ks:
         for temperature in temperatures:
-            predicted = _vote(similarities[:, :k], labels[:, :k], temperature, classes)
+            predicted = _vote(cosines[:, :k], labels[:, :k], temperature, classes)
             accuracy = (predicted == query.labels).double().mean().item()
             results.setdefault("knn_top1", accuracy)
             results[f"knn_top1_k{k}_t{temperature:g}"] = accuracy
     return results
 
 
-def _search(gallery: EmbeddingTable, query: EmbeddingTable, k: int) -> tuple[Tensor, Tensor]:
-    rows, asked = (F.normalize(t.embeddings.float(), dim=1).numpy() for t in (gallery, query))
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)  # pyright: ignore[reportCallIssue] - faiss wraps it at import
-    similarities, found = index.search(asked, k)  # pyright: ignore[reportCallIssue]
-    return torch.from_numpy(similarities), gallery.labels[torch.from_numpy(found)]
-
-
 def _vote(
-    similarities: Float[Tensor, "rows k"], labels: Tensor, temperature: float, classes: int
-) -> Tensor:
+    cosines: Float[Tensor, "rows k"],
+    labels: Int[Tensor, "rows k"],
+    temperature: float,
+    classes: int,
+) -> Int[Tensor, " rows"]:
     predictions: list[Tensor] = []
-    for near, theirs in zip(similarities.split(CHUNK), labels.split(CHUNK), strict=True):
+    for near, voted in zip(cosines.split(CHUNK), labels.split(CHUNK), strict=True):
         weights = ((near - near[:, :1]) / temperature).double().exp()
-        votes = weights.new_zeros(len(near), classes).scatter_add_(1, theirs, weights)
+        votes = weights.new_zeros(len(near), classes).scatter_add_(1, voted, weights)
         predictions.append(votes.argmax(dim=1))
     return torch.cat(predictions)

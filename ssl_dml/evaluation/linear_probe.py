@@ -1,13 +1,15 @@
-"""A linear classifier on frozen embeddings, its hyper-parameters chosen without the test set."""
+"""Linear probe: a linear classifier on frozen embeddings, tuned without the test set."""
 
 from collections.abc import Sequence
-from itertools import product
+from functools import partial
+from itertools import chain, product
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml.checks import at_least, positive
 from ssl_dml.progress import progress
 from ssl_dml.types import EmbeddingTable
 
@@ -26,111 +28,109 @@ def linear_probe(
     holdout: float = 0.1,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Top-1 accuracy of the best of a grid of linear classifiers.
+    """Top-1 accuracy of a linear classifier, the best of a grid of hyper-parameters.
 
-    Features are standardized with the gallery's statistics. The whole grid trains side by side
-    on one pass over the batches (SGD, momentum 0.9, cosine to zero); the pair that is best on a
-    held-out part of the gallery trains once more on all of it, and the query is read once.
+    Features are standardized with the gallery's mean and standard deviation. All classifiers of
+    the grid train on the same batches (SGD, momentum 0.9, cosine to zero). The pair of learning
+    rate and weight decay that is best on a held-out part of the gallery trains once more on all
+    of it, and is tested on the query once.
 
     Args:
         gallery: Rows to train on.
         query: Rows to test on.
-        learning_rates: Candidates for a batch of 256, scaled linearly with the batch.
-        weight_decays: Candidates.
+        learning_rates: Learning rates to try, for a batch of 256; scaled linearly with the batch.
+        weight_decays: Weight decays to try.
         epochs: Passes over the gallery.
-        batch_size: Rows in a step.
-        holdout: Part of the gallery that the choice is made on.
-        seed: Number the split and the order depend on.
+        batch_size: Rows in a batch.
+        holdout: Fraction of the gallery to choose the hyper-parameters on.
+        seed: Seed of the split and of the order of batches.
 
     Returns:
-        ``linear_top1`` on the query, ``linear_holdout_top1`` of the choice, both in [0, 1], and
-        the choice: ``linear_lr`` and ``linear_weight_decay``.
+        ``linear_top1`` on the query, ``linear_holdout_top1`` on the held-out part, both in [0, 1],
+        and the chosen ``linear_lr`` and ``linear_weight_decay``.
 
     Raises:
-        ValueError: If there is only one class, or too few rows to hold some out.
+        ValueError: If an option is out of range, there is only one class, or too few rows to hold
+            some out.
+
+    >>> labels = torch.arange(40) % 2
+    >>> rows = F.one_hot(labels) + torch.linspace(0, 0.1, 80).view(40, 2)
+    >>> table = EmbeddingTable(embeddings=rows, labels=labels)
+    >>> linear_probe(table, table, epochs=5)["linear_top1"]
+    1.0
     """
+    at_least(1, epochs=epochs, batch_size=batch_size)
+    for learning_rate, weight_decay in product(learning_rates, weight_decays):
+        positive(learning_rates=learning_rate)
+        at_least(0, weight_decays=weight_decay)
     classes = int(torch.cat([gallery.labels, query.labels]).max()) + 1
     if len(gallery.labels.unique()) == 1:
         raise ValueError("a linear probe needs at least 2 classes; the gallery has 1")
     held = int(len(gallery.embeddings) * holdout)
-    if held < 1:
+    if not 0 < held < len(gallery.embeddings):
         raise ValueError(
             f"a linear probe needs enough rows to hold {holdout:.0%} of them out, "
             f"got {len(gallery.embeddings)}"
         )
     mean, std = gallery.embeddings.mean(0), gallery.embeddings.std(0).clamp_min(1e-6)
-    x, asked = ((table.embeddings - mean) / std for table in (gallery, query))
+    x, tested = (F.pad((t.embeddings - mean) / std, (0, 1), value=1.0) for t in (gallery, query))
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
-    chosen_on, trained_on = order[:held], order[held:]
     grid = torch.tensor(list(product(learning_rates, weight_decays)))
-
-    def train(rows: Tensor, pairs: Float[Tensor, "grid 2"]) -> Tensor:
-        return _train(
-            x[rows],
-            gallery.labels[rows],
-            pairs,
-            classes=classes,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-        )
-
-    accuracies = _accuracy(train(trained_on, grid), x[chosen_on], gallery.labels[chosen_on])
+    train = partial(
+        _train, x, gallery.labels, classes=classes, epochs=epochs, batch_size=batch_size, seed=seed
+    )
+    weights = train(order[held:], grid)
+    accuracies = _accuracy(weights, x[order[:held]], gallery.labels[order[:held]])
     best = int(accuracies.argmax())
     final = train(order, grid[best : best + 1])
     return {
-        "linear_top1": float(_accuracy(final, asked, query.labels)),
+        "linear_top1": float(_accuracy(final, tested, query.labels)),
         "linear_holdout_top1": float(accuracies[best]),
         "linear_lr": float(grid[best, 0]),
         "linear_weight_decay": float(grid[best, 1]),
     }
 
 
-def _with_one(x: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim_and_bias"]:
-    return F.pad(x, (0, 1), value=1.0)
-
-
 def _train(
-    x: Float[Tensor, "rows dim"],
-    labels: Int[Tensor, " rows"],
-    pairs: Float[Tensor, "grid 2"],
+    x: Float[Tensor, "samples dim"],
+    labels: Int[Tensor, " samples"],
+    rows: Int[Tensor, " rows"],
+    grid: Float[Tensor, "grid 2"],
     *,
     classes: int,
     epochs: int,
     batch_size: int,
     seed: int,
-) -> Float[Tensor, "grid dim_and_bias classes"]:
-    """Weights of every classifier of the grid; they share batches and nothing else."""
+) -> Float[Tensor, "grid dim classes"]:
+    """Weights of every classifier of the grid, trained on some rows of x, which ends in a 1."""
     generator = torch.Generator().manual_seed(seed)
-    x = _with_one(x)
-    weights = torch.zeros(len(pairs), x.shape[1], classes)
+    weights = torch.zeros(len(grid), x.shape[1], classes)
     velocity = torch.zeros_like(weights)
-    batch_size = min(batch_size, len(x))
-    rates, decays = (column.view(-1, 1, 1) for column in pairs.unbind(1))
-    total = epochs * (len(x) // batch_size)
-    bar = progress(total, "linear probe", "steps", delay=5.0)
-    for epoch in range(epochs):
-        order = torch.randperm(len(x), generator=generator)
-        for i, rows in enumerate(order.split(batch_size)[: len(x) // batch_size]):
-            fraction = torch.tensor((epoch * (len(x) // batch_size) + i) / total)
-            scale = batch_size / 256 * 0.5 * (1 + torch.cos(torch.pi * fraction))
-            batch = x[rows]
-            probabilities = (batch @ weights).softmax(dim=2)
-            probabilities[:, torch.arange(len(rows)), labels[rows]] -= 1
-            gradient = batch.T @ probabilities / len(rows)  # of the cross-entropy, in closed form
-            velocity.mul_(MOMENTUM).add_(gradient + decays * weights)
-            weights -= rates * scale * velocity
-            bar.update()
+    batch_size = min(batch_size, len(rows))
+    steps = epochs * (len(rows) // batch_size)
+    learning_rates, decays = (column.view(-1, 1, 1) for column in grid.unbind(1))
+    schedule = 0.5 * (1 + torch.cos(torch.pi * torch.arange(steps) / steps))
+    orders = (rows[torch.randperm(len(rows), generator=generator)] for _ in range(epochs))
+    batches = (order[: len(rows) // batch_size * batch_size].split(batch_size) for order in orders)
+    bar = progress(steps, "linear probe", "steps", delay=5.0)
+    for scale, chosen in zip(schedule, chain.from_iterable(batches), strict=True):
+        batch = x[chosen]
+        probabilities = (batch @ weights).softmax(dim=2)
+        probabilities[:, torch.arange(batch_size), labels[chosen]] -= 1
+        gradient = batch.T @ probabilities / batch_size  # of the cross-entropy, in closed form
+        velocity.mul_(MOMENTUM).add_(gradient + decays * weights)
+        weights -= learning_rates * (batch_size / 256 * scale) * velocity
+        bar.update()
     bar.close()
     return weights
 
 
 def _accuracy(
-    weights: Float[Tensor, "grid dim_and_bias classes"],
+    weights: Float[Tensor, "grid dim classes"],
     x: Float[Tensor, "rows dim"],
     labels: Int[Tensor, " rows"],
 ) -> Float[Tensor, " grid"]:
     right = torch.zeros(len(weights))
-    for rows, theirs in zip(_with_one(x).split(CHUNK), labels.split(CHUNK), strict=True):
-        right += ((rows @ weights).argmax(dim=2) == theirs).sum(dim=1)
+    for rows, wanted in zip(x.split(CHUNK), labels.split(CHUNK), strict=True):
+        right += ((rows @ weights).argmax(dim=2) == wanted).sum(dim=1)
     return right / len(x)

@@ -6,12 +6,14 @@ import torch
 
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone
+from ssl_dml.checks import at_least, positive
 from ssl_dml.config import ConfigError
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation.embed import ProbeSplit, embed, embed_split, encoder, raw_baseline
 from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health
 from ssl_dml.evaluation.knn import knn
+from ssl_dml.types import EmbeddingTable
 
 ALIGNED = 512
 
@@ -33,9 +35,9 @@ class ProbeConfig:
     max_gallery: int = 100_000
 
     def __post_init__(self) -> None:
-        for name in ("every_epochs", "k", "temperature", "max_gallery"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"evaluation.{name} must be positive, got {getattr(self, name)}")
+        at_least(1, "evaluation", every_epochs=self.every_epochs, max_gallery=self.max_gallery)
+        at_least(1, "evaluation", k=self.k)
+        positive("evaluation", temperature=self.temperature)
 
     def check(self, split: ProbeSplit) -> None:
         """Refuse a probe that cannot be made, before anything is trained.
@@ -48,6 +50,11 @@ class ProbeConfig:
                 f"evaluation.k must be at most the number of gallery samples"
                 f", {len(split.gallery_rows)}; got {self.k}"
             )
+
+    def accuracy(self, gallery: EmbeddingTable, query: EmbeddingTable) -> float:
+        """Top-1 accuracy of :func:`knn` with this k and temperature."""
+        found = knn(gallery, query, ks=[self.k], temperatures=[self.temperature])
+        return found["knn_top1"]
 
 
 def probe(
@@ -73,8 +80,7 @@ def probe(
         gallery, query = embed_split(encode, split, device=device)
         features = gallery.embeddings
         if rank() == 0:
-            measured = knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))
-            measured = {"knn_top1": measured["knn_top1"]}
+            measured["knn_top1"] = config.accuracy(gallery, query)
     if rank() == 0:
         aligned = _view_alignment(backbone, train, augment, device)
         measured |= {**health(features), "alignment": aligned}
@@ -94,10 +100,7 @@ def baseline(
         return {}
     name, features = raw_baseline(split.gallery.spec)
     gallery, query = embed_split(features, split, device=device)
-    if rank() != 0:
-        return {}
-    found = knn(gallery, query, ks=(config.k,), temperatures=(config.temperature,))
-    return {f"{name}_knn_top1": found["knn_top1"]}
+    return {f"{name}_knn_top1": config.accuracy(gallery, query)} if rank() == 0 else {}
 
 
 @torch.no_grad()

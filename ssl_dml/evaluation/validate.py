@@ -1,4 +1,4 @@
-"""What an embedding model is worth on samples that were held out."""
+"""How good an embedding model is on held-out samples, during fine-tuning."""
 
 import torch
 from jaxtyping import Float, Int
@@ -7,10 +7,9 @@ from torch import Tensor
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
-from ssl_dml.evaluation.embed import embed, encoder
+from ssl_dml.evaluation.embed import embed_labeled, encoder
 from ssl_dml.evaluation.health import health
 from ssl_dml.evaluation.retrieval import label_distances, retrieval
-from ssl_dml.types import EmbeddingTable
 
 KS = (1, 2, 4, 8)
 
@@ -21,42 +20,38 @@ def validate(
     queries: Int[Tensor, " queries"],
     gallery: Int[Tensor, " gallery"] | None,
     *,
-    numbers: Float[Tensor, "classes values"] | None = None,
+    label_values: Float[Tensor, "classes values"] | None = None,
     device: torch.device,
 ) -> dict[str, float]:
-    """Retrieval, or distances of labels that are numbers, and health; on the first process.
+    """Retrieval, or label distances where labels are continuous, and health of the embeddings.
 
-    The mode of every part of the network is the same afterwards.
+    The result is on the first process, and empty on others. Each part of the network keeps its
+    mode.
 
     Args:
         backbone: Makes the embeddings.
         samples: Data set with labels.
-        queries: Its rows that ask.
-        gallery: Its rows that are searched; None for the other queries.
-        numbers: What samples of each class show, for :func:`label_distances`; None for classes.
+        queries: Rows of the data set to search for.
+        gallery: Rows to search; None to search for each query among the others.
+        label_values: Continuous label of each class, for :func:`label_distances`; None to measure
+            retrieval of classes.
         device: Where the network is.
     """
     modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     encode = encoder(backbone, device)
-    asked = _table(samples, queries, embed(encode, samples, queries, device=device))
-    searched = None
+    query = embed_labeled(encode, samples, queries, device=device)
+    tables = (query,)
     if gallery is not None:
-        searched = _table(samples, gallery, embed(encode, samples, gallery, device=device))
-    for module, training in modes:  # a part may be held in eval, as a frozen backbone is
+        tables = (embed_labeled(encode, samples, gallery, device=device), query)
+    for module, training in modes:  # a frozen part may have been in eval mode
         module.training = training
     if rank() != 0:
         return {}
-    others = len(queries) - 1 if gallery is None else len(gallery)
-    ks = [k for k in KS if k <= others]
-    tables = (asked,) if searched is None else (searched, asked)
-    if numbers is None:
+    searched = len(queries) - 1 if gallery is None else len(gallery)
+    ks = [k for k in KS if k <= searched]
+    if label_values is None:
         found = retrieval(*tables, ks=ks)
     else:
-        found = label_distances(*tables, numbers=numbers, ks=ks)
-    return {**found, **health(asked.embeddings)}
-
-
-def _table(samples: SampleSet, rows: Tensor, features: Tensor) -> EmbeddingTable:
-    assert samples.labels is not None
-    return EmbeddingTable(embeddings=features, labels=samples.labels[rows][: len(features)])
+        found = label_distances(*tables, label_values=label_values, ks=ks)
+    return {**found, **health(query.embeddings)}

@@ -57,9 +57,9 @@ def test_tiny_temperatures_and_zero_rows_stay_finite():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ks": (251,)}, "k must be from 1 to the number of gallery rows, 250; got 251"),
-        ({"ks": (0,)}, "got 0"),
-        ({"temperatures": (0.0,)}, r"temperature must be positive, got 0\.0"),
+        ({"ks": (251,)}, "ks must be from 1 to 250, the rows to search; got \\[251\\]"),
+        ({"ks": (0,)}, r"got \[0\]"),
+        ({"temperatures": (0.0,)}, r"temperatures must be positive, got 0\.0"),
     ],
 )
 def test_refuses_settings_that_cannot_be(tables, options, words):

@@ -53,11 +53,11 @@ def test_is_the_gradient_of_cross_entropy():
     """One step from zero weights, against autograd."""
     from ssl_dml.evaluation.linear_probe import _train
 
-    x, labels = torch.randn(8, 3), torch.arange(8) % 4
-    pairs = torch.tensor([[0.5, 0.0]])
-    weights = _train(x, labels, pairs, classes=4, epochs=1, batch_size=8, seed=0)
+    x, labels = torch.cat([torch.randn(8, 3), torch.ones(8, 1)], dim=1), torch.arange(8) % 4
+    options = {"classes": 4, "epochs": 1, "batch_size": 8, "seed": 0}
+    weights = _train(x, labels, torch.arange(8), torch.tensor([[0.5, 0.0]]), **options)
     w = torch.zeros(4, 4, requires_grad=True)
-    logits = torch.cat([x, torch.ones(8, 1)], dim=1) @ w
+    logits = x @ w
     torch.nn.functional.cross_entropy(logits, labels).backward()
     torch.testing.assert_close(weights[0], -0.5 * 8 / 256 * w.grad)
 
@@ -67,3 +67,17 @@ def test_refuses_one_class_and_too_few_rows():
         linear_probe(table(torch.eye(3), [1, 1, 1]), table(torch.eye(3), [1, 1, 1]))
     with pytest.raises(ValueError, match="enough rows to hold 10% of them out, got 3"):
         linear_probe(table(torch.eye(3), [0, 1, 1]), table(torch.eye(3), [0, 1, 1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"learning_rates": [0.1, 0.0]}, r"learning_rates must be positive, got 0\.0"),
+        ({"weight_decays": [-0.1]}, r"weight_decays must be at least 0, got -0\.1"),
+        ({"holdout": 1.0}, "enough rows to hold 100% of them out"),
+    ],
+)
+def test_refuses_options_out_of_range(digits, options, words):
+    with pytest.raises(ValueError, match=words):
+        linear_probe(*digits, **options)

@@ -96,5 +96,5 @@ def test_k_above_the_gallery_is_named(made):
 
 
 def test_refuses_settings_that_cannot_be():
-    with pytest.raises(ConfigError, match=r"evaluation\.k must be positive, got 0"):
+    with pytest.raises(ConfigError, match=r"evaluation\.k must be at least 1, got 0"):
         ProbeConfig(k=0)

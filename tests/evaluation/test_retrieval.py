@@ -1,5 +1,3 @@
-import importlib
-
 import numpy as np
 import pytest
 import torch
@@ -7,10 +5,8 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 
-from ssl_dml.evaluation import label_distances, retrieval
+from ssl_dml.evaluation import label_distances, retrieval, search
 from ssl_dml.types import EmbeddingTable
-
-module = importlib.import_module("ssl_dml.evaluation.retrieval")  # the function has its name
 
 
 def table(rows, labels):
@@ -24,7 +20,7 @@ def clusters(rows, classes, dim=6, spread=1.2):
 
 
 def reference(gallery, query, ks, metric):
-    """The definitions, one query at a time; copies fraction one distance, and no code is shared."""
+    """The definitions, one query at a time; copies share one distance, and no code is shared."""
     rows, numbers = np.unique(gallery.embeddings.double().numpy(), axis=0, return_inverse=True)
     labels, asked = gallery.labels.numpy(), gallery if query is None else query
     found = []
@@ -65,8 +61,8 @@ def test_eight_rows_on_a_line():
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_matches_the_definitions_in_chunks_of_any_size(monkeypatch, metric, other, small):
     if small:
-        monkeypatch.setattr(module, "WIDTH", 7)
-        monkeypatch.setattr(module, "TILE", 300)
+        monkeypatch.setattr(search, "WIDTH", 7)
+        monkeypatch.setattr(search, "TILE", 300)
     gallery, query = clusters(150, 12), clusters(60, 14) if other else None
     found = retrieval(gallery, query, ks=(1, 3, 20), metric=metric)
     assert found == pytest.approx(reference(gallery, query, (1, 3, 20), metric), abs=1e-12)
@@ -104,7 +100,7 @@ def test_a_copy_is_found_and_the_query_itself_is_not(metric):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_of_equal_rows_the_lower_comes_first(monkeypatch, metric, small):
     if small:
-        monkeypatch.setattr(module, "WIDTH", 16)
+        monkeypatch.setattr(search, "WIDTH", 16)
     rows = (30.0 + torch.randn(23, 129)).repeat(7, 1)
     copies = table(rows, torch.randint(5, (len(rows),)))
     for equal in (copies, table(torch.ones(6, 3), [0, 1, 1, 2, 0, 2])):
@@ -131,19 +127,19 @@ def test_rows_without_a_mate_are_left_out():
 
 @pytest.mark.parametrize("other", [False, True])
 def test_distances_of_labels_match_the_definition(monkeypatch, other):
-    monkeypatch.setattr(module, "WIDTH", 7)
-    monkeypatch.setattr(module, "TILE", 50)
-    numbers = np.random.default_rng(0).normal(size=(6, 2))
+    monkeypatch.setattr(search, "WIDTH", 7)
+    monkeypatch.setattr(search, "TILE", 50)
+    values = np.random.default_rng(0).normal(size=(6, 2))
     gallery, query = clusters(40, 6), clusters(25, 6) if other else None
     asked = gallery if query is None else query
     expected = {1: [], 4: []}
     for i, row in enumerate(asked.embeddings.numpy()):
         far = np.linalg.norm(gallery.embeddings.numpy() - row, axis=1)
         order = [j for j in np.argsort(far) if other or j != i]
-        shown = numbers[gallery.labels.numpy()[order]] - numbers[int(asked.labels[i])]
+        shown = values[gallery.labels.numpy()[order]] - values[int(asked.labels[i])]
         for k, found in expected.items():
             found.append(np.linalg.norm(shown[:k], axis=1).mean())
-    found = label_distances(gallery, query, numbers=torch.from_numpy(numbers), ks=[1, 4])
+    found = label_distances(gallery, query, label_values=torch.from_numpy(values), ks=[1, 4])
     for k, means in expected.items():
         assert found[f"label_distance_at_{k}"] == pytest.approx(np.mean(means), rel=1e-9)
 
@@ -155,10 +151,10 @@ def test_what_is_held_does_not_grow_with_the_square_of_the_rows(monkeypatch):
         held.append(original(*args, **kwargs).numel())
         return original(*args, **kwargs)
 
-    original = module.distances
-    monkeypatch.setattr(module, "distances", measured)
-    monkeypatch.setattr(module, "TILE", 2**14)
-    monkeypatch.setattr(module, "WIDTH", 256)
+    original = search.distances
+    monkeypatch.setattr(search, "distances", measured)
+    monkeypatch.setattr(search, "TILE", 2**14)
+    monkeypatch.setattr(search, "WIDTH", 256)
     retrieval(clusters(1000, 30), ks=(1,))
     retrieval(table(torch.randn(800, 4), torch.arange(800) % 2), ks=(1,))
     assert max(held) <= 2**14
@@ -174,7 +170,13 @@ def test_zero_rows_and_large_numbers_have_an_order():
 @pytest.mark.parametrize(
     ("rows", "labels", "query", "options", "words"),
     [
-        (torch.eye(3), [0, 0, 1], None, {"ks": (3,)}, r"rows searched, 2; got \[3\]"),
+        (
+            torch.eye(3),
+            [0, 0, 1],
+            None,
+            {"ks": (3,)},
+            r"ks must be from 1 to 2, the rows to search; got \[3\]",
+        ),
         (torch.eye(3), [0, 0, 1], None, {"ks": (0, 1)}, r"ks must be from 1 to .* got \[0, 1\]"),
         (torch.eye(3), [0, 0, 1], None, {"ks": ()}, r"got \[\]"),
         (torch.eye(3), [0, 1, 2], None, {"ks": (1,)}, "no query has another row of its class"),

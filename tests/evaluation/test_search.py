@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+
+from ssl_dml.evaluation import search
+from ssl_dml.evaluation.search import check_ks, most_similar, nearest
+from ssl_dml.types import ConfigError
+
+
+def cosines_of(gallery, query):
+    unit = [x.double().numpy() / np.linalg.norm(x.double().numpy(), axis=1)[:, None] for x in
+            (gallery, query)]  # fmt: skip
+    return unit[1] @ unit[0].T
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("itself", [False, True])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_each_query_is_found_once_with_its_neighbors_in_order(monkeypatch, metric, itself, small):
+    if small:
+        monkeypatch.setattr(search, "WIDTH", 8)
+        monkeypatch.setattr(search, "TILE", 100)
+    gallery, query = torch.randn(60, 5), torch.randn(20, 5)
+    queries = gallery if itself else query
+    depths = torch.randint(0, 9, (len(queries),))
+    found = {}
+    for rows, near in nearest(gallery, None if itself else query, depths, metric=metric):
+        found |= dict(zip(rows.tolist(), near.tolist(), strict=True))
+    assert sorted(found) == (depths > 0).nonzero()[:, 0].tolist()
+    if metric == "cosine":
+        far = -cosines_of(gallery, queries)
+    else:
+        far = np.linalg.norm(queries.numpy()[:, None] - gallery.numpy(), axis=2)
+    for row, near in found.items():
+        order = [j for j in np.argsort(far[row]) if not (itself and j == row)]
+        assert len(near) >= depths[row]
+        assert near == order[: len(near)]
+
+
+def test_large_offsets_keep_the_order_and_copies_come_lowest_first():
+    line = 1e6 + torch.tensor([[0.0], [1.0], [2.5], [1.0]], dtype=torch.float64)
+    ((rows, near),) = nearest(line, None, torch.full((4,), 3), metric="euclidean")
+    assert rows.tolist() == [0, 1, 2, 3]
+    assert near.tolist() == [[1, 3, 2], [3, 0, 2], [1, 3, 0], [1, 0, 2]]
+
+
+def test_the_fast_search_finds_the_largest_cosines():
+    gallery, query = torch.randn(300, 16), 1000 * torch.randn(40, 16)
+    cosines, rows = most_similar(gallery, query, 7)
+    expected = cosines_of(gallery, query)
+    np.testing.assert_array_equal(rows.numpy(), np.argsort(-expected, axis=1)[:, :7])
+    np.testing.assert_allclose(cosines.numpy(), -np.sort(-expected, axis=1)[:, :7], atol=1e-6)
+
+
+@pytest.mark.parametrize("ks", [[], [0], [1, 6]])
+def test_ks_out_of_range_are_named(ks):
+    check_ks([1, 5], 5)
+    with pytest.raises(ValueError, match=rf"^ks must be from 1 to 5, .* got \{ks}"):
+        check_ks(ks, 5)
+    with pytest.raises(ConfigError, match=r"^retrieval\.ks must be from 1 to 5"):
+        check_ks(ks, 5, "retrieval")

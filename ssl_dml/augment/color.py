@@ -1,4 +1,4 @@
-"""Color jitter as one small matrix an image."""
+"""Color jitter of batches of images, each image with its own random factors."""
 
 import math
 from typing import final
@@ -17,20 +17,24 @@ YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.31
 
 @final
 class ColorJitter(nn.Module):
-    """Brightness, contrast, saturation, hue and grayscale of RGB images, in this order.
+    """Random brightness, contrast, saturation, hue and grayscale of RGB images, in this order.
 
-    Every step is affine in RGB, so their product is one 3×3 matrix and an offset for each image
-    and the pixels are touched once. This differs from the stock operators in three ways: the
-    order is fixed, values are clamped to [0, 1] once at the end, and hue turns the YIQ plane
-    (luminance is kept) instead of going through HSV.
+    Every step is affine in RGB, so all of them together are one 3×3 matrix and one offset for
+    each image, applied in a single pass over the pixels. Three things differ from torchvision:
+    the order is fixed, values are clamped to [0, 1] once at the end, and the hue is turned in
+    the YIQ plane, which keeps the luminance, instead of in HSV.
+
+    >>> ColorJitter()(torch.rand(4, 3, 8, 8)).shape
+    torch.Size([4, 3, 8, 8])
 
     Args:
-        brightness: Factor uniform in [1 - b, 1 + b].
+        brightness: The factor is uniform in [1 - b, 1 + b].
         contrast: The same, around the image's mean luminance.
         saturation: The same, around each pixel's luminance.
-        hue: Turn uniform in plus and minus this, in turns; 0.5 is the opposite color.
+        hue: The hue turns by an angle uniform in plus and minus this, as a fraction of the color
+            circle; 0.5 is the opposite color.
         probability: Fraction of images that are jittered.
-        grayscale: Fraction of images that lose their color, independently.
+        grayscale: Fraction of images that become gray, whether they are jittered or not.
     """
 
     def __init__(
@@ -44,20 +48,15 @@ class ColorJitter(nn.Module):
         grayscale: float = 0.2,
     ) -> None:
         super().__init__()
-        self.strength = {
-            "brightness": brightness,
-            "contrast": contrast,
-            "saturation": saturation,
-        }
+        self.strengths = (brightness, contrast, saturation)
         self.hue, self.probability, self.grayscale = hue, probability, grayscale
 
     def forward(self, images: Images) -> Images:
-        """One random coloring of each image."""
+        """Jitter every image with random factors of its own."""
         count = len(images)
         on = (uniform(count, 0.0, 1.0, images) < self.probability).float()
         bright, contrast, saturation = (
-            1 + on * uniform(count, -strength, strength, images)
-            for strength in self.strength.values()
+            1 + on * uniform(count, -strength, strength, images) for strength in self.strengths
         )
         turn = on * uniform(count, -self.hue, self.hue, images)
         gray = uniform(count, 0.0, 1.0, images) < self.grayscale
@@ -72,7 +71,13 @@ class ColorJitter(nn.Module):
         saturation: Float[Tensor, " batch"],
         turn: Float[Tensor, " batch"],
     ) -> Images:
-        """The coloring that given factors describe; (1, 1, 1, 0) changes nothing."""
+        """Change the color of each image by the given factors; (1, 1, 1, 0) changes nothing.
+
+        >>> red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+        >>> one, zero = torch.ones(1), torch.zeros(1)
+        >>> ColorJitter().recolor(red, one, one, zero, zero).flatten()  # no saturation is gray
+        tensor([0.2990, 0.2990, 0.2990])
+        """
         luminance = images.new_tensor(LUMINANCE)
         matrix = _hue_matrix(turn) @ _saturation_matrix(saturation, luminance)
         gain = (brightness * contrast)[:, None, None]
@@ -85,12 +90,17 @@ class ColorJitter(nn.Module):
 
 @final
 class GrayJitter(nn.Module):
-    """Brightness, contrast and gamma of images with any number of channels, alike in all.
+    """Random brightness, contrast and gamma, the same in all channels of an image.
+
+    >>> images = torch.full((2, 5, 4, 4), 0.25)
+    >>> torch.equal(GrayJitter(brightness=0.0, contrast=0.0)(images), images)
+    True
 
     Args:
-        brightness: Factor uniform in [1 - b, 1 + b].
+        brightness: The factor is uniform in [1 - b, 1 + b].
         contrast: The same, around the image's mean.
-        gamma: Values are raised to a power log-uniform in [exp(-g), exp(g)], in every image.
+        gamma: Values are raised to a power that is log-uniform in [exp(-g), exp(g)]; this applies
+            to every image, whatever ``probability`` is.
         probability: Fraction of images whose brightness and contrast change.
     """
 
@@ -107,7 +117,7 @@ class GrayJitter(nn.Module):
         self.probability = probability
 
     def forward(self, images: Images) -> Images:
-        """One random lighting of each image, clamped to [0, 1]."""
+        """Change the light of every image at random; clamp to [0, 1]."""
         count = len(images)
         on = (uniform(count, 0.0, 1.0, images) < self.probability).float()
         bright = 1 + on * uniform(count, -self.brightness, self.brightness, images)
@@ -124,13 +134,17 @@ class GrayJitter(nn.Module):
 
 @final
 class ChannelJitter(nn.Module):
-    """Every channel of every image gets its own gain, and may be blanked.
+    """Multiply each channel of each image by its own random gain, or blank it.
 
-    For images whose channels are not colors: bands, stains, sensors.
+    For images whose channels are not colors: spectral bands, stains, sensors.
+
+    >>> images = torch.tensor([0.0, 0.5]).view(1, 1, 1, 2)
+    >>> ChannelJitter(drop=1.0)(images).flatten()  # a blanked channel holds its mean
+    tensor([0.2500, 0.2500])
 
     Args:
-        gain: Factor uniform in [1 - g, 1 + g].
-        drop: Probability that a channel is set to its mean over the image.
+        gain: The factor is uniform in [1 - g, 1 + g].
+        drop: Probability that a channel is blanked: set to its mean over the image.
     """
 
     def __init__(self, *, gain: float = 0.3, drop: float = 0.1) -> None:
@@ -138,7 +152,7 @@ class ChannelJitter(nn.Module):
         self.gain, self.drop = gain, drop
 
     def forward(self, images: Images) -> Images:
-        """One random change of each image, clamped to [0, 1]."""
+        """Change every channel at random; clamp to [0, 1]."""
         count = images.shape[0] * images.shape[1]
         shape = (*images.shape[:2], 1, 1)
         gain = 1 + uniform(count, -self.gain, self.gain, images).view(shape)

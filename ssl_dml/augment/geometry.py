@@ -1,4 +1,4 @@
-"""Crop, flip and turn in a single resampling."""
+"""Random crop, flip and rotation of a batch of images in a single resampling."""
 
 import math
 from typing import final
@@ -12,7 +12,7 @@ from ssl_dml.types import Images
 
 
 def uniform(count: int, low: float, high: float, like: Tensor) -> Tensor:
-    """``count`` draws from torch's global generator on the device of ``like``."""
+    """Draw ``count`` numbers by torch's global generator, on the device of ``like``."""
     return torch.rand(count, device=like.device) * (high - low) + low
 
 
@@ -20,17 +20,25 @@ def uniform(count: int, low: float, high: float, like: Tensor) -> Tensor:
 class CropFlip(nn.Module):
     """Random resized crop, horizontal flip and rotation as one affine sampling.
 
-    The box is drawn as torchvision's ``RandomResizedCrop`` draws it (area uniform in ``scale``,
-    aspect ratio log-uniform in ``ratio``), except that a side longer than the image is cut to
-    it where torchvision draws again. Sampling is bilinear without a low-pass filter, as in
-    kornia; unlike a cut followed by a resize it also reads the pixels just outside the box.
+    The box is drawn as in torchvision's ``RandomResizedCrop``: its area is uniform in ``scale``
+    and its aspect ratio log-uniform in ``ratio``. A side longer than the image is shortened to
+    it; torchvision would draw again. Sampling is bilinear without a low-pass filter, as in
+    kornia, and also reads the pixels just outside the box.
+
+    >>> images = torch.arange(64.0).view(1, 1, 8, 8)
+    >>> mirror = CropFlip(8, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=1.0)
+    >>> torch.allclose(mirror(images), images.flip(3), atol=1e-4)
+    True
+    >>> CropFlip(4)(images).shape
+    torch.Size([1, 1, 4, 4])
 
     Args:
         size: Side of the output in pixels.
-        scale: Range of the box's fraction of the image's area, in (0, 1].
-        ratio: Range of width over height.
-        flip: Probability of a mirror image, left to right.
-        degrees: Rotation is uniform in plus and minus this; what comes from outside is mirrored.
+        scale: Range of the fraction of the image's area that the box covers, in (0, 1].
+        ratio: Range of the box's width over its height.
+        flip: Probability of a horizontal flip.
+        degrees: Rotation is uniform in plus and minus this; beyond the border the image is
+            mirrored.
     """
 
     def __init__(
@@ -47,16 +55,11 @@ class CropFlip(nn.Module):
             raise ValueError(f"scale must be a rising range in (0, 1], got {scale}")
         if not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f"ratio must be a rising range above 0, got {ratio}")
-        self.size, self.scale, self.ratio, self.flip, self.degrees = (
-            size,
-            scale,
-            ratio,
-            flip,
-            degrees,
-        )
+        self.size, self.scale, self.ratio = size, scale, ratio
+        self.flip, self.degrees = flip, degrees
 
     def draw(self, count: int, like: Tensor) -> Float[Tensor, "{count} 2 3"]:
-        """One 2×3 matrix a sample, from output to input coordinates in [-1, 1]."""
+        """Draw one 2×3 matrix for each sample, from output to input coordinates in [-1, 1]."""
         area = uniform(count, *self.scale, like)
         ratio = uniform(count, math.log(self.ratio[0]), math.log(self.ratio[1]), like).exp()
         width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
@@ -70,13 +73,13 @@ class CropFlip(nn.Module):
         return torch.stack(rows, dim=1).view(count, 2, 3)
 
     def forward(self, images: Images) -> Float[Tensor, "batch channels side side"]:
-        """One random view of each image."""
+        """Return one random view of each image."""
         return self.sample(images, self.draw(len(images), images))
 
     def sample(
         self, images: Images, matrices: Float[Tensor, "batch 2 3"]
     ) -> Float[Tensor, "batch channels side side"]:
-        """The views that given matrices describe."""
+        """Resample each image by its matrix."""
         shape = [len(images), images.shape[1], self.size, self.size]
         grid = F.affine_grid(matrices.to(images.dtype), shape, align_corners=False)
         return F.grid_sample(

@@ -1,4 +1,4 @@
-"""From what a store keeps to what a network expects."""
+"""Normalization: decoded samples become the floats that a network expects."""
 
 from typing import final
 
@@ -10,13 +10,17 @@ from ssl_dml.types import ImageSpec, Samples, SequenceSpec, Stored, as_floats
 
 @final
 class Normalize(nn.Module):
-    """Subtract the mean and divide by the standard deviation of each channel.
+    """Subtract the mean of each channel and divide by its standard deviation.
 
-    Integers are first scaled so that 255 is 1 of bytes, and 32,768 of 16-bit ones; floats are
-    taken to be on the scale of the constants already.
+    Integers are scaled first: bytes by 1 / 255 and 16-bit integers by 1 / 32,768. Floats are
+    used as they are.
+
+    >>> normalize = Normalize(ImageSpec(channels=1, size=1, mean=(0.5,), std=(0.25,)))
+    >>> normalize(torch.tensor([[[[255]]]], dtype=torch.uint8))
+    tensor([[[[2.]]]])
 
     Args:
-        inputs: Where the constants come from.
+        inputs: Gives the mean and the standard deviation.
     """
 
     scale: Tensor
@@ -30,5 +34,5 @@ class Normalize(nn.Module):
         self.register_buffer("offset", -mean / std, persistent=False)
 
     def forward(self, samples: Stored) -> Samples:
-        """Normalized floats; zero where a channel has its mean."""
+        """Return normalized floats; a value equal to its channel's mean becomes 0."""
         return torch.addcmul(self.offset, as_floats(samples), self.scale)

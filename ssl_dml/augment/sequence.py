@@ -10,6 +10,7 @@ from torch import Tensor
 from ssl_dml.augment.geometry import uniform
 from ssl_dml.augment.normalize import Normalize
 from ssl_dml.augment.recipes import Augmentation
+from ssl_dml.checks import at_least, in_range
 from ssl_dml.types import ImageSpec, SequenceSpec, Stored, as_floats
 
 DECAY = 3 * math.log(10)  # 60 dB in amplitude
@@ -19,28 +20,33 @@ TAIL_DB = (-20.0, 0.0)
 
 @final
 class SequenceViews(Augmentation):
-    """Windows of sequences, each at its own speed, then echo, gain, noise and a masked stretch.
+    """Random windows of sequences with changed speed, reverb, gain, noise and a masked stretch.
 
-    Every sample of every view has its own draw of everything; 0 leaves a step out.
+    Every view of every sequence is drawn by itself. A step whose option is 0 is left out.
+
+    >>> spec = SequenceSpec(channels=1, length=400, mean=(0.0,), std=(0.1,), sampling_rate=8000)
+    >>> views = SequenceViews(spec, window=320)(torch.zeros(4, 1, 400, dtype=torch.int16))
+    >>> [tuple(view.shape) for view in views]
+    [(4, 1, 320), (4, 1, 320)]
 
     Args:
-        inputs: What the sequences look like.
-        window: Values in a view, over time.
-        views: Views of each sequence.
-        speed: Speed, and with it pitch, is log-uniform from ``1 / (1 + speed)`` to ``1 + speed``,
-            or what the sequence is long enough for. Values between those of the sequence are
-            linear in their neighbors.
-        reverb: Fraction of views with an echo: white noise that decays by 60 dB in 0.1 to 0.6
+        inputs: Length, sampling rate and normalization of the sequences.
+        window: Length of a view, in values.
+        views: Number of views of each sequence.
+        speed: The speed, and the pitch with it, is log-uniform from ``1 / (1 + speed)`` to
+            ``1 + speed``, or to the highest for which the sequence is long enough. Values are
+            interpolated linearly.
+        reverb: Fraction of views with reverb: white noise that decays by 60 dB in 0.1 to 0.6
             seconds, with 0 to 20 dB less energy than the audio itself.
-        gain: Loudness is uniform in plus and minus this, in dB.
+        gain: The gain is uniform in plus and minus this, in dB.
         noise: Fraction of views with white noise.
-        snr: Range of its distance below the view's mean power, in dB.
-        mask: The longest stretch that is set to the mean, as a fraction of the view; its length is
-            uniform from 0.
+        snr: Range of the signal-to-noise ratio, in dB.
+        mask: The longest stretch that is set to the mean, as a fraction of the view; the length
+            is uniform from 0.
 
     Raises:
-        ValueError: If a range is impossible, the window exceeds the sequences, or there is an
-            echo where time has no unit.
+        ValueError: If a range is impossible, the window is longer than the sequences, or reverb
+            is asked for and the sampling rate is not known.
     """
 
     def __init__(
@@ -64,13 +70,9 @@ class SequenceViews(Augmentation):
                 f"augment: window must be from 2 to the length of the sequences, {inputs.length}; "
                 f"got {window}"
             )
-        if views < 1:
-            raise ValueError(f"augment: views must be at least 1, got {views}")
-        if min(speed, gain) < 0:
-            raise ValueError(f"augment: speed and gain must not be negative, got {speed}, {gain}")
-        for name, fraction in (("reverb", reverb), ("noise", noise), ("mask", mask)):
-            if not 0 <= fraction <= 1:
-                raise ValueError(f"augment: {name} must be from 0 to 1, got {fraction}")
+        at_least(1, "augment", views=views)
+        at_least(0, "augment", speed=speed, gain=gain)
+        in_range(0, 1, "augment", reverb=reverb, noise=noise, mask=mask)
         if snr[0] > snr[1]:
             raise ValueError(f"augment: snr must be a rising range, got {snr}")
         if reverb and inputs.sampling_rate is None:
@@ -86,7 +88,7 @@ class SequenceViews(Augmentation):
     def forward(
         self, samples: Shaped[Tensor, "batch channels time"]
     ) -> list[Float[Tensor, "batch channels window"]]:
-        """Normalized views of sequences."""
+        """Return normalized views, each of all sequences."""
         values = self._windows(samples.repeat(self.views, 1, 1))
         if self.reverb:
             values = values + self._echo(values)
@@ -106,7 +108,7 @@ class SequenceViews(Augmentation):
         room = math.log(last / (self.window - 1))
         limit = math.log1p(self.speed)
         faster = uniform(count, -limit, limit, samples).clamp(max=room).expm1()[:, None]
-        # What a view gains or loses on the clock is kept apart: it is small, and so exact.
+        # Only the offset from normal speed is computed in floats: it is small, and so exact.
         shift = steps * faster
         whole = shift.floor().long()
         span = self.window - 1 + shift[:, -1:].ceil().long()
@@ -154,5 +156,5 @@ def _amplitude(decibels: Float[Tensor, " many"]) -> Float[Tensor, "many 1 1"]:
 
 
 def _chosen(count: int, fraction: float, like: Tensor) -> Float[Tensor, " many"]:
-    """1 for a fraction of the samples, and 0 for the others."""
+    """Return 1 for a random fraction of the samples and 0 for the others."""
     return (uniform(count, 0.0, 1.0, like) < fraction).float()

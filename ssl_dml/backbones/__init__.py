@@ -1,4 +1,4 @@
-"""Encoders: images to features; projectors on top of them; loading a trained one."""
+"""Backbones that turn images or sequences into features; projectors; saving and loading."""
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.chunked import Chunked

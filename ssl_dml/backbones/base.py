@@ -1,4 +1,4 @@
-"""The contract of encoders."""
+"""The interface of backbones."""
 
 from abc import ABC, abstractmethod
 
@@ -9,11 +9,23 @@ from ssl_dml.types import ImageSpec, Samples, SequenceSpec
 
 
 class Backbone(nn.Module, ABC):
-    """Turns samples into features; built by ``(inputs: ImageSpec | SequenceSpec, *, ...)``.
+    """Turns samples into features; the constructor is ``(inputs: ImageSpec | SequenceSpec, ...)``.
+
+    A class of your own needs two attributes and ``forward``; YAML can then name it.
+
+    >>> class ChannelMeans(Backbone):
+    ...     def __init__(self, inputs: ImageSpec) -> None:
+    ...         super().__init__()
+    ...         self.inputs, self.feature_dim = inputs, inputs.channels
+    ...
+    ...     def forward(self, samples: Tensor) -> Tensor:
+    ...         return samples.mean(dim=(2, 3))
+    >>> ChannelMeans(ImageSpec.imagenet(8)).feature_dim
+    3
 
     Attributes:
         feature_dim: Dimension of a feature.
-        inputs: The samples it was built for, with their normalization.
+        inputs: Size and normalization of the samples it was built for.
     """
 
     feature_dim: int
@@ -21,4 +33,4 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:
-        """Features of normalized samples."""
+        """Return one feature for each normalized sample."""

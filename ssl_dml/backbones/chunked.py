@@ -1,4 +1,4 @@
-"""Batches larger than the encoder's memory, exactly."""
+"""Encode a batch in chunks, to train with batches larger than memory allows otherwise."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,21 +11,30 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.checks import at_least
 from ssl_dml.types import Samples
 
 
 @final
 class Chunked(Backbone):
-    """A backbone that holds the activations of at most ``size`` samples at a time.
+    """A backbone that keeps the activations of at most ``size`` samples in memory.
 
-    Each chunk is encoded without its activations being kept, the loss sees the features of all,
-    and backward encodes each chunk once more with the same dropout. Loss and gradients are those
-    of the whole batch wherever no layer mixes samples; it costs one more forward pass. State
-    dicts are those of the backbone itself, so a run may go on with another size, or without.
+    The forward pass keeps features only. The backward pass encodes each chunk once more, with
+    the same dropout. Loss and gradients equal those of the whole batch if no layer mixes
+    samples, as batch norm does. The price is one more forward pass. State dicts are those of
+    the backbone itself, so a run can resume with another ``size`` or without chunks.
+
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> spec = ImageSpec.imagenet(32)
+    >>> backbone = TimmBackbone(spec, name="resnet18", width=0.125).eval()
+    >>> images = torch.randn(5, 3, 32, 32)
+    >>> torch.allclose(Chunked(backbone, 2)(images), backbone(images), atol=1e-5)
+    True
 
     Args:
-        backbone: The encoder.
-        size: Most samples in a chunk; chunks are as equal as they can be.
+        backbone: The backbone.
+        size: Maximum number of samples in a chunk; chunks differ in size by at most one.
 
     Raises:
         ValueError: If ``size`` is not positive.
@@ -36,15 +45,14 @@ class Chunked(Backbone):
 
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
+        at_least(1, size=size)
         self.backbone, self.size = backbone, size
         self.inputs, self.feature_dim = backbone.inputs, backbone.feature_dim
         self.register_state_dict_post_hook(_leave_out_own_name)
         self.register_load_state_dict_pre_hook(_put_in_own_name)
 
     def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:
-        """Features of normalized samples, chunk by chunk."""
+        """Return one feature for each normalized sample."""
         count = max(1, -(-len(samples) // self.size))
         features = [self._encode(chunk) for chunk in samples.tensor_split(count)]
         return torch.cat(features)
@@ -58,7 +66,7 @@ class Chunked(Backbone):
 
 
 def batch_norm_notice(backbone: Chunked) -> str | None:
-    """What is not exact about it, and what would be; None if nothing is."""
+    """Return a warning if the backbone has batch norm, whose statistics are then of a chunk."""
     if not any(isinstance(module, _BatchNorm) for module in backbone.modules()):
         return None
     return (
@@ -70,7 +78,7 @@ def batch_norm_notice(backbone: Chunked) -> str | None:
 
 @contextmanager
 def _buffers_kept(module: nn.Module) -> Iterator[None]:
-    """Let a pass write into copies of the buffers: running statistics count a sample once."""
+    """Run on copies of the buffers, so that running statistics count every sample once only."""
     owners = [
         (owner, name, buffer)
         for owner in module.modules()

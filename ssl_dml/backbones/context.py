@@ -1,4 +1,4 @@
-"""Networks that see the past of a place and not its future: of a sequence, or of a grid."""
+"""Causal networks over sequences and grids: each context depends on what came before only."""
 
 from typing import final
 
@@ -7,10 +7,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssl_dml.checks import at_least
+
 
 @final
 class RecurrentContext(nn.Module):
-    """A GRU; its output at a time step is the context of that step.
+    """A GRU, whose output at each time step is the context of that step.
+
+    >>> RecurrentContext(8, 16, layers=1)(torch.zeros(2, 5, 8)).shape
+    torch.Size([2, 5, 16])
 
     Args:
         in_dim: Dimension of a latent.
@@ -23,22 +28,25 @@ class RecurrentContext(nn.Module):
         self.gru = nn.GRU(in_dim, dim, layers, batch_first=True)
 
     def forward(self, latents: Float[Tensor, "batch time in"]) -> Float[Tensor, "batch time out"]:
-        """Contexts; that at time t depends on latents up to t."""
+        """Return the contexts; the one of time t depends on the latents up to t."""
         return self.gru(latents)[0]
 
 
 @final
 class CausalTransformer(nn.Module):
-    """Pre-norm transformer whose attention looks back alone, for sequences of any length.
+    """Pre-norm transformer with causal attention, for sequences of any length.
 
-    Positions are relative (rotary: Su et al., 2021, arXiv:2104.09864), so a window of
-    another length than in training is no new territory.
+    Positions are relative (rotary: Su et al., 2021, arXiv:2104.09864), so the length may differ
+    from that in training.
+
+    >>> CausalTransformer(8, 16, layers=2, heads=4)(torch.zeros(2, 5, 8)).shape
+    torch.Size([2, 5, 16])
 
     Args:
         in_dim: Dimension of a latent.
         dim: Dimension of a context; a multiple of twice ``heads``.
         layers: Number of layers.
-        heads: Attention heads of a layer.
+        heads: Number of attention heads of each layer.
     """
 
     def __init__(self, in_dim: int, dim: int, *, layers: int, heads: int) -> None:
@@ -52,13 +60,13 @@ class CausalTransformer(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, latents: Float[Tensor, "batch time in"]) -> Float[Tensor, "batch time out"]:
-        """Contexts; that at time t depends on latents up to t."""
+        """Return the contexts; the one of time t depends on the latents up to t."""
         return self.norm(self.layers(self.widen(latents)))
 
 
 @final
 class _Layer(nn.Module):
-    """Attention, then a perceptron at each time step, both added to what came in."""
+    """Attention, then a perceptron at each time step, both with a residual connection."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -78,11 +86,14 @@ class _Layer(nn.Module):
 
 
 def rotate(x: Float[Tensor, "batch heads time dim"]) -> Float[Tensor, "batch heads time dim"]:
-    """Turn pairs of numbers by angles that grow with time, so that products know distances."""
+    """Rotary position embedding: rotate pairs of channels by angles proportional to time.
+
+    The product of a rotated query and a rotated key then depends on the time between them.
+    """
     half = x.shape[3] // 2
     wide = torch.promote_types(x.dtype, torch.float32)
-    rates = 10000 ** (-torch.arange(half, device=x.device, dtype=wide) / half)
-    angles = torch.arange(x.shape[2], device=x.device)[:, None] * rates
+    frequencies = 10000 ** (-torch.arange(half, device=x.device, dtype=wide) / half)
+    angles = torch.arange(x.shape[2], device=x.device)[:, None] * frequencies
     a, b = x.chunk(2, dim=3)
     cos, sin = angles.cos(), angles.sin()
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=3).to(x.dtype)
@@ -92,10 +103,12 @@ def rotate(x: Float[Tensor, "batch heads time dim"]) -> Float[Tensor, "batch hea
 class GridContext(nn.Module):
     """Convolutions over a grid of patches that never look at the rows below.
 
-    After n blocks the context of cell (i, j) depends on the cells of rows i - n to i and
-    columns j - n to j + n, its own row in full included, and on no row below i. Kernels end at
-    their own row instead of being masked, and every norm is over the channels of one cell, so
-    nothing else can reach it.
+    After n blocks the context of cell (i, j) depends on rows i - n to i and columns j - n to
+    j + n, and on no row below i. Kernels end at their own row, so they need no mask. Every norm
+    is over the channels of one cell, so it leaks nothing.
+
+    >>> GridContext(8, hidden_dim=4, blocks=2)(torch.zeros(2, 7, 7, 8)).shape
+    torch.Size([2, 7, 7, 8])
 
     Args:
         dim: Dimension of a latent and of a context.
@@ -108,21 +121,20 @@ class GridContext(nn.Module):
 
     def __init__(self, dim: int, *, hidden_dim: int, blocks: int) -> None:
         super().__init__()
-        if blocks < 1:
-            raise ValueError(f"method: context_blocks must be at least 1, got {blocks}")
+        at_least(1, "method", context_blocks=blocks)
         self.blocks = nn.Sequential(*(_Block(dim, hidden_dim) for _ in range(blocks)))
         self.norm = nn.LayerNorm(dim)
 
     def forward(
         self, grid: Float[Tensor, "batch rows cols dim"]
     ) -> Float[Tensor, "batch rows cols dim"]:
-        """Contexts; those of row i depend on rows up to i."""
+        """Return the contexts; those of row i depend on rows up to i."""
         return self.norm(self.blocks(grid))
 
 
 @final
 class _Block(nn.Module):
-    """Sideways, then upwards, between two maps of each cell; added to what came in."""
+    """Mix within a row, then with the row above, between 1×1 convolutions; residual."""
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()

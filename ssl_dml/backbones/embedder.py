@@ -1,4 +1,4 @@
-"""A backbone and the neck that turns its features into an embedding to search by."""
+"""A backbone with a neck that turns its features into embeddings."""
 
 from typing import Any, Literal, final
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.chunked import Chunked
 from ssl_dml.backbones.saved import build
+from ssl_dml.checks import at_least
 from ssl_dml.types import ImageSpec, Samples, SequenceSpec
 
 Neck = Literal["none", "linear", "batch_norm", "linear_batch_norm"]
@@ -15,22 +16,33 @@ Neck = Literal["none", "linear", "batch_norm", "linear_batch_norm"]
 
 @final
 class Embedder(Backbone):
-    """An embedding model: what fine-tuning trains and keeps.
+    """An embedding model: the network that fine-tuning trains and saves.
+
+    >>> import torch
+    >>> embedder = Embedder(
+    ...     ImageSpec.imagenet(32),
+    ...     class_path="ssl_dml.backbones.TimmBackbone",
+    ...     init_args={"name": "resnet18", "width": 0.125},
+    ...     dim=16,
+    ... )
+    >>> embedder(torch.zeros(4, 3, 32, 32)).shape
+    torch.Size([4, 16])
 
     Args:
-        inputs: The samples it is for.
+        inputs: Size and normalization of the samples.
         class_path: Dotted path of the backbone's class.
-        init_args: Keyword arguments that build it.
-        neck: What follows: nothing; a ``linear`` map; a ``batch_norm``, without which classes
-            under a softmax and pairs under a distance pull apart (Luo et al., 2019,
-            arXiv:1903.07071); or both, as face recognition has it. As theirs it has no shift:
-            with one, embeddings can go to the far side of all class weights together, where
-            cos(θ + m) rises again and the loss of ArcFace is low.
-        dim: Dimension of an embedding; None keeps that of the features, which a neck without a
-            linear map has to.
+        init_args: Keyword arguments of its constructor.
+        neck: Layers between the features and the embedding: ``none``; a ``linear`` map; a
+            ``batch_norm``, which reconciles a softmax over classes with a distance between pairs
+            (Luo et al., 2019, arXiv:1903.07071); or both, as in face recognition. As in face
+            recognition, the batch norm has no bias: with one, all embeddings can move to the far
+            side of the class weights, where cos(θ + m) rises again and ArcFace's loss is low.
+        dim: Dimension of an embedding; None keeps that of the features. Only a neck with a linear
+            map can change it.
 
     Raises:
-        ValueError: If the class is not installed or no backbone, or ``dim`` and neck do not fit.
+        ValueError: If the class is not installed or is no backbone, or ``dim`` needs a linear
+            neck.
     """
 
     def __init__(
@@ -45,8 +57,7 @@ class Embedder(Backbone):
         super().__init__()
         self.backbone = build(class_path, init_args or {}, inputs)
         features = self.backbone.feature_dim
-        if dim is not None and dim < 1:
-            raise ValueError(f"dim must be at least 1, got {dim}")
+        at_least(1, dim=dim)
         if dim not in (None, features) and not neck.startswith("linear"):
             raise ValueError(
                 f"dim must be null or the {features} of the backbone with neck {neck}, got {dim}; "
@@ -55,7 +66,7 @@ class Embedder(Backbone):
         self.inputs, self.feature_dim = inputs, dim or features
         layers: list[nn.Module] = []
         if neck.startswith("linear"):
-            # The batch norm takes its mean away.
+            # A bias would be lost: the batch norm subtracts the mean.
             layers.append(nn.Linear(features, self.feature_dim, bias=neck == "linear"))
         if neck.endswith("batch_norm"):
             norm = nn.BatchNorm1d(self.feature_dim)
@@ -64,19 +75,22 @@ class Embedder(Backbone):
         self.neck = nn.Sequential(*layers)
 
     def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:
-        """Embeddings of normalized samples, of any length."""
+        """Return embeddings of normalized samples; they are not L2-normalized."""
         return self.neck(self.backbone(samples))
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Parameters from the first layer of the backbone to the neck."""
+        """Return parameters layer by layer, from the first of the backbone to the neck."""
         return [*layers(self.backbone), list(self.neck.parameters())]
 
 
 def layers(backbone: nn.Module) -> list[list[nn.Parameter]]:
-    """Trainable parameters of a network from its first layer to its last.
+    """Return the trainable parameters layer by layer, from first to last.
 
-    A backbone may say itself what its layers are; else they are its children in order, and what
-    it holds itself, such as a class token, is of the first.
+    A network with a method ``layers`` names its layers itself. Otherwise they are its children
+    in order, and its own parameters, such as a class token, belong to the first.
+
+    >>> [len(group) for group in layers(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))]
+    [2, 2]
     """
     if isinstance(backbone, Chunked):
         return layers(backbone.backbone)

@@ -1,4 +1,4 @@
-"""Image encoders from timm, with a stem for small images and a width factor."""
+"""Image backbones from timm, with a stem for small images and a width factor."""
 
 from pathlib import Path
 from typing import Any, Literal, final
@@ -11,6 +11,7 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.checks import positive
 from ssl_dml.types import ImageSpec
 
 SMALL_IMAGE = 96
@@ -18,15 +19,19 @@ SMALL_IMAGE = 96
 
 @final
 class TimmBackbone(Backbone):
-    """A network of timm without its classifier, with random weights, channels last.
+    """A network from timm without its classifier, with random weights.
+
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> backbone(torch.zeros(4, 3, 32, 32)).shape
+    torch.Size([4, 64])
 
     Args:
-        images: The images it is for; gives the number of input channels.
-        name: timm's name, such as ``resnet18``.
-        stem: ``small`` replaces the first layers of a ResNet by one 3×3 convolution of stride 1
-            without pooling (Chen et al., 2020, arXiv:2002.05709, appendix B.9); ``auto`` does so
-            for images under 96 pixels. Other families keep their own stem.
-        width: Factor on the channels of every stage of a ResNet.
+        images: Size and number of channels of the images.
+        name: Name of the network in timm, such as ``resnet18``.
+        stem: First layers of a ResNet. ``small`` replaces them by one 3×3 convolution of stride 1
+            without pooling (Chen et al., 2020, arXiv:2002.05709, appendix B.9), and ``auto`` does
+            so for images under 96 pixels. Other families keep their own stem.
+        width: Factor on the number of channels of every stage of a ResNet.
         options: Further arguments of the timm model, such as ``layers`` or ``patch_size``.
 
     Raises:
@@ -81,11 +86,11 @@ class TimmBackbone(Backbone):
     def forward(
         self, samples: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch dim"]:
-        """Pooled features of normalized images."""
+        """Return pooled features of normalized images."""
         return self.network(samples.contiguous(memory_format=torch.channels_last))
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Parameters from the first layer to the last, as timm groups them."""
+        """Return parameters layer by layer, as timm groups them."""
         matcher: Any = self.network.group_matcher(coarse=False)  # pyright: ignore[reportCallIssue]
         groups = group_parameters(self.network, matcher)
         named = dict(self.network.named_parameters())
@@ -118,15 +123,14 @@ class TimmBackbone(Backbone):
 
 
 def _size_arguments(name: str, images: ImageSpec) -> dict[str, object]:
-    """Vision transformers are built for a size; these take views of any other too."""
+    """Let vision transformers take views of any size, not only that of the images."""
     if name.startswith(("vit_", "deit_")):
         return {"img_size": images.size, "dynamic_img_size": True}
     return {}
 
 
 def _width_arguments(name: str, width: float) -> dict[str, object]:
-    if width <= 0:
-        raise ValueError(f"backbone: width must be positive, got {width}")
+    positive("backbone", width=width)
     if width == 1:
         return {}
     if name.startswith(("resnet", "resnext", "wide_resnet")):
@@ -139,9 +143,9 @@ def _width_arguments(name: str, width: float) -> dict[str, object]:
 
 
 def _set_stem(network: ResNet, images: ImageSpec, stem: str, *, own: bool) -> None:
-    """Before the stages a convolution 3×3 of stride 1, the network's own stem, or one 7×7.
+    """Set the layers before the stages: one 3×3 convolution, the network's own, or one 7×7.
 
-    A network whose width was set has a deep stem that is not its own.
+    A network whose width was changed was built with a deep stem that must be replaced.
     """
     small = stem == "small" or (stem == "auto" and images.size < SMALL_IMAGE)
     width = int(network.feature_info[0]["num_chs"])

@@ -1,5 +1,6 @@
-"""Batch norm whose statistics are those of the batch over all processes, on any device."""
+"""Batch norm over the batch of all processes, or over parts of it, on any device."""
 
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -9,42 +10,58 @@ from torch.nn import functional
 
 from ssl_dml.distributed import all_reduce_mean, is_distributed, sum_with_gradient, world_size
 
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
-@final
-class SyncBatchNorm(nn.Module):
-    """Batch norm over the batch of all processes, exact in value and gradient.
 
-    torch's own runs on accelerators alone; this one runs everywhere. Alone, in eval mode, and
-    in its parameters and buffers it is ``torch.nn.BatchNorm2d``.
-
-    Args:
-        norm: The layer it takes the place of; parameters and buffers are shared with it.
-    """
+class _ReplacedBatchNorm(nn.Module):
+    """Shares parameters and buffers with the batch norm that it replaces."""
 
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+    def __init__(self, norm: BatchNorm) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(norm, name))
         self.eps, self.momentum = norm.eps, 0.1 if norm.momentum is None else norm.momentum
 
+    def _local(self, x: Tensor) -> Tensor:
+        """Batch norm as torch computes it, over the batch of this process."""
+        mean, var, momentum = self.running_mean, self.running_var, self.momentum
+        training = self.training
+        return functional.batch_norm(
+            x, mean, var, self.weight, self.bias, training, momentum, self.eps
+        )
+
+    def _update(self, mean: Tensor, var: Tensor) -> None:
+        """Move the running statistics towards those of a batch."""
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(var, self.momentum)
+        self.num_batches_tracked.add_(1)
+
+
+@final
+class SyncBatchNorm(_ReplacedBatchNorm):
+    """Batch norm over the batch of all processes, exact in value and gradient.
+
+    Unlike ``torch.nn.SyncBatchNorm`` it also runs on CPUs. With one process, or in eval mode, it
+    computes what ``torch.nn.BatchNorm2d`` does; parameters and buffers have the same names.
+
+    >>> norm = nn.BatchNorm1d(3)
+    >>> x = torch.randn(8, 3)
+    >>> torch.equal(SyncBatchNorm(norm)(x), norm(x))
+    True
+
+    Args:
+        norm: The layer to replace; its parameters and buffers are shared.
+    """
+
     def forward(self, x: Float[Tensor, "batch dim *space"]) -> Float[Tensor, "batch dim *space"]:
-        """Normalize with the statistics of all processes in training, the running ones else."""
+        """Normalize by the statistics of all processes in training, by the running ones in eval."""
         if not (self.training and is_distributed()):
-            return functional.batch_norm(
-                x,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                self.training,
-                self.momentum,
-                self.eps,
-            )
+            return self._local(x)
         with torch.autocast(x.device.type, enabled=False):
             wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
             return self._synchronized(wide).to(x.dtype)
@@ -57,9 +74,7 @@ class SyncBatchNorm(nn.Module):
         centered = x - center.view(shape)
         var = sum_with_gradient(centered.square().sum(axes)) / count
         with torch.no_grad():
-            self.running_mean.lerp_(center, self.momentum)
-            self.running_var.lerp_(var * count / (count - 1), self.momentum)
-            self.num_batches_tracked.add_(1)
+            self._update(center, var * count / (count - 1))
         scale = (var + self.eps).rsqrt()
         if self.weight is None:
             return centered * scale.view(shape)
@@ -67,35 +82,30 @@ class SyncBatchNorm(nn.Module):
 
 
 @final
-class SplitBatchNorm(nn.Module):
-    """Batch norm that treats consecutive parts of the batch of all processes each by itself.
+class SplitBatchNorm(_ReplacedBatchNorm):
+    """Batch norm with separate statistics for each of several consecutive parts of the batch.
 
-    Each part has its own statistics, as each GPU had in MoCo (He et al., 2020, arXiv:1911.05722,
+    It imitates training on that many GPUs, as MoCo was (He et al., 2020, arXiv:1911.05722,
     sec. 3.3), on any number of processes that divides the number of parts. The running
     statistics follow the mean over parts.
 
+    >>> x = torch.tensor([0.0, 2.0, 10.0, 12.0])[:, None]
+    >>> SplitBatchNorm(nn.BatchNorm1d(1), groups=2)(x).round().flatten().tolist()
+    [-1.0, 1.0, -1.0, 1.0]
+
     Args:
-        norm: The layer it takes the place of; parameters and buffers are shared with it.
-        groups: Parts of the batch of all processes.
+        norm: The layer to replace; its parameters and buffers are shared.
+        groups: Number of parts of the batch of all processes.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, groups: int) -> None:
-        super().__init__()
-        self.weight, self.bias = norm.weight, norm.bias
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            self.register_buffer(name, getattr(norm, name))
-        self.eps, self.momentum = norm.eps, 0.1 if norm.momentum is None else norm.momentum
+    def __init__(self, norm: BatchNorm, groups: int) -> None:
+        super().__init__(norm)
         self.groups = groups
 
     def forward(self, x: Float[Tensor, "batch dim *space"]) -> Float[Tensor, "batch dim *space"]:
-        """Normalize each part with its own statistics in training, with the running ones else."""
+        """Normalize each part by its own statistics in training, by the running ones in eval."""
         if not self.training:
-            means, variances = self.running_mean, self.running_var
-            return functional.batch_norm(x, means, variances, self.weight, self.bias, eps=self.eps)
+            return self._local(x)
         parts = x.chunk(self.groups // world_size())
         # With momentum 1 they receive the statistics of each part.
         means = self.running_mean.new_empty(len(parts), x.shape[1])
@@ -106,9 +116,7 @@ class SplitBatchNorm(nn.Module):
         ]
         with torch.no_grad():
             overall = all_reduce_mean(torch.stack([means.mean(dim=0), variances.mean(dim=0)]))
-            self.running_mean.lerp_(overall[0], self.momentum)
-            self.running_var.lerp_(overall[1], self.momentum)
-            self.num_batches_tracked.add_(1)
+            self._update(*overall)
         return torch.cat(done)
 
 
@@ -116,26 +124,25 @@ def split_batch_norm(model: nn.Module, groups: int) -> None:
     """Replace every batch norm in place by one over each of ``groups`` parts of the batch.
 
     Raises:
-        ValueError: If the processes cannot share the parts evenly.
+        ValueError: If ``groups`` is not a multiple of the number of processes.
     """
     if groups % world_size():
         raise ValueError(
             f"groups must be a multiple of the number of processes, {world_size()}; got {groups}"
         )
-    for name, child in model.named_children():
-        if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            setattr(model, name, SplitBatchNorm(child, groups))
-        else:
-            split_batch_norm(child, groups)
+    _replace(model, lambda norm: SplitBatchNorm(norm, groups))
 
 
 def synchronize_batch_norm(model: nn.Module) -> nn.Module:
-    """Replace every batch norm in place by one over all processes; alone, change nothing."""
-    if not is_distributed():
-        return model
+    """Replace every batch norm in place by one over all processes; with one, change nothing."""
+    if is_distributed():
+        _replace(model, SyncBatchNorm)
+    return model
+
+
+def _replace(model: nn.Module, make: Callable[[BatchNorm], nn.Module]) -> None:
     for name, child in model.named_children():
         if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            setattr(model, name, SyncBatchNorm(child))
+            setattr(model, name, make(child))
         else:
-            synchronize_batch_norm(child)
-    return model
+            _replace(child, make)

@@ -1,4 +1,4 @@
-"""Encoder of images patch by patch, each seen by itself."""
+"""Image backbone that encodes each patch by itself."""
 
 from dataclasses import replace
 from typing import Literal, final
@@ -17,19 +17,24 @@ NORM = {"norm_layer": "layernorm2d"}
 
 @final
 class PatchBackbone(Backbone):
-    """Cuts an image into overlapping patches and encodes each with a network of timm.
+    """Cut an image into overlapping patches and encode each with a network from timm.
 
-    No layer may mix patches: batch norm would tell each one about the others, and a task of
-    predicting patches is then solved without learning (van den Oord et al., 2018,
-    arXiv:1807.03748, sec. 3.2; Hénaff et al., 2019, arXiv:1905.09272). ResNets are
-    therefore built with layer norm unless ``options`` names another ``norm_layer``, such as
+    No layer may mix patches. Batch norm would: it tells each patch about the others, and
+    predicting patches can then be solved without learning (van den Oord et al., 2018,
+    arXiv:1807.03748, sec. 3.2; Hénaff et al., 2019, arXiv:1905.09272). ResNets are therefore
+    built with layer norm, unless ``options`` names another ``norm_layer``, such as
     ``groupnorm1``.
 
+    >>> spec = ImageSpec.imagenet(32)
+    >>> backbone = PatchBackbone(spec, patch=16, stride=8, name="resnet18", width=0.125)
+    >>> backbone.grid(torch.zeros(4, 3, 32, 32)).shape  # 3 rows and 3 columns of patches
+    torch.Size([4, 3, 3, 64])
+
     Args:
-        inputs: The images it is for.
+        inputs: Size and number of channels of the images.
         patch: Side of a patch in pixels; 64 of 256 in the paper.
         stride: Pixels from one patch to the next; half of ``patch`` in the paper.
-        name: timm's name of the network of a patch.
+        name: Name of the network in timm.
         stem: See :class:`~ssl_dml.backbones.image.TimmBackbone`; ``auto`` goes by ``patch``.
         width: The same.
         options: The same.
@@ -81,13 +86,13 @@ class PatchBackbone(Backbone):
         self.inputs, self.feature_dim = inputs, self.encoder.feature_dim
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Parameters of the encoder of patches from its first layer to its last."""
+        """Return parameters layer by layer, as timm groups them."""
         return self.encoder.layers()
 
     def grid(
         self, samples: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch rows cols dim"]:
-        """Features of every patch; what is left at the right and below is not used.
+        """Return the feature of every patch; a remainder at the right and bottom is not used.
 
         Raises:
             ValueError: If the images are smaller than a patch.
@@ -104,12 +109,12 @@ class PatchBackbone(Backbone):
     def forward(
         self, samples: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch dim"]:
-        """Mean over the patches of normalized images."""
+        """Return the mean feature over the patches of normalized images."""
         return self.grid(samples).mean(dim=(1, 2))
 
 
 def _check_size(encoder: TimmBackbone, channels: int, patch: int) -> None:
-    """Refuse strides on a single pixel, whose gradients are wrong in bf16 on a CPU.
+    """Raise if a stride meets a single pixel; its gradients are wrong in bf16 on a CPU.
 
     oneDNN leaves the weights of a 3×3 kernel's borders unset there (torch 2.15).
     """

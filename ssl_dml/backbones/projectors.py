@@ -1,8 +1,10 @@
-"""Small networks between a backbone and a loss."""
+"""Projectors: small networks between a backbone and a loss."""
 
 from typing import Literal
 
 from torch import nn
+
+from ssl_dml.checks import at_least
 
 
 def mlp(
@@ -13,22 +15,24 @@ def mlp(
     layers: int = 2,
     norm: Literal["hidden", "all", "none"] = "hidden",
 ) -> nn.Sequential:
-    """Linear layers with batch norm and ReLU between them; one layer is a plain linear map.
+    """Build a projector: linear layers with batch norm and ReLU between them.
 
-    Two layers are SimCLR's projector (Chen et al., 2020, arXiv:2002.05709, sec. 2.1), one is
-    that of non-parametric instance discrimination (Wu et al., 2018, arXiv:1805.01978), two
-    without norm that of MoCo v2 (Chen et al., 2020, arXiv:2003.04297).
+    Two layers are the projector of SimCLR (Chen et al., 2020, arXiv:2002.05709, sec. 2.1); two
+    without batch norm that of MoCo v2 (Chen et al., 2020, arXiv:2003.04297); one, a linear map,
+    that of non-parametric instance discrimination (Wu et al., 2018, arXiv:1805.01978).
+
+    >>> [type(layer).__name__ for layer in mlp(512, 512, 128)]
+    ['Linear', 'BatchNorm1d', 'ReLU', 'Linear']
 
     Args:
         in_dim: Dimension of a feature.
         hidden_dim: Dimension between layers.
         out_dim: Dimension of an embedding.
         layers: Number of linear layers.
-        norm: Batch norm after the hidden layers, after the last too (without scale and shift,
-            as in Chen et al., 2021, arXiv:2104.02057), or nowhere.
+        norm: Where batch norm follows: after the ``hidden`` layers; after ``all``, the last one
+            without weight and bias (Chen et al., 2021, arXiv:2104.02057); or ``none``.
     """
-    if layers < 1:
-        raise ValueError(f"layers must be at least 1, got {layers}")
+    at_least(1, layers=layers)
     steps: list[nn.Module] = []
     for _ in range(layers - 1):
         steps.append(nn.Linear(in_dim, hidden_dim, bias=norm == "none"))

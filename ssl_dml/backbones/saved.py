@@ -1,4 +1,4 @@
-"""A trained backbone as a folder: weights, and how to build the network around them."""
+"""Save and load a backbone: a folder with its weights and how to build the network."""
 
 import importlib
 import json
@@ -27,13 +27,22 @@ def save(
     *,
     trained: dict[str, Any],
 ) -> None:
-    """Write ``model.safetensors`` and ``backbone.json``; an older folder is replaced whole.
+    """Write ``model.safetensors`` and ``backbone.json``; replace an older folder.
+
+    >>> import tempfile
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> init_args = {"name": "resnet18", "width": 0.125}
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), **init_args)
+    >>> folder = Path(tempfile.mkdtemp()) / "backbone"
+    >>> save(backbone, folder, "ssl_dml.backbones.TimmBackbone", init_args, trained={})
+    >>> load(folder).feature_dim
+    64
 
     Args:
         backbone: The network.
-        folder: Where to write.
+        folder: Folder to write.
         class_path: Dotted path of its class.
-        init_args: Keyword arguments that build it, beside the samples.
+        init_args: Keyword arguments of its constructor, besides ``inputs``.
         trained: What it was trained with, for people to read.
     """
     kind = next(name for name, spec in SPECS.items() if isinstance(backbone.inputs, spec))
@@ -60,13 +69,13 @@ def save(
 
 
 def load(folder: str | Path) -> Backbone:
-    """The network that :func:`save` wrote, with its weights, in eval mode on the CPU.
+    """Load a network that :func:`save` wrote, with its weights, in eval mode on the CPU.
 
     Nothing in the folder is executed: weights are safetensors, and the class it names must be
     a :class:`Backbone` of an installed package.
 
     Raises:
-        ValueError: Naming the file, if one is missing, damaged or not of this kind.
+        ValueError: If a file is missing, damaged, or not of a backbone; the message names it.
     """
     folder = Path(folder)
     metadata = read_metadata(folder)
@@ -89,10 +98,10 @@ def load(folder: str | Path) -> Backbone:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """What ``backbone.json`` says: class, arguments, samples, and how it was trained.
+    """Read ``backbone.json``: class, arguments, samples, and how it was trained.
 
     Raises:
-        ValueError: Naming the file, if one of the folder is missing or damaged.
+        ValueError: If a file of the folder is missing or damaged; the message names it.
     """
     for name in (METADATA, WEIGHTS):
         if not (folder / name).exists():
@@ -113,10 +122,10 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def build(class_path: str, init_args: dict[str, Any], inputs: ImageSpec | SequenceSpec) -> Backbone:
-    """A backbone of an installed package, with random weights.
+    """Build a backbone of an installed package, with random weights.
 
     Raises:
-        ValueError: If there is no such class, or it is no backbone.
+        ValueError: If there is no such class, or it is not a backbone.
     """
     module, _, name = class_path.rpartition(".")
     try:

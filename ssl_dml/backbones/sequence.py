@@ -1,4 +1,4 @@
-"""Encoder of sequences: strided convolutions to latents, and their context."""
+"""Backbone for audio and other sequences: strided convolutions, then a causal context."""
 
 import math
 from collections.abc import Sequence
@@ -15,26 +15,33 @@ from ssl_dml.types import ImageSpec, SequenceSpec
 
 @final
 class SequenceBackbone(Backbone):
-    """Strided convolutions over time, then a context of each latent's past; any length.
+    """Strided convolutions over time, then a causal network over the latents; any length.
 
-    One latent stands for ``hop = prod(strides)`` values: 160 by default, 10 ms of audio at
-    16 kHz. Convolutions are padded on the left, so latent t depends on no value from
-    ``(t + 1) * hop`` on, and every norm is over the channels of one time step, so nothing leaks
-    from the future. Values after the last whole hop are not used.
+    One latent covers ``hop = prod(strides)`` values: 160 by default, 10 ms of audio at 16 kHz.
+    Convolutions are padded on the left, so latent t depends on values before ``(t + 1) * hop``
+    only, and every norm is over the channels of one time step: nothing leaks from the future.
+    Values after the last whole hop are not used.
+
+    >>> import torch
+    >>> spec = SequenceSpec(channels=1, length=1600, mean=(0.0,), std=(0.1,), sampling_rate=16_000)
+    >>> backbone = SequenceBackbone(spec, width=16, context_dim=32)
+    >>> samples = torch.zeros(4, 1, 1600)
+    >>> backbone.latents(samples).shape, backbone(samples).shape
+    (torch.Size([4, 10, 16]), torch.Size([4, 32]))
 
     Args:
-        inputs: The sequences it is for; gives the number of channels.
+        inputs: Number of channels of the sequences.
         width: Channels of the convolutions, the dimension of a latent.
         strides: Stride of each convolution.
-        kernels: Kernel of each convolution, at least its stride.
+        kernels: Kernel size of each convolution, at least its stride.
         context: ``gru``, or ``transformer`` with causal attention.
-        context_dim: Dimension of a context, and of a feature, which is their mean over time.
-        layers: Layers of the context network.
-        heads: Attention heads of a transformer.
+        context_dim: Dimension of a context and of a feature, the mean of the contexts.
+        layers: Number of layers of the context network.
+        heads: Number of attention heads of a transformer.
 
     Raises:
-        ValueError: If ``kernels`` do not fit ``strides``, ``context_dim`` does not ``heads``, or
-            the samples are images.
+        ValueError: If ``kernels`` and ``strides`` do not fit, ``context_dim`` is no multiple of
+            twice ``heads``, or the samples are images.
 
     References:
         van den Oord et al., 2018, arXiv:1807.03748, sec. 3.1; norm over channels: Rivière et
@@ -83,10 +90,10 @@ class SequenceBackbone(Backbone):
     def latents(
         self, samples: Float[Tensor, "batch channels values"]
     ) -> Float[Tensor, "batch time latent"]:
-        """One latent every ``hop`` values.
+        """Return one latent for every ``hop`` values.
 
         Raises:
-            ValueError: If the sequences are shorter than one.
+            ValueError: If the sequences are shorter than one hop.
         """
         if samples.shape[2] < self.hop:
             raise ValueError(
@@ -98,21 +105,21 @@ class SequenceBackbone(Backbone):
     def context(
         self, latents: Float[Tensor, "batch time latent"]
     ) -> Float[Tensor, "batch time dim"]:
-        """The context of each latent, which depends on it and those before it."""
+        """Return the context of each latent, which depends on it and on those before it."""
         return self.network(latents)
 
     def forward(
         self, samples: Float[Tensor, "batch channels values"]
     ) -> Float[Tensor, "batch dim"]:
-        """Mean over time of the contexts of normalized sequences."""
+        """Return the mean over time of the contexts of normalized sequences."""
         return self.context(self.latents(samples)).mean(dim=1)
 
 
 @final
 class _Convolution(nn.Module):
-    """A convolution that ends at its own hop, a norm over channels, ReLU.
+    """A causal convolution, layer norm over channels, ReLU.
 
-    It is computed with channels last and one row high, several times as fast on a CPU as
+    A ``Conv2d`` of height 1 on channels-last data is several times as fast on a CPU as
     ``Conv1d``.
     """
 

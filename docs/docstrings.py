@@ -1,0 +1,38 @@
+"""Docstrings of the package as Markdown: formulas, cross-references and examples."""
+
+import re
+import textwrap
+
+import griffe
+
+MATH_BLOCK = re.compile(r"^\.\. math::(.*(?:\n(?: .*|$))*)", flags=re.MULTILINE)
+EXAMPLE = re.compile(r"^>>> .*(?:\n(?!\s*$).*)*", flags=re.MULTILINE)
+ROLE = re.compile(r":(?:class|func|meth|mod|attr):`~?([^`]*)`")
+
+
+def markdown(text: str) -> str:
+    """A docstring with its reStructuredText replaced.
+
+    >>> markdown("See :func:`nt_xent`, where :math:`x^2` is.")
+    'See `nt_xent`, where $x^2$ is.'
+    """
+    text = MATH_BLOCK.sub(lambda found: f"$$\n{_dedented(found[1])}\n$$\n", text)
+    text = EXAMPLE.sub(lambda found: f"```pycon\n{found[0]}\n```", text)
+    text = re.sub(r":math:`([^`]*)`", lambda found: "$" + " ".join(found[1].split()) + "$", text)
+    return ROLE.sub(r"`\1`", text).replace("``", "`")
+
+
+def _dedented(block: str) -> str:
+    first, _, rest = block.strip("\n").partition("\n")
+    return f"{first.strip()}\n{textwrap.dedent(rest)}".strip()
+
+
+class Docstrings(griffe.Extension):
+    """Rewrite each docstring before mkdocstrings parses it."""
+
+    def on_object(self, *, obj: griffe.Object, **_: object) -> None:
+        """Replace the text of one object's docstring; keep ``forward`` of contracts only."""
+        if obj.name == "forward" and "abstractmethod" not in obj.labels:
+            obj.docstring = None
+        if obj.docstring:
+            obj.docstring.value = markdown(obj.docstring.value)

@@ -7,7 +7,7 @@ import griffe
 
 MATH_BLOCK = re.compile(r"^\.\. math::(.*(?:\n(?: .*|$))*)", flags=re.MULTILINE)
 EXAMPLE = re.compile(r"^>>> .*(?:\n(?!\s*$).*)*", flags=re.MULTILINE)
-ROLE = re.compile(r":(?:class|func|meth|mod|attr):`~?([^`]*)`")
+ROLE = re.compile(r":(?:class|func|meth|mod|attr):`(?:~[\w.]*\.)?([^`]*)`")
 
 
 def markdown(text: str) -> str:
@@ -15,11 +15,13 @@ def markdown(text: str) -> str:
 
     >>> markdown("See :func:`nt_xent`, where :math:`x^2` is.")
     'See `nt_xent`, where $x^2$ is.'
+    >>> markdown("Beside :class:`~ssl_dml.losses.Triplet`.")
+    'Beside `Triplet`.'
     """
     text = MATH_BLOCK.sub(lambda found: f"$$\n{_dedented(found[1])}\n$$\n", text)
     text = EXAMPLE.sub(lambda found: f"```pycon\n{found[0]}\n```", text)
     text = re.sub(r":math:`([^`]*)`", lambda found: "$" + " ".join(found[1].split()) + "$", text)
-    return ROLE.sub(r"`\1`", text).replace("``", "`")
+    return re.sub(r"(?<!`)``(?!`)", "`", ROLE.sub(r"`\1`", text))
 
 
 def _dedented(block: str) -> str:

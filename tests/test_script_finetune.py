@@ -91,7 +91,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert names == expected | {"backbone", "best"}
     assert "72 samples of 6 classes to train on" in printed
     assert "validation: 24 samples held out, searched among one another" in printed
-    for line in ("before the first step", "best, ", "last, 5 epochs", "retrieval.yaml"):
+    for line in ("before the first step", "best, ", "last, 5 epochs", "--config retrieval"):
         assert line in printed
     measured = [row for row in rows(folder) if "eval/recall_at_1" in row]
     assert [row["step"] for row in measured] == [0, 4, 8, 12, 16, 20]

@@ -86,7 +86,7 @@ def finished(place):
 def test_a_run_says_what_it_trains_on_and_how_well(place, finished):
     for words in (
         "40 samples of 2000 values, 1 channels",
-        "12 test samples ask 40 training samples",
+        "12 test samples query 40 training samples",
         "random weights",
         "log-mel statistics          100.0%",
     ):

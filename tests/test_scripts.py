@@ -87,7 +87,13 @@ def test_a_run_leaves_what_it_promises(finished):
         "step_56",
         "step_60",
     ]
-    for line in ("random weights", "raw pixels", "trained, 10 epochs", str(folder), "evaluate.py"):
+    for line in (
+        "random weights",
+        "raw pixels",
+        "trained, 10 epochs",
+        str(folder),
+        "ssl_dml evaluate",
+    ):
         assert line in printed
 
 
@@ -121,7 +127,7 @@ def test_probes_work_from_the_run_folder_alone(finished, evaluator):
     printed = run("evaluate", "--config", config, "--run", folder, *extra)
     results = json.loads((folder / f"{evaluator}.json").read_text())
     (folder / f"{evaluator}.json").unlink()
-    assert "10 held-out training samples ask 90" in printed
+    assert "10 held-out training samples query 90" in printed
     if evaluator == "knn":
         assert results["knn_top1"] == rows(folder)[-1]["eval/knn_top1"]
     else:
@@ -283,7 +289,7 @@ def test_a_loss_that_is_not_finite_names_step_samples_and_checkpoint(images, tmp
 
 @pytest.fixture(scope="module")
 def clothes(tmp_path_factory):
-    """240 embedded images with their classes, as a table; 60 more to ask about."""
+    """240 embedded images with their classes, as a table; 60 more as queries."""
     root = tmp_path_factory.mktemp("clothes")
     table = pq.read_table(ROOT / "ssl_dml/data/samples/fashion_mini/train.parquet")
     pq.write_table(table.slice(0, 240), root / "train.parquet")

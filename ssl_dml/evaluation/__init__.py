@@ -1,4 +1,4 @@
-"""Measurements on tables of embeddings."""
+"""Measures of a representation: kNN, linear probe, retrieval, and health without labels."""
 
 from ssl_dml.evaluation.bank_probe import bank_probe
 from ssl_dml.evaluation.embed import (

@@ -1,4 +1,4 @@
-"""From a data set and an encoder to tables of embeddings."""
+"""From a data set and an encoder to embeddings with labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,36 +23,41 @@ Encoder = Callable[[Stored], Float[Tensor, "batch dim"]]
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSplit:
-    """Which labeled samples are searched, and which are asked about.
+    """Gallery and query of a probe: which labeled samples it trains on, and which it tests.
 
     Args:
-        gallery: Data set that is searched.
-        gallery_rows: Its rows that take part.
-        query: Data set that is asked about.
-        query_rows: Its rows that take part.
-        description: The same in words.
+        gallery: Data set of the gallery.
+        gallery_rows: Rows of it that are in the gallery.
+        query: Data set of the queries.
+        query_rows: Rows of it that are queries.
+        description: Both in words.
     """
 
     gallery: SampleSet
     gallery_rows: Int[Tensor, " rows"]
     query: SampleSet
-    query_rows: Int[Tensor, " asked"]
+    query_rows: Int[Tensor, " queries"]
     description: str
 
 
 def probe_split(
     train: SampleSet, test: SampleSet | None, *, max_gallery: int | None = None
 ) -> ProbeSplit | str:
-    """Choose gallery and query, or say why there is nothing to probe.
+    """Choose gallery and query, or return why there is nothing to probe.
 
-    The test samples ask about those of training when they have the same classes. Otherwise a
-    tenth of the training samples, at most 10,000 and the same ones each time, ask about the
-    rest; their labels serve the probe alone.
+    Training samples are the gallery, and test samples of the same classes the queries. Without
+    such test samples a tenth of the training samples are the queries: at most 10,000, and the
+    same ones each time.
 
     Args:
-        train: Samples to train on.
-        test: Samples held out, if there are any.
-        max_gallery: More gallery samples than this are thinned to it.
+        train: Training samples.
+        test: Test samples, if there are any.
+        max_gallery: Most samples in the gallery; it is a random subset if there are more.
+
+    >>> from ssl_dml.data import DataConfig, load_train
+    >>> train = load_train(DataConfig(source="fashion_mini"))
+    >>> probe_split(train, None, max_gallery=500).description
+    '1,000 held-out training samples query 500 training samples'
     """
     labels = train.labels
     if labels is None:
@@ -62,9 +67,9 @@ def probe_split(
         return "no probe: all samples are of one class"
     generator = torch.Generator().manual_seed(0)
     order = known[torch.randperm(len(known), generator=generator)]
-    asked = None if test is None else test.labels
-    if test is not None and asked is not None and torch.isin(asked, labels).all():
-        query, query_rows, gallery_rows = test, (asked >= 0).nonzero()[:, 0], order
+    wanted = None if test is None else test.labels
+    if test is not None and wanted is not None and torch.isin(wanted, labels).all():
+        query, query_rows, gallery_rows = test, (wanted >= 0).nonzero()[:, 0], order
         words = f"{len(query_rows):,} test samples"
     else:
         held = max(1, min(len(known) // 10, 10_000))
@@ -76,12 +81,12 @@ def probe_split(
         gallery_rows=gallery_rows,
         query=query,
         query_rows=query_rows,
-        description=f"{words} ask {len(gallery_rows):,} training samples",
+        description=f"{words} query {len(gallery_rows):,} training samples",
     )
 
 
 def encoder(backbone: Backbone, device: torch.device) -> Encoder:
-    """From stored samples to features: the backbone behind its own normalization, in float32."""
+    """A function from stored samples to features: normalization, then the backbone."""
     normalize = Normalize(backbone.inputs).to(device)
     return lambda samples: backbone(normalize(samples))
 
@@ -95,16 +100,22 @@ def embed(
     device: torch.device,
     batch_size: int = 256,
 ) -> Float[Tensor, "found dim"]:
-    """Features of some rows of a data set, on the CPU.
+    """Features of some samples of a data set, in float32 on the CPU.
 
-    Every process encodes its part and the first keeps all; on the others there are no rows.
+    Every process encodes its part. The first one returns all features, the others no rows.
 
     Args:
         encode: From stored samples on ``device`` to features.
         samples: The data set.
-        rows: Which of its samples, in which order.
-        device: That of the run, where the encoder is and what processes exchange.
-        batch_size: Samples a process encodes at once.
+        rows: Indices of the samples to embed, in order.
+        device: Where the encoder is; processes exchange tensors of this device.
+        batch_size: Samples that a process encodes at once.
+
+    >>> from ssl_dml.data import DataConfig, load_train
+    >>> train = load_train(DataConfig(source="fashion_mini"))
+    >>> rows, cpu = torch.tensor([7, 3]), torch.device("cpu")
+    >>> embed(pixel_features, train, rows, device=cpu).shape  # images of 28 x 28 pixels
+    torch.Size([2, 784])
     """
     world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)
     parts = [torch.empty(0, 1)]
@@ -125,7 +136,7 @@ def embed(
 def embed_labeled(
     encode: Encoder, samples: SampleSet, rows: Int[Tensor, " rows"], *, device: torch.device
 ) -> EmbeddingTable:
-    """Features of some rows of a labeled data set with their labels; see :func:`embed`."""
+    """Features and labels of some samples of a labeled data set; see :func:`embed`."""
     assert samples.labels is not None
     features = embed(encode, samples, rows, device=device)
     return EmbeddingTable(embeddings=features, labels=samples.labels[rows][: len(features)])
@@ -134,26 +145,34 @@ def embed_labeled(
 def embed_split(
     encode: Encoder, split: ProbeSplit, *, device: torch.device
 ) -> tuple[EmbeddingTable, EmbeddingTable]:
-    """Gallery and query of a split, see :func:`embed_labeled`."""
+    """Features and labels of gallery and query; see :func:`embed`."""
     gallery = embed_labeled(encode, split.gallery, split.gallery_rows, device=device)
     return gallery, embed_labeled(encode, split.query, split.query_rows, device=device)
 
 
 def raw_baseline(spec: ImageSpec | SequenceSpec) -> tuple[str, Encoder]:
-    """What nothing has learned and a representation has to beat: its name, and its features.
+    """An untrained baseline for a kind of samples: its name, and the function to its features.
 
-    Pixels of images, log-mel statistics of sequences with a rate, values of others.
+    It is raw pixels for images, log-mel statistics for sequences with a sampling rate, and raw
+    values for others.
+
+    >>> raw_baseline(SequenceSpec(channels=1, length=400, mean=(0.0,), std=(1.0,)))[0]
+    'raw_values'
     """
     if isinstance(spec, ImageSpec):
         return "raw_pixels", pixel_features
-    rate = spec.sampling_rate
-    if rate is None:
+    sampling_rate = spec.sampling_rate
+    if sampling_rate is None:
         return "raw_values", lambda sequences: as_floats(sequences).flatten(1)
-    return "log_mel", lambda sequences: log_mel_statistics(sequences, rate)
+    return "log_mel", lambda sequences: log_mel_statistics(sequences, sampling_rate)
 
 
 def pixel_features(pixels: Pixels) -> Float[Tensor, "batch dim"]:
-    """The image itself as a feature, at most 32 pixels a side."""
+    """Raw pixels from 0 to 1 as features; images of more than 32 pixels a side are reduced to 32.
+
+    >>> pixel_features(torch.full((1, 1, 2, 2), 255, dtype=torch.uint8))
+    tensor([[1., 1., 1., 1.]])
+    """
     images = as_floats(pixels)
     if images.shape[-1] > PIXEL_SIDE:
         images = F.adaptive_avg_pool2d(images, PIXEL_SIDE)

@@ -1,4 +1,4 @@
-"""Loudness of audio by frequency band, as a feature that nothing has learned."""
+"""Log-mel features of audio, an untrained baseline."""
 
 import torch
 from jaxtyping import Float
@@ -14,14 +14,17 @@ FLOOR = 1e-6
 def log_mel_statistics(samples: Stored, sampling_rate: int) -> Float[Tensor, "batch dim"]:
     """Mean and standard deviation over time of the log-mel bands of each channel.
 
-    The means are less their own mean over bands, so that louder audio has the same features.
+    The mean over bands is subtracted from the means, so that loudness does not matter.
 
     Args:
-        samples: Audio as a store keeps it.
+        samples: Stored audio.
         sampling_rate: Values a second.
 
     Returns:
         For each channel 40 means, then 40 standard deviations.
+
+    >>> log_mel_statistics(torch.randn(2, 1, 16000), 16000).shape
+    torch.Size([2, 80])
     """
     bands = log_mel(samples, sampling_rate)
     means = bands.mean(dim=3)
@@ -33,13 +36,15 @@ def log_mel(samples: Stored, sampling_rate: int) -> Float[Tensor, "batch channel
     """Natural logarithm of the power in 40 mel bands, in windows of 25 ms every 10 ms.
 
     Args:
-        samples: Audio as a store keeps it.
+        samples: Stored audio.
         sampling_rate: Values a second.
+
+    >>> bands = log_mel(torch.zeros(1, 1, 16000), 16000)  # silence: the logarithm of 1e-6
+    >>> bands.shape, bands.unique()
+    (torch.Size([1, 1, 40, 98]), tensor([-13.8155]))
     """
-    size, hop = (
-        max(2, round(WINDOW_SECONDS * sampling_rate)),
-        max(1, round(HOP_SECONDS * sampling_rate)),
-    )
+    size = max(2, round(WINDOW_SECONDS * sampling_rate))
+    hop = max(1, round(HOP_SECONDS * sampling_rate))
     values = as_floats(samples).flatten(0, 1)
     values = torch.nn.functional.pad(values, (0, max(0, size - values.shape[1])))
     fft = 2 ** (size - 1).bit_length()
@@ -53,18 +58,21 @@ def log_mel(samples: Stored, sampling_rate: int) -> Float[Tensor, "batch channel
 def mel_filters(
     sampling_rate: int, fft: int, *, bands: int = BANDS
 ) -> Float[Tensor, "bins {bands}"]:
-    """Triangles of height 1, evenly spaced in mel from 0 to half the sampling_rate.
+    """Triangular filters of height 1, evenly spaced in mel from 0 to half the sampling rate.
 
-    A mel is ``2595 log10(1 + hertz / 700)``, so that 1,000 Hz are 1,000 mel; each triangle
-    begins at the peak of the one before and ends at the peak of the next.
+    A frequency is ``2595 log10(1 + hertz / 700)`` mel, so that 1,000 Hz are 1,000 mel. Each
+    triangle begins at the peak of the one before and ends at the peak of the next.
 
     Args:
         sampling_rate: Values a second.
-        fft: Length of the transform whose bins they weigh.
+        fft: Length of the Fourier transform.
         bands: Number of triangles.
 
     References:
         O'Shaughnessy, 1987, Speech Communication: Human and Machine, p. 150.
+
+    >>> mel_filters(8000, 8, bands=1)[:, 0]  # bins of 0, 1000, ... 4000 Hz
+    tensor([0.0000, 0.8978, 0.6930, 0.3465, 0.0000])
     """
     top = 2595 * torch.log10(torch.tensor(1 + sampling_rate / 2 / 700, dtype=torch.float64))
     mel = torch.linspace(0, 1, bands + 2, dtype=torch.float64) * top

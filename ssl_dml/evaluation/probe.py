@@ -1,4 +1,4 @@
-"""What is measured of a backbone while it trains and after."""
+"""The probe of a backbone during pretraining: kNN accuracy and health of its features."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.types import EmbeddingTable
 
-ALIGNED = 512
+ALIGNMENT_ROWS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,10 @@ class ProbeConfig:
     """How a backbone is probed during training.
 
     Args:
-        every_epochs: Passes over the data between two probes.
-        k: Neighbors that vote.
-        temperature: Sharpness of the vote.
-        max_gallery: More gallery samples than this are thinned to it.
+        every_epochs: Epochs between two probes.
+        k: Number of neighbors that vote.
+        temperature: Temperature of the votes, above 0.
+        max_gallery: Most samples in the gallery; it is a random subset if there are more.
     """
 
     every_epochs: int = 5
@@ -35,20 +35,20 @@ class ProbeConfig:
     max_gallery: int = 100_000
 
     def __post_init__(self) -> None:
-        at_least(1, "evaluation", every_epochs=self.every_epochs, max_gallery=self.max_gallery)
-        at_least(1, "evaluation", k=self.k)
+        at_least(1, "evaluation", every_epochs=self.every_epochs, k=self.k)
+        at_least(1, "evaluation", max_gallery=self.max_gallery)
         positive("evaluation", temperature=self.temperature)
 
     def check(self, split: ProbeSplit) -> None:
-        """Refuse a probe that cannot be made, before anything is trained.
+        """Raise before training if the gallery is too small for k.
 
         Raises:
-            ConfigError: If fewer samples are searched than are to vote.
+            ConfigError: If k exceeds the gallery.
         """
         if self.k > len(split.gallery_rows):
             raise ConfigError(
-                f"evaluation.k must be at most the number of gallery samples"
-                f", {len(split.gallery_rows)}; got {self.k}"
+                f"evaluation.k must be at most the number of gallery samples, "
+                f"{len(split.gallery_rows)}; got {self.k}"
             )
 
     def accuracy(self, gallery: EmbeddingTable, query: EmbeddingTable) -> float:
@@ -66,9 +66,21 @@ def probe(
     config: ProbeConfig,
     device: torch.device,
 ) -> dict[str, float]:
-    """Weighted kNN where there are labels, and health of the features; on the first process.
+    """kNN accuracy, where there are labels, and health of the features.
 
-    Neither the mode of the network nor any random generator is different afterwards.
+    The result is on the first process, and empty on others. The network keeps its mode, and
+    random generators keep their states.
+
+    Args:
+        backbone: The network to probe.
+        train: Training samples, whose views give the alignment.
+        split: Gallery and query; None without labels.
+        augment: Makes the views.
+        config: k and temperature.
+        device: Where the backbone is.
+
+    Returns:
+        ``knn_top1`` in [0, 1]; ``alignment``; and the measures of :func:`health`.
     """
     training = backbone.training
     backbone.eval()
@@ -91,10 +103,13 @@ def probe(
 def baseline(
     split: ProbeSplit | None, *, config: ProbeConfig, device: torch.device
 ) -> dict[str, float]:
-    """Weighted kNN of the samples themselves, see :func:`~ssl_dml.evaluation.embed.raw_baseline`.
+    """kNN accuracy of an untrained baseline, see :func:`~ssl_dml.evaluation.embed.raw_baseline`.
 
-    On the first process, like that of a backbone. The features are made on the run's device: the
-    processes of several GPUs exchange no tensors of the CPU.
+    The result is on the first process, and empty on others and without labels. Features are
+    computed on ``device``, since processes on several GPUs exchange no tensors of the CPU.
+
+    >>> baseline(None, config=ProbeConfig(), device=torch.device("cpu"))
+    {}
     """
     if split is None:
         return {}
@@ -107,8 +122,8 @@ def baseline(
 def _view_alignment(
     backbone: Backbone, train: SampleSet, augment: Augmentation, device: torch.device
 ) -> float:
-    """Alignment of two views of up to 512 samples, the same views at every probe."""
-    rows = evenly_spaced(len(train), ALIGNED)
+    """Alignment of two views of up to 512 samples; each probe draws the same views."""
+    rows = evenly_spaced(len(train), ALIGNMENT_ROWS)
     apart = device.type != "cpu"
     devices = [torch.accelerator.current_device_index()] if apart else []
     with torch.random.fork_rng(devices=devices, device_type=device.type if apart else "cuda"):

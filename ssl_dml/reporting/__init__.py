@@ -1,16 +1,13 @@
-"""What a run leaves for people to read."""
+"""What a run reports to its user: metrics, progress, images and a summary."""
 
 from ssl_dml.reporting.images import views_image
-from ssl_dml.reporting.trackers import (
+from ssl_dml.reporting.summary import (
     explain_non_finite,
     finetune_summary,
-    finish,
     read_records,
-    record_probe,
-    show_first,
-    start_trackers,
     summary,
 )
+from ssl_dml.reporting.trackers import finish, record_probe, show_first, start_trackers
 
 __all__ = [
     "explain_non_finite",

@@ -1,4 +1,4 @@
-"""Images of what training sees."""
+"""Images of samples and their views, for TensorBoard."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ssl_dml.types import ImageSpec, Samples, SequenceSpec, Stored, Views, as_floats
 
-SHOWN = 8
+MOST_SAMPLES = 8
 COLOR = 3
 WAVE_HEIGHT, WAVE_WIDTH = 48, 256
 
@@ -15,15 +15,21 @@ WAVE_HEIGHT, WAVE_WIDTH = 48, 256
 def views_image(
     samples: Stored, views: Views, spec: ImageSpec | SequenceSpec
 ) -> Float[Tensor, "shown rows columns"]:
-    """Up to 8 samples, a row each: the sample, then its views, on the scale [0, 1].
+    """One image in [0, 1] with a row for each of up to 8 samples: the sample, then its views.
 
-    Of images with other than 1 or 3 channels the first is shown, and of sequences the wave of
-    the first, from silence in the middle to the loudest of its row.
+    Images that have not 1 or 3 channels show the first. Sequences show the waveform of the first
+    channel, scaled to the largest value of the row.
+
+    >>> spec = ImageSpec(channels=1, size=4, mean=(0.5,), std=(0.25,))
+    >>> white = torch.full((2, 1, 4, 4), 255, dtype=torch.uint8)
+    >>> image = views_image(white, [torch.full((2, 1, 4, 4), 2.0)], spec)
+    >>> image.shape, image.unique()  # 2 rows and 2 columns of 6 pixels, with a white frame
+    (torch.Size([1, 12, 12]), tensor([1.]))
     """
     extent = (1,) * (views[0].ndim - 2)
     mean, std = (torch.tensor(v).view(1, -1, *extent) for v in (spec.mean, spec.std))
-    columns = [as_floats(samples[:SHOWN].cpu())]
-    columns += [view[:SHOWN].cpu().float() * std + mean for view in views]
+    columns = [as_floats(samples[:MOST_SAMPLES].cpu())]
+    columns += [view[:MOST_SAMPLES].cpu().float() * std + mean for view in views]
     if isinstance(spec, SequenceSpec):
         loudest = torch.stack([column.abs().amax((1, 2)) for column in columns]).amax(0)
         columns = [waves(column / loudest.clamp(min=1e-12)[:, None, None]) for column in columns]
@@ -37,7 +43,12 @@ def views_image(
 
 
 def waves(samples: Samples) -> Float[Tensor, "batch 1 height width"]:
-    """Sequences from -1 to 1 drawn dark on light; a column spans the values of its time."""
+    """Waveforms of sequences from -1 to 1, dark on light: each column spans its values.
+
+    >>> wave = waves(torch.ones(1, 1, 400))  # 1 is the top row of 48
+    >>> wave.shape, wave.mean(dim=3).flatten()[:3]
+    (torch.Size([1, 1, 48, 256]), tensor([0., 1., 1.]))
+    """
     wave = samples[:, :1].float()
     high = F.adaptive_max_pool1d(wave, WAVE_WIDTH)[:, :, None]
     low = -F.adaptive_max_pool1d(-wave, WAVE_WIDTH)[:, :, None]

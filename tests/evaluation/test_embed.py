@@ -27,7 +27,7 @@ def names(split, classes, count):
     return [f"{split}{c}/{i}.png" for c in classes for i in range(count)]
 
 
-def test_test_images_ask_those_of_training(folder):
+def test_test_images_query_those_of_training(folder):
     train, test = folder(names("train/", "ab", 5) + names("test/", "ba", 2))
     split = probe_split(train, test)
     assert split.query is test

@@ -47,7 +47,7 @@ def test_without_labels_health_remains(made):
     assert baseline(None, config=ProbeConfig(), device=CPU) == {}
 
 
-def test_raw_pixels_are_a_reference(made):
+def test_raw_pixels_are_a_baseline(made):
     train, _, _ = made
     found = baseline(probe_split(train, None), config=ProbeConfig(k=3), device=CPU)
     assert 0 <= found["raw_pixels_knn_top1"] <= 1
@@ -66,7 +66,7 @@ class Pooled(Backbone):
 
 
 @pytest.mark.parametrize(("rate", "name"), [(8000, "log_mel"), (None, "raw_values")])
-def test_sequences_are_probed_beside_their_own_reference(tmp_path, rate, name):
+def test_sequences_are_probed_beside_their_own_baseline(tmp_path, rate, name):
     """Tones of two heights: the spectrum tells them apart, the values at random phase do not."""
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2
@@ -78,7 +78,7 @@ def test_sequences_are_probed_beside_their_own_reference(tmp_path, rate, name):
     )
     train = load_train(config)
     split = probe_split(train, None)
-    assert split.description == "6 held-out training samples ask 54 training samples"
+    assert split.description == "6 held-out training samples query 54 training samples"
     augment = SequenceViews(train.spec, window=400)
     config = ProbeConfig(k=3)
     found = probe(Pooled(train.spec), train, split, augment, config=config, device=CPU)

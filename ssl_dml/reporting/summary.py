@@ -1,0 +1,135 @@
+"""What a run tells its user: the summary at its end, warnings and errors with what to do next."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_dml.types import NonFiniteError
+
+COLLAPSED_SPREAD = 0.1
+COLLAPSED_RANK = 2.0
+# Rows of the summary that show measures of the first probe.
+BASELINES = {
+    "random weights": "knn_top1",
+    "raw pixels": "raw_pixels_knn_top1",
+    "log-mel statistics": "log_mel_knn_top1",
+    "raw values": "raw_values_knn_top1",
+}
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    r"""Rows of ``metrics.jsonl`` in a run folder; a last line that a kill cut short is left out.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "lo')
+    ...     read_records(Path(folder))
+    [{'step': 1}]
+    """
+    path = folder / "metrics.jsonl"
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return rows
+
+
+def summary(folder: Path) -> str:
+    """The end of pretraining: kNN accuracy beside untrained baselines, and what to do next."""
+    rows = _probes(folder)
+    first, last = rows[0], rows[-1]
+    table = {name: first.get(f"eval/{measure}") for name, measure in BASELINES.items()}
+    table[f"trained, {last['epoch']:.0f} epochs"] = last.get("eval/knn_top1")
+    table["  in its memory bank"] = last.get("eval/bank_knn_top1")
+    lines = [f"{name:24}  {value:8.1%}" for name, value in table.items() if value is not None]
+    if lines:
+        lines = [f"{'weighted kNN top-1':24}  accuracy", *lines]
+        commands = {
+            "linear probe": f"ssl_dml evaluate --config linear --run {folder}",
+            "fine-tune": f"ssl_dml finetune --config finetune/arcface --init {folder / 'backbone'}",
+        }
+    else:
+        lines = ["no labels, so no accuracy; metrics.jsonl has the health of the features"]
+        longer = f"--resume true --train.steps {2 * last['step']}"
+        commands = {"train longer": f"ssl_dml pretrain --output_dir {folder} {longer}"}
+    return _text(lines, folder, commands)
+
+
+def finetune_summary(folder: Path) -> str:
+    """The end of fine-tuning: retrieval among the held-out samples, and what to do next."""
+    rows = _probes(folder)
+    evaluate = f"ssl_dml evaluate --config retrieval --run {folder}"
+    lines = ["no samples were held out, so retrieval was not measured"]
+    if rows and "eval/recall_at_1" in rows[0]:
+        best = max(rows, key=lambda row: row["eval/recall_at_1"])  # the first of equals
+        lines = _comparison(rows, best, {"recall@1": "recall_at_1", "MAP@R": "map_at_r"}, "8.1%")
+    elif rows:
+        best = min(rows, key=lambda row: row["eval/label_distance_at_1"])
+        lines = _comparison(rows, best, {"label distance": "label_distance_at_1"}, "14.4g")
+        evaluate += " --evaluator label_distances"
+    return _text(lines, folder, {"on test samples": evaluate}, models=True)
+
+
+def _probes(folder: Path) -> list[dict[str, Any]]:
+    return [row for row in read_records(folder) if "eval/rankme" in row]
+
+
+def _comparison(
+    rows: Sequence[dict[str, Any]], best: dict[str, Any], columns: dict[str, str], form: str
+) -> list[str]:
+    table = {
+        "before the first step": rows[0],
+        f"best, {best['epoch']:.0f} epochs": best,
+        f"last, {rows[-1]['epoch']:.0f} epochs": rows[-1],
+    }
+    heading = f"{'held-out samples':24}" + "".join(f"  {name:>8}" for name in columns)
+    return [heading] + [
+        f"{name:24}" + "".join(f"  {row[f'eval/{key}']:{form}}" for key in columns.values())
+        for name, row in table.items()
+    ]
+
+
+def _text(
+    lines: Sequence[str], folder: Path, commands: dict[str, str], *, models: bool = False
+) -> str:
+    note = " (backbone: the last model; best: the best)" if models else ""
+    commands = {**commands, "curves": f"tensorboard --logdir {folder / 'tensorboard'}"}
+    following = [f"{name + ':':17}{command}" for name, command in commands.items()]
+    return "\n".join(["", *lines, "", f"{'run folder:':17}{folder}{note}", *following])
+
+
+def collapse_warning(measured: dict[str, float]) -> str | None:
+    """A warning if measures of :func:`~ssl_dml.evaluation.health` show that features collapsed.
+
+    >>> collapse_warning({"spread": 0.9, "rankme": 30.0})
+    >>> collapse_warning({"spread": 0.01, "rankme": 30.0})[:42]
+    'warning: the representation has collapsed '
+    """
+    if measured["spread"] >= COLLAPSED_SPREAD and measured["rankme"] >= COLLAPSED_RANK:
+        return None
+    return (
+        f"warning: the representation has collapsed (spread {measured['spread']:.3f} of 1, "
+        f"RankMe {measured['rankme']:.1f}): lower the learning rate or raise the temperature"
+    )
+
+
+def explain_non_finite(error: NonFiniteError, folder: Path) -> NonFiniteError:
+    """The error with its remedy and the last checkpoint; a file in the folder lists the samples."""
+    names = (path.name for path in (folder / "checkpoints").glob("step_*"))
+    steps = [int(name[5:]) for name in names if re.fullmatch(r"step_\d+", name)]
+    last = f"{folder / 'checkpoints' / f'step_{max(steps)}'}" if steps else "none"
+    listed = ""
+    if error.samples:
+        path = folder / "non_finite.json"
+        path.write_text(json.dumps({"error": str(error), "samples": error.samples}) + "\n")
+        listed = f" ({path} lists all)"
+    return NonFiniteError(
+        f"{error}{listed}; the last good checkpoint is {last}: lower the learning rate, or look "
+        "at those samples",
+        error.samples,
+    )

@@ -1,4 +1,4 @@
-"""Where samples come from: sources, the decoded store, samplers."""
+"""Data sets: open a source, decode it, split it by label, cut it into batches."""
 
 from ssl_dml.data.dataset import DataConfig, SampleSet, load_test, load_train, make_loader
 

@@ -1,4 +1,4 @@
-"""Batches that are made for comparing samples: of chosen classes, or around an anchor."""
+"""Samplers for metric learning: batches of a few classes, or of neighbors of an anchor."""
 
 import random
 from collections.abc import Iterator
@@ -10,36 +10,40 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.samplers import own_part, shuffled
+from ssl_dml.data.samplers import own_part, passes
 
 
 @final
 class ClassBatches(Sampler[Tensor]):
-    """This process's part of batches that hold so many classes each, without end.
+    """Batches of a fixed number of classes, without end, for this process.
 
-    The samples of a batch are spread over its classes as evenly as can be: with 128 samples, 32
-    classes have 4 each, and of 96 classes 32 have 2 and 64 have 1. Row i is of the batch's class
-    ``i % classes``, so the parts of all processes have about the same mix.
+    The samples of a batch are spread over its classes as evenly as possible: of 128 samples, 32
+    classes get 4 each; of 96 classes, 32 get 2 and 64 get 1. Row i belongs to the batch's class
+    ``i % classes``, so every process gets about the same mix.
 
-    Classes come from shuffled passes over all C of them. A pass is ``ceil(C / classes)`` batches
-    and reaches every class; where its last batch lacks some, the first classes of the pass come
-    again. The samples of a class are drawn without repetition within a batch; a class of fewer
-    than it needs gives all of them before it repeats one. A batch depends on ``seed`` and its
-    number alone, and its cost on its own size and not on that of the data; only a pass begins
-    with a permutation of the classes.
+    Classes come from shuffled passes over all C of them. A pass has ``ceil(C / classes)``
+    batches and reaches every class; if its last batch lacks some, the first classes of the pass
+    come again. The samples of a class are drawn without repetition within a batch; a class with
+    fewer samples than needed gives all of them before it repeats one. A batch depends on
+    ``seed`` and its number alone. Its cost depends on the batch size, not on the data set.
+
+    >>> labels = torch.arange(100) % 20
+    >>> batches = ClassBatches(labels, batch_size=12, classes=3, seed=0)
+    >>> labels[next(iter(batches))].unique(return_counts=True)[1].tolist()
+    [4, 4, 4]
 
     Args:
-        labels: Class of each sample; one of a negative label is never drawn.
+        labels: Class of each sample; one with a negative label is never drawn.
         batch_size: Samples in a batch over all processes.
         classes: Classes in a batch.
-        seed: Number the passes and the draws depend on.
-        start: Batches that were already visited.
+        seed: Seed of the passes and of the samples.
+        start: Number of batches already visited.
         rank: Number of this process.
         world_size: Number of processes.
 
     Raises:
-        ConfigError: If there are fewer classes, they have no sample each, or a batch cannot be
-            shared evenly.
+        ConfigError: If the data set or the batch is too small for that many classes, or the
+            processes cannot share a batch evenly.
     """
 
     def __init__(
@@ -72,49 +76,50 @@ class ClassBatches(Sampler[Tensor]):
 
     @property
     def per_epoch(self) -> int:
-        """Whole batches in as many samples as have a label, at least 1; no pass over classes."""
+        """Number of labeled samples over the batch size, at least 1; not a pass over classes."""
         return max(1, len(self.order) // self.batch_size)
 
     def __iter__(self) -> Iterator[Int[Tensor, " batch"]]:
         columns = torch.arange(self.classes)
         per_pass = -(-len(self.sizes) // self.classes)
-        number, first = divmod(self.start, per_pass)
-        while True:
-            order = shuffled(len(self.sizes), self.seed, number)
-            for i in range(first, per_pass):
-                chosen = order[(i * self.classes + columns) % len(order)]
-                yield self._rows(chosen, number * per_pass + i)[self.part]
-            number, first = number + 1, 0
+        for order, i, batch in passes(len(self.sizes), per_pass, seed=self.seed, start=self.start):
+            chosen = order[(i * self.classes + columns) % len(order)]
+            yield self._rows(chosen, batch)[self.part]
 
     def _rows(self, chosen: Int[Tensor, " classes"], batch: int) -> Int[Tensor, " samples"]:
         draw, most = random.Random(f"{self.seed} {batch}"), -(-self.batch_size // self.classes)
         drawn = torch.tensor([_draw(draw, size, most) for size in self.sizes[chosen].tolist()])
-        # Of what a class draws beyond its fraction nothing is left after the cut.
+        # Every class draws ``most``; the cut leaves each of them its even part.
         places = (self.offsets[chosen, None] + drawn).T.flatten()[: self.batch_size]
         return self.order[places]
 
 
 @final
 class NeighborBatches(Sampler[Tensor]):
-    """This process's part of batches around an anchor, for labels that are numbers; without end.
+    """Batches of an anchor, its nearest neighbors and random others, for continuous labels.
 
-    The first row is the anchor, then come those nearest to it by Euclidean distance of the
-    labels, then random others, all distinct. Which of equally near ones are taken is random.
-    Anchors come from shuffled passes over all samples, each in as many batches as there are
-    samples. A batch depends on ``seed`` and its number alone, and costs one look at all labels.
+    The first row is the anchor; then come the samples nearest to it by Euclidean distance of the
+    labels; then random others, all distinct. Ties are broken at random. Anchors come from
+    shuffled passes over all samples, one batch for each. Batches go on without end. A batch
+    depends on ``seed`` and its number alone, and costs one pass over all labels.
+
+    >>> ages = torch.arange(10.0)
+    >>> batch = next(iter(NeighborBatches(ages, batch_size=5, nearest=2, seed=0)))
+    >>> (ages[batch[1:3]] - ages[batch[0]]).abs().tolist()
+    [1.0, 1.0]
 
     Args:
-        targets: What each sample shows: a number, or a vector such as a pose.
+        targets: Continuous label of each sample: a number, or a vector such as a pose.
         batch_size: Samples in a batch over all processes.
-        nearest: Samples of a batch that are nearest to its anchor.
-        seed: Number the passes and the draws depend on.
-        start: Batches that were already visited.
+        nearest: Number of nearest neighbors of the anchor in a batch.
+        seed: Seed of the passes and of the samples.
+        start: Number of batches already visited.
         rank: Number of this process.
         world_size: Number of processes.
 
     Raises:
-        ConfigError: If there is less than one batch, no room for the nearest, a target is not
-            finite, or a batch cannot be shared evenly.
+        ConfigError: If the data set is smaller than a batch, ``nearest`` does not fit in it, a
+            label is not finite, or the processes cannot share a batch evenly.
 
     References:
         Kim et al., 2019, arXiv:1904.09626, sec. 3.3.
@@ -153,16 +158,13 @@ class NeighborBatches(Sampler[Tensor]):
 
     @property
     def per_epoch(self) -> int:
-        """Whole batches in as many samples as there are; a pass over anchors takes more."""
+        """Number of samples over the batch size; not a pass over anchors."""
         return len(self.targets) // self.batch_size
 
     def __iter__(self) -> Iterator[Int[Tensor, " batch"]]:
-        number, first = divmod(self.start, len(self.targets))
-        while True:
-            order = shuffled(len(self.targets), self.seed, number)
-            for i in range(first, len(order)):
-                yield self._rows(order[i : i + 1], number * len(order) + i)[self.part]
-            number, first = number + 1, 0
+        count = len(self.targets)
+        for order, i, batch in passes(count, count, seed=self.seed, start=self.start):
+            yield self._rows(order[i : i + 1], batch)[self.part]
 
     def _rows(self, anchor: Int[Tensor, "1"], batch: int) -> Int[Tensor, " samples"]:
         generator = torch.Generator()
@@ -179,7 +181,7 @@ class NeighborBatches(Sampler[Tensor]):
 
 
 def _draw(draw: random.Random, size: int, count: int) -> list[int]:
-    """Numbers below ``size``, all of them before one comes again."""
+    """Draw numbers below ``size``, each of them once before any comes again."""
     whole, rest = divmod(count, size)
     drawn = [number for _ in range(whole) for number in draw.sample(range(size), size)]
     return drawn + draw.sample(range(size), rest)

@@ -1,4 +1,4 @@
-"""Which labeled samples are trained on, which are held out, and how batches are cut."""
+"""Labels: which samples to train on, which to hold out, and how to cut batches."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml.checks import at_least
 from ssl_dml.config import ConfigError
 from ssl_dml.data.class_batches import ClassBatches, NeighborBatches
 from ssl_dml.data.dataset import SampleSet
@@ -21,16 +22,21 @@ from ssl_dml.types import Indices, Labels
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
-    """How labels are used.
+    """How labels are used in training.
+
+    >>> LabelConfig(per_class=0)
+    Traceback (most recent call last):
+    ssl_dml.types.ConfigError: labels.per_class must be at least 1, got 0
 
     Args:
-        per_class: Samples of each class to train on, drawn by the run's seed; null for all.
-        classes_per_batch: Distinct classes in a batch, over which its samples are spread evenly;
-            null shuffles samples without regard to their class.
-        continuous: Whether labels are numbers, such as an age or a pose; for the heads LogRatio
+        per_class: Number of samples of each class to train on, chosen by the run's seed; null for
+            all.
+        classes_per_batch: Number of classes in a batch, with its samples spread evenly over them;
+            null shuffles samples whatever their class.
+        continuous: Whether labels are continuous, such as an age or a pose; for the heads LogRatio
             and DenseTriplet.
-        nearest: Samples of a batch whose numbers are nearest to that of its first, around which it
-            is drawn; null shuffles.
+        nearest: Number of samples of a batch whose labels are nearest to that of its first, with
+            continuous labels; null shuffles.
     """
 
     per_class: int | None = None
@@ -39,26 +45,28 @@ class LabelConfig:
     nearest: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("per_class", "classes_per_batch", "nearest"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"labels.{name} must be at least 1, got {value}")
+        counts = {"per_class": self.per_class, "classes_per_batch": self.classes_per_batch}
+        at_least(1, "labels", **counts, nearest=self.nearest)
         if self.nearest is not None and not self.continuous:
-            raise ConfigError("labels.nearest is for numbers: set labels.continuous")
+            raise ConfigError("labels.nearest is for continuous labels: set labels.continuous")
         if self.nearest is not None and self.classes_per_batch is not None:
             raise ConfigError("give either labels.nearest or labels.classes_per_batch")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
-    """What is held out of training to measure retrieval on; test samples are never looked at.
+    """What to hold out of training for validation by retrieval; test samples are never used.
+
+    >>> ValidationConfig(fraction=0.2, by="samples").every_epochs
+    5
 
     Args:
-        fraction: Of the classes, or of the samples of each; null holds nothing out.
-        by: ``classes`` holds out whole classes, of which each sample is searched among the
-            others; ``samples`` some of each class, which are searched among those trained on.
-        every_epochs: Passes over the data between two measurements.
-        seed: Number that what is held out depends on.
+        fraction: Fraction of the classes, or of the samples of each class; null holds nothing out.
+        by: ``classes`` holds out whole classes and searches each of their samples among the
+            others; ``samples`` holds out some of each class and searches them among the training
+            samples.
+        every_epochs: Epochs between two validations.
+        seed: Seed of the choice.
     """
 
     fraction: float | None = 0.1
@@ -71,24 +79,21 @@ class ValidationConfig:
             raise ConfigError(
                 f"validation.fraction must be above 0 and below 1, got {self.fraction}"
             )
-        if self.every_epochs < 1:
-            raise ConfigError(
-                f"validation.every_epochs must be at least 1, got {self.every_epochs}"
-            )
+        at_least(1, "validation", every_epochs=self.every_epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledSplit:
-    """A data set divided for training with labels.
+    """A labeled data set, split into training and validation.
 
     Args:
-        labels: Class of each sample that is trained on, from 0 without gaps; -1 of all others.
-        num_classes: Number of those classes.
-        queries: Rows held out; none where nothing is.
-        gallery: Rows they are searched among; None for one another.
-        numbers: Where labels are numbers, those of each class of the data set; see
-            :func:`numbers_of`.
-        targets: The same of each sample, anything without a label.
+        labels: Class of each training sample, from 0 without gaps; -1 for all others.
+        num_classes: Number of training classes.
+        queries: Rows held out for validation; may be empty.
+        gallery: Rows that the queries are searched among; None for one another.
+        numbers: Continuous label of each class of the data set, see :func:`numbers_of`; None if
+            labels are classes.
+        targets: Continuous label of each sample; anything where it has none.
     """
 
     labels: Labels
@@ -100,12 +105,12 @@ class LabeledSplit:
 
     @property
     def given(self) -> Labels | Float[Tensor, "samples values"]:
-        """What a head is given of each sample: its class, or its numbers."""
+        """Label of each sample as a head takes it: its class, or its continuous label."""
         return self.labels if self.targets is None else self.targets
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the label of any sample that is trained on, and with what is held out."""
+        """Changes with the label of any training sample and with what is held out."""
         found = hashlib.sha256(self.given.numpy().tobytes())
         for rows in (self.labels, self.queries):
             found.update(rows.numpy().tobytes())
@@ -115,10 +120,11 @@ class LabeledSplit:
 def split_labeled(
     samples: SampleSet, labels: LabelConfig, validation: ValidationConfig, *, seed: int
 ) -> LabeledSplit:
-    """Choose what is trained on and what is held out.
+    """Choose the samples to train on and the samples to hold out.
 
     Raises:
-        ConfigError: If there are no labels, too few classes, or labels to be numbers are not.
+        ConfigError: If there are no labels or too few classes, or ``labels.continuous`` is set and
+            a label is not a number.
     """
     if samples.labels is None:
         raise ConfigError(
@@ -153,13 +159,16 @@ def split_labeled(
 
 
 def numbers_of(class_names: Sequence[str]) -> Float[Tensor, "classes values"]:
-    """What samples of each class show, less the mean so that large numbers keep their digits.
+    """Parse continuous labels from class names; the mean is subtracted, to keep precision.
+
+    >>> numbers_of(["10", "20", "60"]).flatten()
+    tensor([-20., -10.,  30.])
 
     Args:
-        class_names: Each a number, or as many numbers with spaces between them.
+        class_names: A number each, or the same count of numbers separated by spaces.
 
     Raises:
-        ConfigError: If one is anything else.
+        ConfigError: If a name is anything else.
     """
     rows: list[list[float]] = []
     for name in class_names:

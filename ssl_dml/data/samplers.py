@@ -1,5 +1,6 @@
-"""The order in which samples are visited."""
+"""The order in which samples are visited, and shuffled passes for other samplers."""
 
+import itertools
 from collections.abc import Iterator
 from typing import final
 
@@ -13,22 +14,31 @@ from ssl_dml.config import ConfigError
 
 @final
 class EpochBatches(Sampler[Tensor]):
-    """This process's part of every batch, epoch after epoch without end.
+    """Shuffled batches of sample indices, epoch after epoch without end, for this process.
 
-    Each epoch is a permutation that depends on ``seed`` and the epoch alone, cut into batches;
-    what is left over at its end is not visited in that epoch. Every process takes its own
-    consecutive part of each batch, so together they visit what one process would.
+    Each epoch is a permutation that depends on ``seed`` and the number of the epoch alone, cut
+    into batches; a remainder smaller than a batch is left out of that epoch. Every process takes
+    its own consecutive part of each batch, so the batches do not depend on their number.
+
+    >>> batches = EpochBatches(10, batch_size=4, seed=0)
+    >>> batches.per_epoch
+    2
+    >>> first = next(iter(batches))
+    >>> halves = [next(iter(EpochBatches(10, 4, seed=0, rank=r, world_size=2))) for r in (0, 1)]
+    >>> torch.equal(torch.cat(halves), first)
+    True
 
     Args:
         num_samples: Size of the data set.
         batch_size: Samples in a batch over all processes.
-        seed: Number the permutations depend on.
-        start: Batches that were already visited, in this and earlier epochs.
+        seed: Seed of the permutations.
+        start: Number of batches already visited, in this and earlier epochs.
         rank: Number of this process.
         world_size: Number of processes.
 
     Raises:
-        ConfigError: If there is less than one batch, or it cannot be shared evenly.
+        ConfigError: If the data set is smaller than a batch, or the processes cannot share a batch
+            evenly.
     """
 
     def __init__(
@@ -46,12 +56,8 @@ class EpochBatches(Sampler[Tensor]):
                 f"data.batch_size must be from 1 to the number of samples, {num_samples}; "
                 f"got {batch_size}"
             )
-        self.num_samples, self.batch_size, self.seed, self.start = (
-            num_samples,
-            batch_size,
-            seed,
-            start,
-        )
+        self.num_samples, self.batch_size = num_samples, batch_size
+        self.seed, self.start = seed, start
         self.part = own_part(batch_size, rank, world_size)
 
     @property
@@ -60,19 +66,21 @@ class EpochBatches(Sampler[Tensor]):
         return self.num_samples // self.batch_size
 
     def __iter__(self) -> Iterator[Int[Tensor, " batch"]]:
-        epoch, first = divmod(self.start, self.per_epoch)
-        while True:
-            order = shuffled(self.num_samples, self.seed, epoch)
-            for batch in order.split(self.batch_size)[first : self.per_epoch]:
-                yield batch[self.part]
-            epoch, first = epoch + 1, 0
+        size = self.batch_size
+        for order, i, _ in passes(
+            self.num_samples, self.per_epoch, seed=self.seed, start=self.start
+        ):
+            yield order[i * size : (i + 1) * size][self.part]
 
 
 def own_part(batch_size: int, rank: int, world_size: int) -> slice:
-    """Where a process's consecutive part of a batch is.
+    """Return the slice of a batch that belongs to a process.
+
+    >>> own_part(8, rank=1, world_size=2)
+    slice(4, 8, None)
 
     Raises:
-        ConfigError: If the batch cannot be shared evenly.
+        ConfigError: If the processes cannot share a batch evenly.
     """
     if batch_size % world_size:
         raise ConfigError(
@@ -83,7 +91,24 @@ def own_part(batch_size: int, rank: int, world_size: int) -> slice:
     return slice(rank * part, (rank + 1) * part)
 
 
-def shuffled(count: int, seed: int, number: int) -> Int[Tensor, " count"]:
-    """The permutation of a pass, a function of the seed and the number of the pass."""
-    generator = torch.Generator().manual_seed(seed + number * 1_000_003)
-    return torch.randperm(count, generator=generator)
+def passes(
+    count: int, per_pass: int, *, seed: int, start: int
+) -> Iterator[tuple[Int[Tensor, " count"], int, int]]:
+    """Walk through shuffled passes over ``count`` items, ``per_pass`` batches each, without end.
+
+    Args:
+        count: Number of items.
+        per_pass: Number of batches in a pass.
+        seed: Seed of the permutations.
+        start: Number of batches already visited.
+
+    Yields:
+        The permutation of the pass, the batch's number in the pass, and its number in all.
+    """
+    first_pass, first = divmod(start, per_pass)
+    for number in itertools.count(first_pass):
+        generator = torch.Generator().manual_seed(seed + number * 1_000_003)
+        order = torch.randperm(count, generator=generator)
+        for i in range(first, per_pass):
+            yield order, i, number * per_pass + i
+        first = 0

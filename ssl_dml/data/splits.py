@@ -1,4 +1,4 @@
-"""Which labeled samples train and which validate, and how many there are of each class."""
+"""Split labeled samples into training and validation; limit and renumber classes."""
 
 from typing import Literal
 
@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ssl_dml.checks import at_least
 from ssl_dml.config import ConfigError
 
 MIN_CLASSES = 2  # to train on, and to validate on
@@ -20,32 +21,37 @@ def hold_out(
     seed: int,
     min_per_class: int = MIN_PER_CLASS,
 ) -> tuple[Int[Tensor, " train"], Int[Tensor, " validation"]]:
-    """Rows to train on and rows to validate on, both rising; a row of a negative label is in none.
+    """Split samples into rows to train on and rows to validate on, both in ascending order.
+
+    >>> labels = torch.arange(40) % 10
+    >>> train, validation = hold_out(labels, fraction=0.3, by="classes", seed=0)
+    >>> len(train), len(validation), len(labels[validation].unique())
+    (28, 12, 3)
 
     Args:
-        labels: Class of each sample.
-        fraction: Part that is held out, rounded to whole classes or samples.
-        by: ``classes`` holds out whole classes, so that none validates that trains; ``samples``
-            that fraction of the samples of each class, but never the last of one.
-        seed: Number the choice depends on.
+        labels: Class of each sample; one with a negative label is in neither.
+        fraction: Fraction to hold out, rounded to whole classes or samples.
+        by: ``classes`` holds out whole classes; ``samples`` holds out a fraction of the samples
+            of each class, but never all of them.
+        seed: Seed of the choice.
         min_per_class: Samples that a held-out class needs to count; 1 where samples are not
             searched by class.
 
     Raises:
-        ConfigError: If ``fraction`` is not between 0 and 1, or leaves fewer than 2 classes to train
-            on, or holds out fewer than 2 classes.
+        ConfigError: If ``fraction`` is not between 0 and 1, or fewer than 2 classes are left on
+            either side.
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"validation.fraction must be between 0 and 1, got {fraction}")
     known = labels >= 0
-    classes, numbers, sizes = labels.unique(return_inverse=True, return_counts=True)
+    classes, ids, sizes = labels.unique(return_inverse=True, return_counts=True)
     classes = classes[classes >= 0]
     if by == "classes":
         order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
         held = torch.isin(labels, classes[order[: int(fraction * len(classes) + 0.5)]])
     else:
         most = (fraction * sizes.double() + 0.5).long().minimum(sizes - 1)
-        held = _places(labels, seed) < most[numbers]
+        held = _random_ranks(labels, seed) < most[ids]
     train, validation = (known & ~held).nonzero()[:, 0], (known & held).nonzero()[:, 0]
     trained = len(labels[train].unique())
     # Held-out samples are searched among the training samples of their class.
@@ -68,46 +74,53 @@ def hold_out(
 def limit_per_class(
     labels: Int[Tensor, " samples"], rows: Int[Tensor, " rows"], *, count: int, seed: int
 ) -> Int[Tensor, " kept"]:
-    """So many rows of each class, in the order they had; of a class of fewer all of them.
+    """Keep at most ``count`` rows of each class, in their given order.
 
-    For the same rows and seed, those of a smaller count are among those of a larger one.
+    With the same rows and seed, a smaller ``count`` keeps a subset of what a larger one keeps.
+
+    >>> labels = torch.tensor([0, 0, 0, 1, -1])
+    >>> kept = limit_per_class(labels, torch.arange(5), count=2, seed=0)
+    >>> labels[kept].tolist()
+    [0, 0, 1]
 
     Args:
         labels: Class of each sample.
-        rows: Which samples to choose from; one of a negative label is never kept.
-        count: Rows of a class.
-        seed: Number the choice depends on.
+        rows: Samples to choose from; one with a negative label is never kept.
+        count: Maximum number of rows of a class.
+        seed: Seed of the choice.
 
     Raises:
         ConfigError: If ``count`` is less than 1.
     """
-    if count < 1:
-        raise ConfigError(f"the samples kept of each class must be at least 1, got {count}")
+    at_least(1, "labels", per_class=count)
     own = labels[rows]
-    return rows[(own >= 0) & (_places(own, seed) < count)]
+    return rows[(own >= 0) & (_random_ranks(own, seed) < count)]
 
 
 def relabel(
     labels: Int[Tensor, " samples"], rows: Int[Tensor, " rows"]
 ) -> tuple[Int[Tensor, " samples"], int]:
-    """Labels 0..C-1 of some rows in the order of their old ones, -1 elsewhere; and C.
+    """Renumber the classes of some rows to 0..C-1, in their old order; also return C.
+
+    >>> relabel(torch.tensor([7, 3, 7, 9]), torch.tensor([0, 1, 2]))
+    (tensor([ 1,  0,  1, -1]), 2)
 
     Args:
         labels: Class of each sample.
-        rows: Those that keep one; a negative label becomes -1.
+        rows: Rows that keep a label; all others, and negative labels, become -1.
     """
     rows = rows[labels[rows] >= 0]
-    classes, numbers = labels[rows].unique(return_inverse=True)
+    classes, ids = labels[rows].unique(return_inverse=True)
     renamed = torch.full_like(labels, -1)
-    renamed[rows] = numbers
+    renamed[rows] = ids
     return renamed, len(classes)
 
 
-def _places(labels: Int[Tensor, " rows"], seed: int) -> Int[Tensor, " rows"]:
-    """Place of each row among those of its class in a random order, from 0."""
+def _random_ranks(labels: Int[Tensor, " rows"], seed: int) -> Int[Tensor, " rows"]:
+    """Rank of each row among those of its class in a random order, from 0."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     order = order[labels[order].argsort(stable=True)]
     sizes = labels[order].unique_consecutive(return_counts=True)[1]
-    places = torch.empty_like(order)
-    places[order] = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    return places
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    return ranks

@@ -107,7 +107,10 @@ def test_batches_are_drawn_around_an_anchor():
     ("build", "words"),
     [
         (lambda: LabelConfig(per_class=0), "labels.per_class must be at least 1, got 0"),
-        (lambda: LabelConfig(nearest=4), "labels.nearest is for numbers: set labels.continuous"),
+        (
+            lambda: LabelConfig(nearest=4),
+            "labels.nearest is for continuous labels: set labels.continuous",
+        ),
         (
             lambda: LabelConfig(nearest=4, classes_per_batch=2, continuous=True),
             "give either labels.nearest or labels.classes_per_batch",

@@ -115,7 +115,7 @@ def test_one_sample_of_a_class_validates_beside_those_trained_on():
 
 
 def test_refuses_to_keep_no_samples():
-    with pytest.raises(ConfigError, match="kept of each class must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match=r"labels\.per_class must be at least 1, got 0"):
         limit_per_class(torch.tensor([0]), torch.tensor([0]), count=0, seed=0)
 
 

@@ -30,7 +30,8 @@ from ssl_dml.data.labeled import (
     split_labeled,
 )
 from ssl_dml.evaluation import validate
-from ssl_dml.heads import Finetuner, Head
+from ssl_dml.heads import Head, attach_partial_fc
+from ssl_dml.memory import split_rows
 from ssl_dml.reporting import (
     explain_non_finite,
     finetune_summary,
@@ -46,14 +47,13 @@ from ssl_dml.training import (
     layerwise_lr_scales,
     parameter_groups,
     scale_learning_rate,
-    train_open_rows,
     warmup_cosine,
 )
 from ssl_dml.training.accelerator import make_accelerator
+from ssl_dml.training.finetuner import Finetuner
 from ssl_dml.training.inputs import batches
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.run_folder import config_for, open_run, refuse_existing, write_json
-from ssl_dml.training.sharded_state import split_rows
 from ssl_dml.types import ImageSpec, NonFiniteError, SequenceSpec
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "finetune" / "arcface.yaml"
@@ -227,7 +227,7 @@ def build(
     optimizer = config.optimizer(parameter_groups(model, rates))
     batch = config.data.batch_size * config.train.accumulation
     scale_learning_rate(optimizer, batch, config.train.lr_scaling)
-    train_open_rows(model, optimizer)
+    attach_partial_fc(model, optimizer)
     return model, optimizer, warmup_cosine(optimizer, steps=steps, warmup=warmup), steps
 
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-from ssl_dml.training import train_open_rows
+from ssl_dml.heads import attach_partial_fc
 
 STEPS, STOP = 3, 1
 
@@ -40,7 +40,7 @@ def train(module, batches, world, saved):
     model = DistributedDataParallel(module, broadcast_buffers=False) if world > 1 else module
     trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
     optimizer = torch.optim.SGD(trained.values(), lr=0.05, momentum=0.9)
-    train_open_rows(module, optimizer)
+    attach_partial_fc(module, optimizer)
     losses, gradients, states = [], [], []
     if saved is not None:
         module.load_state_dict(saved[0])

@@ -211,7 +211,7 @@ CLASSES = {
         ),
     ),
     "sphereface": (
-        margin(lambda: SphereFace(factor=3, first=0.0, least=0.0)),
+        margin(lambda: SphereFace(factor=3, lambda_start=0.0, lambda_min=0.0)),
         weighted(partial(losses.SphereFaceLoss, margin=3, scale=1), "W", columns=True),
     ),
     "proxy_nca": (

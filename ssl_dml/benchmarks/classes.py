@@ -10,9 +10,8 @@ from statistics import median
 import torch
 
 from ssl_dml.benchmarks.memory import PeakMemory
-from ssl_dml.heads import MarginSoftmax
+from ssl_dml.heads import MarginSoftmax, attach_partial_fc
 from ssl_dml.margins import ArcFace
-from ssl_dml.training import train_open_rows
 
 BATCH, DIM, OPENED = 256, 512, 10_000
 
@@ -85,7 +84,7 @@ def steps(classes: int, rate: float) -> Iterator[None]:
     """Endless training steps of class weights, without an encoder."""
     head = MarginSoftmax(DIM, classes, margin=ArcFace(), sample_rate=rate)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    train_open_rows(head, optimizer)
+    attach_partial_fc(head, optimizer)
     generator = torch.Generator().manual_seed(0)
     while True:
         embeddings = torch.randn(BATCH, DIM, generator=generator).requires_grad_()

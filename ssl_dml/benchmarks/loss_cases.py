@@ -104,7 +104,7 @@ def _weighted(
 
 
 def _columns(margin: Margin) -> Callable[[int, int], Tensor]:
-    return lambda dim, classes: MarginSoftmax(dim, classes, margin=margin).table.weight[:, 0].T
+    return lambda dim, classes: MarginSoftmax(dim, classes, margin=margin).weight[:, 0].T
 
 
 def _raw(library: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -218,7 +218,9 @@ CASES = {
         classes=1000,
     ),
     "sphereface": Case(
-        _head(partial(MarginSoftmax, margin=SphereFace(factor=3, first=0.0, least=0.0))),
+        _head(
+            partial(MarginSoftmax, margin=SphereFace(factor=3, lambda_start=0.0, lambda_min=0.0))
+        ),
         _weighted("SphereFaceLoss", _columns(SphereFace()), margin=3, scale=1),
         classes=1000,
     ),

@@ -3,16 +3,15 @@
 from ssl_dml.heads.base import Head
 from ssl_dml.heads.center import CenterLoss
 from ssl_dml.heads.continuous import DenseTriplet, LogRatio
-from ssl_dml.heads.finetuner import Finetuner
 from ssl_dml.heads.margin_softmax import MarginSoftmax
 from ssl_dml.heads.pair import PairHead
 from ssl_dml.heads.proxies import ProxyAnchor, ProxyNCA, SoftTriple
 from ssl_dml.heads.weighted_sum import WeightedSum
+from ssl_dml.memory import attach_partial_fc
 
 __all__ = [
     "CenterLoss",
     "DenseTriplet",
-    "Finetuner",
     "Head",
     "LogRatio",
     "MarginSoftmax",
@@ -21,4 +20,5 @@ __all__ = [
     "ProxyNCA",
     "SoftTriple",
     "WeightedSum",
+    "attach_partial_fc",
 ]

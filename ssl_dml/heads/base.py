@@ -9,33 +9,41 @@ from ssl_dml.types import ContinuousLabels, Embeddings, Labels, StepOutput
 
 
 class Head(nn.Module, ABC):
-    """A supervised objective on embeddings; built by ``(embedding_dim, num_classes, *, ...)``.
+    """A supervised objective on embeddings.
+
+    Args:
+        embedding_dim: Dimension of an embedding.
+        num_classes: Number of classes. Heads that compare embeddings with each other do without.
 
     Attributes:
-        continuous: Whether labels are numbers, ``[batch, values]``, instead of classes.
+        continuous: Whether labels are continuous, ``[batch, values]``, instead of classes.
     """
 
     continuous: bool = False
 
+    def __init__(self, embedding_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.embedding_dim, self.num_classes = embedding_dim, num_classes
+
     @abstractmethod
     def forward(self, embeddings: Embeddings, labels: Labels | ContinuousLabels) -> StepOutput:
-        """One step on this process's part of the batch.
+        """Compute the loss of one step on this process's part of the batch.
 
         Args:
-            embeddings: Rows as the network makes them, of any length.
-            labels: Class of each, from 0, or its numbers.
+            embeddings: Embeddings as the network makes them, of any length.
+            labels: Class of each, from 0, or its continuous labels.
         """
 
 
 def check_labels(labels: Labels, num_classes: int | None) -> None:
-    """Refuse labels that are missing or of no class.
+    """Raise if a label is missing or not one of the classes.
 
     Args:
         labels: Class of each row.
-        num_classes: Labels are below it; None where any number from 0 will do.
+        num_classes: Labels must be below it; None allows any label from 0.
 
     Raises:
-        ValueError: If one is not.
+        ValueError: Naming a label that is out of range.
     """
     if len(labels) == 0:
         return

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml.checks import in_range
 from ssl_dml.distributed import gather, world_size
 from ssl_dml.heads.base import Head, check_labels
 from ssl_dml.precision import full_precision
@@ -46,15 +47,14 @@ class CenterLoss(Head):
         embedding_dim: int,
         num_classes: int,
         *,
-        rate: float = 0.5,
+        alpha: float = 0.5,
         reduction: str = "sum",
     ) -> None:
-        super().__init__()
-        if not 0 <= rate <= 1:
-            raise ValueError(f"rate must be from 0 to 1, got {rate}")
+        super().__init__(embedding_dim, num_classes)
+        in_range(0, 1, alpha=alpha)
         if reduction not in ("sum", "mean"):
             raise ValueError(f"reduction must be sum or mean, got {reduction}")
-        self.rate, self.reduction = rate, reduction
+        self.alpha, self.reduction = alpha, reduction
         self.register_buffer("centers", torch.zeros(num_classes, embedding_dim))
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
@@ -70,7 +70,7 @@ class CenterLoss(Head):
     @torch.no_grad()
     def _follow(self, rows: Float[Tensor, "all dim"], labels: Labels) -> None:
         found, places = labels.unique(return_inverse=True)
-        self.centers[found] -= self.rate * _pulls(self.centers[found], rows, places)
+        self.centers[found] -= self.alpha * _pulls(self.centers[found], rows, places)
 
 
 @full_precision

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml.checks import at_least
 from ssl_dml.distributed import gather, gather_with_gradient
 from ssl_dml.heads.base import Head
 from ssl_dml.losses import dense_triplet, log_ratio
@@ -36,14 +37,13 @@ class ContinuousHead(Head):
 
     def __init__(
         self,
-        embedding_dim: int,  # noqa: ARG002 - the contract's
-        num_classes: int,  # noqa: ARG002
+        embedding_dim: int,
+        num_classes: int,
         *,
         anchors: int | None = None,
     ) -> None:
-        super().__init__()
-        if anchors is not None and anchors < 1:
-            raise ValueError(f"anchors must be at least 1, got {anchors}")
+        super().__init__(embedding_dim, num_classes)
+        at_least(1, anchors=anchors)
         self.anchors = anchors
         self.register_buffer("without_pairs", torch.zeros((), dtype=torch.long))
 
@@ -121,8 +121,7 @@ class DenseTriplet(ContinuousHead):
         anchors: int | None = None,
     ) -> None:
         super().__init__(embedding_dim, num_classes, anchors=anchors)
-        if margin < 0:
-            raise ValueError(f"margin must be at least 0, got {margin}")
+        at_least(0, margin=margin)
         self.margin = margin
 
     def compare(self, rows: Embeddings, targets: ContinuousLabels) -> Float[Tensor, ""]:

@@ -1,4 +1,4 @@
-"""A weight vector for every class, under a softmax with any margin."""
+"""Softmax over class weights, with any margin."""
 
 import math
 from typing import final
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml.checks import at_least, fraction
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import (
     all_reduce_max,
@@ -18,7 +19,7 @@ from ssl_dml.distributed import (
 )
 from ssl_dml.heads.base import Head, check_labels
 from ssl_dml.margins import Margin, MarginInputs
-from ssl_dml.memory import RowTable
+from ssl_dml.memory import PartialFC
 from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import Embeddings, Labels, StepOutput
 
@@ -27,37 +28,50 @@ STD = 0.01
 
 @final
 class MarginSoftmax(Head):
-    r"""Softmax cross-entropy on cosines with class weights, whole, split or sampled.
+    r"""Softmax cross-entropy on the cosines of embeddings with class weights.
 
     .. math:: -\frac1B \sum_i \log \frac{e^{l_{i y_i}}}{\sum_{c \in S} e^{l_{ic}}}
 
-    where a margin makes the logits l of the cosines. S are all classes, or those of the batch with
-    a fraction of the others that each step draws anew (Partial FC). Only the rows of S are touched:
-    by logits, gradient, momentum and weight decay. What is drawn is a function of ``seed`` and the
-    step, so loss and gradients are those of one process on any number of them, at any rate.
+    where a margin turns cosines into the logits l. S is the set of all classes, or with
+    ``sample_rate`` those of the batch and a random fraction of the others, new in each step
+    (Partial FC). A step computes logits, gradients, momentum and weight decay of the classes in S
+    only. The sample depends on ``seed`` and the step alone, so loss and gradients are the same on
+    any number of processes.
 
-    It logs ``own_cosine``, the mean cosine of a row with its class, and where classes are
-    sampled ``classes``, how many a step has.
+    Class weights that are sampled or split over processes need a call of
+    :func:`~ssl_dml.heads.attach_partial_fc` once, after building the optimizer.
+
+    The log has ``own_cosine``, the mean cosine of an embedding with the weight of its class, and
+    where classes are sampled ``classes``, their number in this step.
+
+    >>> import torch
+    >>> from ssl_dml.margins import NormalizedSoftmax
+    >>> head = MarginSoftmax(2, 3, margin=NormalizedSoftmax())
+    >>> _ = torch.nn.init.ones_(head.weight)
+    >>> loss, _ = head(torch.eye(2), torch.tensor([0, 1]))  # log(3), as all classes are alike
+    >>> round(loss.item(), 4)
+    1.0986
 
     Args:
-        embedding_dim: Dimension of a row.
-        num_classes: Number of classes.
-        margin: What is made of the cosines.
-        sub_centers: Weights of a class, of which a row has the nearest one (Deng et al., 2020,
-            "Sub-center ArcFace").
-        sample_rate: Fraction of the classes that a step draws, above 0; those of the batch are
-            added.
-        sharded: Whether each process keeps the weights of about a W-th of the classes, and the
-            rows of all processes meet them there; otherwise each keeps all.
-        seed: Number that the draws depend on, from 0.
+        embedding_dim: Dimension of an embedding.
+        num_classes: Number of classes, at least 2.
+        margin: Turns cosines into logits.
+        sub_centers: Weights of each class. An embedding is compared with the nearest one
+            (Deng et al., 2020, "Sub-center ArcFace").
+        sample_rate: Fraction of all classes that a step samples, above 0. The classes of the
+            batch are added.
+        sharded: Whether each of W processes keeps the weights of about a W-th of the classes, and
+            compares them with the embeddings of all processes. Otherwise each keeps all.
+        seed: Seed of the samples, from 0.
 
     Raises:
-        ValueError: If there are fewer than 2 classes, or an argument is outside its range.
+        ValueError: If an argument is outside its range; in the backward pass, if sampled or split
+            class weights are not attached to an optimizer.
 
     References:
         An et al., 2021, arXiv:2010.05222; 2022, arXiv:2203.15565. Weights start as there, with a
-        standard deviation of 0.01. insightface's second version has dense gradients, so that its
-        momentum moves rows that were not drawn.
+        standard deviation of 0.01. insightface's second version has dense gradients, so its
+        momentum moves rows that were not sampled.
     """
 
     step: Tensor
@@ -73,81 +87,86 @@ class MarginSoftmax(Head):
         sharded: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        if num_classes < 2:  # noqa: PLR2004 - a softmax over one class is 1
-            raise ValueError(f"class weights need 2 classes or more, got {num_classes}")
-        if sub_centers < 1:
-            raise ValueError(f"sub_centers must be at least 1, got {sub_centers}")
-        if not 0 < sample_rate <= 1:
-            raise ValueError(f"sample_rate must be above 0 and at most 1, got {sample_rate}")
-        self.num_classes, self.sample_rate, self.seed = num_classes, sample_rate, seed
-        self.margin = margin
-        shape = (sub_centers, embedding_dim)
-        self.table = RowTable(num_classes, shape, std=STD, sharded=sharded)
+        super().__init__(embedding_dim, num_classes)
+        at_least(2, num_classes=num_classes)  # a softmax over one class is 1
+        at_least(1, sub_centers=sub_centers)
+        fraction(sample_rate=sample_rate)
+        self.sample_rate, self.seed, self.margin = sample_rate, seed, margin
+        self.class_weights = PartialFC(
+            num_classes,
+            (sub_centers, embedding_dim),
+            std=STD,
+            sampled=sample_rate < 1,
+            sharded=sharded,
+        )
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
+    @property
+    def weight(self) -> Float[Tensor, "classes sub_centers dim"]:
+        """Weights of all classes that this process keeps, of any length."""
+        return self.class_weights.weight
+
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
-        """Mean over this process's rows; with weights that are split, over those of all."""
+        """Mean over this process's rows; with split class weights, over those of all."""
         check_labels(labels, self.num_classes)
-        everyone = gather(labels)
-        if self.table.sharded:
-            embeddings, labels = gather_with_gradient(embeddings), everyone
-        opened = self._draw(everyone) if self.training else None
-        weights = self.table.open(opened)
-        cosines = _cosines(embeddings, weights)
-        columns = self._columns(labels, opened)
-        targets = self._targets(cosines, columns, embeddings)
-        logits, penalty = self.margin(cosines, targets, process_group())
-        cross_entropy = _split_cross_entropy if self.table.sharded else F.cross_entropy
-        logs = {"own_cosine": targets.cosines.mean()}
-        if opened is not None:
-            logs["classes"] = opened.new_tensor(len(opened)).float()
+        sharded, all_labels = self.class_weights.sharded, gather(labels)
+        if sharded:
+            embeddings, labels = gather_with_gradient(embeddings), all_labels
+        sampled = self._sample(all_labels) if self.training and self.sample_rate < 1 else None
+        cosines = _cosines(embeddings, self.class_weights(sampled))
+        columns = self._columns(labels, sampled)
+        inputs = self._inputs(cosines, columns, embeddings)
+        logits, penalty = self.margin(cosines, inputs)
+        cross_entropy = _split_cross_entropy if sharded else F.cross_entropy
+        logs = {"own_cosine": inputs.cosines.mean()}
+        if sampled is not None:
+            logs["classes"] = sampled.new_tensor(len(sampled)).float()
         return StepOutput(cross_entropy(logits, columns) + penalty, logs)
 
     @torch.no_grad()
-    def _draw(self, everyone: Labels) -> Int[Tensor, " opened"] | None:
-        """The rows of this process that take part, in order; None for all of them."""
-        if self.sample_rate == 1:
-            return None
-        # So many draws with replacement find the wanted fraction on average.
+    def _sample(self, labels: Labels) -> Int[Tensor, " sampled"]:
+        """Rows of the classes that take part, in order; ``labels`` are those of all processes."""
+        # So many values with replacement have the wanted fraction of the classes on average.
         count = math.ceil(-self.num_classes * math.log1p(-self.sample_rate))
-        what_for = self.step.new_full((1,), self.seed)
-        drawn = counter_based_indices(what_for, self.step, count=count, high=self.num_classes)[0]
+        key = self.step.new_full((1,), self.seed)
+        drawn = counter_based_indices(key, self.step, count=count, high=self.num_classes)[0]
         self.step += 1
-        found = torch.cat([drawn, everyone]).unique()
-        own = (found >= self.table.owned.start) & (found < self.table.owned.stop)
-        return found[own] - self.table.owned.start
+        found, owned = torch.cat([drawn, labels]).unique(), self.class_weights.owned
+        return found[(found >= owned.start) & (found < owned.stop)] - owned.start
 
-    def _columns(self, labels: Labels, opened: Tensor | None) -> Int[Tensor, " rows"]:
+    def _columns(self, labels: Labels, sampled: Tensor | None) -> Int[Tensor, " rows"]:
         """Column of each row's class; -1 where another process has it."""
-        own = labels - self.table.owned.start
-        here = (own >= 0) & (own < len(self.table.owned))
-        if opened is None:
-            return own.masked_fill(~here, -1)
-        return torch.searchsorted(opened, own).masked_fill(~here, -1)
+        owned = self.class_weights.owned
+        own = labels - owned.start
+        columns = own if sampled is None else torch.searchsorted(sampled, own)
+        return columns.masked_fill((own < 0) | (own >= len(owned)), -1)
 
     @torch.no_grad()
-    def _targets(
+    def _inputs(
         self, cosines: Float[Tensor, "rows columns"], columns: Tensor, embeddings: Embeddings
     ) -> MarginInputs:
         rows = (columns >= 0).nonzero()[:, 0]
         own = cosines.new_zeros(len(columns)).index_put((rows,), cosines[rows, columns[rows]])
         with torch.enable_grad():
             norms = embeddings.to(cosines.dtype).norm(dim=1)
-        if self.table.sharded:
-            own = sum_with_gradient(own)
-            return MarginInputs(columns, own, norms, own, norms.detach(), self.num_classes)
-        return MarginInputs(columns, own, norms, gather(own), gather(norms), self.num_classes)
+        if self.class_weights.sharded:
+            own = all_own = sum_with_gradient(own)
+            all_norms = norms.detach()
+        else:
+            all_own, all_norms = gather(own), gather(norms)
+        return MarginInputs(
+            columns, own, norms, all_own, all_norms, self.num_classes, process_group()
+        )
 
 
 @full_precision
 def _cosines(
     embeddings: Embeddings, weights: Float[Tensor, "classes centers dim"]
 ) -> Float[Tensor, "rows classes"]:
-    """Cosine of each row with the nearest center of each class."""
+    """Cosine of each row with the nearest sub-center of each class."""
     rows, flat = unit_rows(embeddings), weights.flatten(0, 1)
     if len(rows) < flat.shape[1]:
-        # Then products are fewer than weights, of which unit ones would be another matrix.
+        # Scaling the few products is cheaper than scaling the many weights.
         lengths = weights.norm(dim=2).clamp(min=1e-12)
         cosines = (rows @ flat.T).unflatten(1, lengths.shape) / lengths
     else:
@@ -158,9 +177,9 @@ def _cosines(
 def _split_cross_entropy(
     logits: Float[Tensor, "rows columns"], columns: Int[Tensor, " rows"]
 ) -> Float[Tensor, ""]:
-    """Mean over rows of the softmax cross-entropy over the columns of all processes.
+    """Mean cross-entropy of all rows, of a softmax over the columns of all processes.
 
-    The same value on each; their mean has the gradient of the whole.
+    Every process has the same value. The mean of their gradients is that of the whole.
     """
     least = logits.new_full((len(logits), 1), torch.finfo(logits.dtype).min)
     highest = all_reduce_max(torch.cat([least, logits.detach()], dim=1).amax(dim=1))

@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ssl_dml.checks import at_least
 from ssl_dml.distributed import gather, gather_with_gradient
 from ssl_dml.heads.base import Head, check_labels
 from ssl_dml.losses import PairLoss
@@ -34,7 +35,7 @@ class PairHead(Head):
             such rows; N-pair is for rows as they are.
         memory_size: Rows of earlier batches that the batch is compared with too; 0 for none.
             The batch's own rows have gradient on both sides.
-        memory_after: Batches after which the memory is used, as early embeddings drift.
+        memory_warmup_batches: Batches after which the memory is used, as early embeddings drift.
 
     Raises:
         ValueError: If an argument of the loss or the miner is outside its range.
@@ -49,27 +50,23 @@ class PairHead(Head):
     def __init__(
         self,
         embedding_dim: int,
-        num_classes: int,  # noqa: ARG002 - the contract's
+        num_classes: int,
         *,
         loss: PairLoss,
         miner: Miner | None = None,
         normalize: bool = True,
         memory_size: int = 0,
-        memory_after: int = 0,
+        memory_warmup_batches: int = 0,
     ) -> None:
-        super().__init__()
-        if min(memory_size, memory_after) < 0:
-            raise ValueError(
-                "memory_size and memory_after must be at least 0, got "
-                f"{memory_size} and {memory_after}"
-            )
+        super().__init__(embedding_dim, num_classes)
+        at_least(0, memory_size=memory_size, memory_warmup_batches=memory_warmup_batches)
         self.loss, self.miner, self.normalize = loss, miner, normalize
         # A wrong argument is to be named before anything is trained; a copy keeps the state.
         rows, labels = torch.eye(4, max(2, embedding_dim)), torch.tensor([0, 0, 1, 1])
         trial = LabeledEmbeddings(rows, labels) if memory_size else None
         deepcopy(self)._compare(rows, labels, trial)
         self.memory = CrossBatchMemory(memory_size, embedding_dim) if memory_size else None
-        self.memory_after = memory_after
+        self.memory_warmup_batches = memory_warmup_batches
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
         self.register_buffer("without_pairs", torch.zeros((), dtype=torch.long))
 
@@ -94,7 +91,7 @@ class PairHead(Head):
         if self.memory is None:
             return None
         embeddings, labels = self.memory.rows()
-        used = self.batches >= self.memory_after
+        used = self.batches >= self.memory_warmup_batches
         return LabeledEmbeddings(embeddings, labels.where(used, -1))
 
     def _compare(

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssl_dml.checks import at_least, positive
 from ssl_dml.distributed import gather, gather_with_gradient
 from ssl_dml.heads.base import Head, check_labels
 from ssl_dml.precision import full_precision, unit_rows
@@ -36,15 +37,14 @@ class ProxyNCA(Head):
     """
 
     def __init__(self, embedding_dim: int, num_classes: int, *, temperature: float = 1 / 9) -> None:
-        super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+        super().__init__(embedding_dim, num_classes)
+        positive(temperature=temperature)
         self.temperature = temperature
         self.proxies = _proxies(num_classes, embedding_dim)
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
         """Mean over this process's rows."""
-        check_labels(labels, len(self.proxies))
+        check_labels(labels, self.num_classes)
         return StepOutput(_proxy_nca(embeddings, self.proxies, labels, self.temperature), {})
 
 
@@ -74,18 +74,16 @@ class ProxyAnchor(Head):
     def __init__(
         self, embedding_dim: int, num_classes: int, *, margin: float = 0.1, scale: float = 32.0
     ) -> None:
-        super().__init__()
-        if margin < 0:
-            raise ValueError(f"margin must be at least 0, got {margin}")
-        if scale <= 0:
-            raise ValueError(f"scale must be positive, got {scale}")
+        super().__init__(embedding_dim, num_classes)
+        at_least(0, margin=margin)
+        positive(scale=scale)
         self.margin, self.scale = margin, scale
         self.proxies = _proxies(num_classes, embedding_dim)
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
         """Loss of the whole batch, on every process."""
         rows, labels = gather_with_gradient(unit_rows(embeddings)), gather(labels)
-        check_labels(labels, len(self.proxies))
+        check_labels(labels, self.num_classes)
         return StepOutput(_proxy_anchor(rows, self.proxies, labels, self.margin, self.scale), {})
 
 
@@ -127,22 +125,17 @@ class SoftTriple(Head):
         margin: float = 0.01,
         weight: float = 0.2,
     ) -> None:
-        super().__init__()
-        if centers < 1:
-            raise ValueError(f"centers must be at least 1, got {centers}")
-        if min(scale, temperature) <= 0:
-            raise ValueError(
-                f"scale and temperature must be positive, got {scale} and {temperature}"
-            )
-        if min(margin, weight) < 0:
-            raise ValueError(f"margin and weight must be at least 0, got {margin} and {weight}")
+        super().__init__(embedding_dim, num_classes)
+        at_least(1, centers=centers)
+        positive(scale=scale, temperature=temperature)
+        at_least(0, margin=margin, weight=weight)
         self.centers, self.scale, self.temperature = centers, scale, temperature
         self.margin, self.weight = margin, weight
         self.proxies = _proxies(num_classes * centers, embedding_dim)
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
         """Mean over this process's rows, and what holds centers together."""
-        check_labels(labels, len(self.proxies) // self.centers)
+        check_labels(labels, self.num_classes)
         loss = _soft_triple(
             embeddings,
             self.proxies,

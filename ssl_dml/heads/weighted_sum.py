@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import nn
 
+from ssl_dml.checks import at_least
 from ssl_dml.heads.base import Head
 from ssl_dml.types import ContinuousLabels, Embeddings, Labels, StepOutput
 
@@ -33,15 +34,14 @@ class WeightedSum(Head):
         heads: Mapping[str, Callable[[int, int], Head]],
         weights: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(embedding_dim, num_classes)
         weights = weights or {}
         if not heads:
             raise ValueError("heads must name at least one head")
-        for name, weight in weights.items():
+        for name in weights:
             if name not in heads:
                 raise ValueError(f"weights names {name}, and there is no such head")
-            if weight < 0:
-                raise ValueError(f"the weight of {name} must be at least 0, got {weight}")
+        at_least(0, **{f"weights.{name}": weight for name, weight in weights.items()})
         for name in heads:
             if not name.isidentifier() or hasattr(nn.ModuleDict(), name):
                 raise ValueError(f"heads cannot be named {name!r}: take another word of letters")
@@ -50,8 +50,10 @@ class WeightedSum(Head):
         )
         kinds = {name: head.continuous for name, head in self.heads.items()}
         if len(set(kinds.values())) > 1:
-            numbers = ", ".join(name for name, continuous in kinds.items() if continuous)
-            raise ValueError(f"heads fraction their labels, and {numbers} alone want numbers")
+            found = ", ".join(name for name, continuous in kinds.items() if continuous)
+            raise ValueError(
+                f"heads of a sum must take the same labels; only {found} takes continuous ones"
+            )
         self.continuous = any(kinds.values())
         self.weights = {name: weights.get(name, 1.0) for name in heads}
 

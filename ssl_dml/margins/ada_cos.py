@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml.margins.base import Margin, Margined, MarginInputs, angles, plain
-from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 @final
@@ -41,12 +40,7 @@ class AdaCos(Margin):
         self.dynamic = scale == "dynamic"
         self.register_buffer("scale", torch.tensor(math.nan))
 
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,
-        group: ProcessGroup = SINGLE_PROCESS,
-    ) -> Margined:
+    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
         """Cosines times the scale, which moves first in training."""
         classes = inputs.num_classes
         if classes < 3:  # noqa: PLR2004 - ln(2 - 1) is 0
@@ -54,17 +48,15 @@ class AdaCos(Margin):
         fixed = self.scale.new_tensor(math.sqrt(2) * math.log(classes - 1))
         self.scale.copy_(torch.where(self.scale.isnan(), fixed, self.scale))
         if self.training and self.dynamic:
-            self._adapt(cosines.detach(), inputs, group)
+            self._adapt(cosines.detach(), inputs)
         # A copy: the next step moves the scale, perhaps before this one goes backward.
         return plain(self.scale.clone() * cosines)
 
-    def _adapt(
-        self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs, group: ProcessGroup
-    ) -> None:
+    def _adapt(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> None:
         # Less 1, the largest cosine, so that no exponential overflows.
         terms = (self.scale * (cosines - 1)).exp()
         rows = (inputs.columns >= 0).nonzero()[:, 0]
         terms = terms.index_put((rows, inputs.columns[rows]), terms.new_zeros(()))
-        others = group.all_reduce_sum(terms.sum()) / len(inputs.all_cosines)
+        others = inputs.group.all_reduce_sum(terms.sum()) / len(inputs.all_cosines)
         median = angles(inputs.all_cosines).quantile(0.5)
         self.scale.copy_((others.log() + self.scale) / median.clamp(max=math.pi / 4).cos())

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.margins.angular import add_angle
-from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, check_scale, plain
-from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
+from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, plain
 
 LEAST_NORM, LARGEST_NORM, EPSILON = 1e-3, 100.0, 1e-3
 
@@ -52,24 +52,15 @@ class AdaFace(Margin):
         momentum: float = 0.01,
     ) -> None:
         super().__init__()
-        check_scale(scale)
-        if margin < 0:
-            raise ValueError(f"margin must be at least 0, got {margin}")
-        if concentration <= 0:
-            raise ValueError(f"concentration must be positive, got {concentration}")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum must be from 0 to 1, got {momentum}")
+        positive(scale=scale, concentration=concentration)
+        at_least(0, margin=margin)
+        in_range(0, 1, momentum=momentum)
         self.scale, self.margin = scale, margin
         self.concentration, self.momentum = concentration, momentum
         self.register_buffer("mean", torch.tensor(20.0))
         self.register_buffer("deviation", torch.tensor(100.0))
 
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,
-        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
-    ) -> Margined:
+    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
         """Scaled cosines, the own one with the margin of its row."""
         if self.training:
             self._follow(inputs.all_norms.clamp(LEAST_NORM, LARGEST_NORM))

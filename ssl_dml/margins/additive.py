@@ -5,8 +5,8 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, check_scale, plain
-from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
+from ssl_dml.checks import at_least, positive
+from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, plain
 
 
 @final
@@ -22,14 +22,13 @@ class NormalizedSoftmax(Margin):
 
     def __init__(self, *, scale: float = 64.0) -> None:
         super().__init__()
-        check_scale(scale)
+        positive(scale=scale)
         self.scale = scale
 
     def forward(
         self,
         cosines: Float[Tensor, "rows columns"],
         inputs: MarginInputs,  # noqa: ARG002 - the contract's
-        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002
     ) -> Margined:
         """Scaled cosines."""
         return plain(self.scale * cosines)
@@ -50,17 +49,11 @@ class CosFace(Margin):
 
     def __init__(self, *, scale: float = 64.0, margin: float = 0.35) -> None:
         super().__init__()
-        check_scale(scale)
-        if margin < 0:
-            raise ValueError(f"margin must be at least 0, got {margin}")
+        positive(scale=scale)
+        at_least(0, margin=margin)
         self.scale, self.margin = scale, margin
 
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,
-        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
-    ) -> Margined:
+    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
         """Scaled cosines, the own one less the margin."""
         changed = change_own(cosines, inputs.columns, lambda own, _: own - self.margin)
         return plain(self.scale * changed)

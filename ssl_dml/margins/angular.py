@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml.checks import at_least, positive
 from ssl_dml.margins.base import (
     Gradient,
     Margin,
@@ -14,12 +15,10 @@ from ssl_dml.margins.base import (
     MarginInputs,
     angles,
     change_own,
-    check_scale,
     cosine_of_sum,
     plain,
     with_gradient,
 )
-from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 BeyondPi = Literal["raw", "monotone", "easy", "clip"]
 
@@ -93,19 +92,14 @@ class ArcFace(Margin):
         gradient: Gradient = "exact",
     ) -> None:
         super().__init__()
-        check_scale(scale)
+        positive(scale=scale)
         if not 0 <= margin <= math.pi / 2:
             raise ValueError(f"margin must be from 0 to pi / 2 radians, got {margin}")
         self.scale, self.margin = scale, margin
         self.beyond_pi: BeyondPi = beyond_pi
         self.gradient: Gradient = gradient
 
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,
-        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
-    ) -> Margined:
+    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
         """Scaled cosines, the own one of a larger angle."""
 
         def changed(own: Tensor, _: Tensor) -> Tensor:
@@ -147,18 +141,12 @@ class CombinedMargin(Margin):
         gradient: Gradient = "exact",
     ) -> None:
         super().__init__()
-        check_scale(scale)
-        if min(m1, m2, m3) < 0:
-            raise ValueError(f"m1, m2 and m3 must be at least 0, got {m1}, {m2} and {m3}")
+        positive(scale=scale)
+        at_least(0, m1=m1, m2=m2, m3=m3)
         self.scale, self.m1, self.m2, self.m3 = scale, m1, m2, m3
         self.gradient: Gradient = gradient
 
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,
-        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
-    ) -> Margined:
+    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
         """Scaled cosines, the own one of a larger angle and less."""
 
         def changed(own: Tensor, _: Tensor) -> Tensor:

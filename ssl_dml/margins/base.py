@@ -14,18 +14,21 @@ Gradient = Literal["exact", "straight_through"]
 
 
 class MarginInputs(NamedTuple):
-    """What a margin is told of the rows beside their cosines.
+    """What a margin may know of the rows besides their cosines.
 
-    Class weights may be split over processes or sampled, so a row's own class need not be among
-    the columns here; statistics are of the whole batch on every process.
+    A row's own class has the column -1 where its weight is not on this process: class weights may
+    be split over processes, and then each process has all rows but only some classes. A margin
+    must leave such a row's cosines unchanged, since all of them are those of other classes.
+    ``cosines`` has the own cosine of every row all the same.
 
     Attributes:
-        columns: Column of each row's class; -1 where it is not here.
+        columns: Column of each row's class; -1 where another process has it.
         cosines: Cosine of each row with its class, without gradient.
         norms: Length of each row before it was normalized.
-        all_cosines: ``cosines`` of the whole batch over all processes.
-        all_norms: ``norms`` of the whole batch, without gradient.
-        num_classes: Classes in all, on all processes.
+        all_cosines: ``cosines`` of the whole batch, over all processes.
+        all_norms: ``norms`` of the whole batch, over all processes, without gradient.
+        num_classes: Number of classes on all processes together.
+        group: The processes that hold the other rows or the other columns.
     """
 
     columns: Int[Tensor, " rows"]
@@ -34,14 +37,15 @@ class MarginInputs(NamedTuple):
     all_cosines: Float[Tensor, " all"]
     all_norms: Float[Tensor, " all"]
     num_classes: int
+    group: ProcessGroup = SINGLE_PROCESS
 
 
 class Margined(NamedTuple):
-    """What a margin makes of cosines.
+    """The logits that a margin returns.
 
     Attributes:
-        logits: For a softmax cross-entropy.
-        penalty: What is added to the loss; 0 for most.
+        logits: Logits of a softmax cross-entropy.
+        penalty: Term that is added to the loss; 0 for most margins.
     """
 
     logits: Float[Tensor, "rows columns"]
@@ -49,24 +53,18 @@ class Margined(NamedTuple):
 
 
 class Margin(nn.Module, ABC):
-    """Makes the logit of a row's own class smaller, so that training has to make it larger.
+    """Lowers the logit of a row's own class, so that training has to raise the cosine.
 
-    Running statistics are persistent buffers that move in training only.
+    Running statistics are persistent buffers. They change in training only.
     """
 
     @abstractmethod
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,
-        group: ProcessGroup = SINGLE_PROCESS,
-    ) -> Margined:
-        """Logits of the classes that are here.
+    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+        """Turn cosines into the logits of the classes on this process.
 
         Args:
-            cosines: Of each row with each class weight, in float32 or better.
-            inputs: The rows' classes, norms and statistics.
-            group: The processes that hold the other rows or the other columns.
+            cosines: Cosine of each row with each class weight, in float32 or better.
+            inputs: Classes, norms and statistics of the rows.
         """
 
 
@@ -75,10 +73,10 @@ def whole_batch(
     labels: Int[Tensor, " rows"],
     norms: Float[Tensor, " rows"] | None = None,
 ) -> MarginInputs:
-    """MarginInputs of a batch that is here with all classes.
+    """Inputs of a margin where one process has the whole batch and all classes.
 
     Args:
-        cosines: Of each row with each class weight.
+        cosines: Cosine of each row with each class weight.
         labels: Class of each row.
         norms: Length of each row; None for 1.
     """
@@ -92,12 +90,13 @@ def change_own(
     columns: Int[Tensor, " rows"],
     function: Callable[[Float[Tensor, " own"], Int[Tensor, " own"]], Float[Tensor, " own"]],
 ) -> Float[Tensor, "rows columns"]:
-    """The cosines with a function of those of the rows' own classes in their place.
+    """Replace the cosines of rows with their own classes by a function of them.
 
     Args:
-        cosines: Of each row with each class weight.
-        columns: Column of each row's class; -1 where it is not here.
-        function: Given the cosines of the rows whose class is here, and which rows these are.
+        cosines: Cosine of each row with each class weight.
+        columns: Column of each row's class; -1 where another process has it.
+        function: Called with the own cosines of the rows whose class is on this process, and
+            with the numbers of these rows.
     """
     rows = (columns >= 0).nonzero()[:, 0]
     places = (rows, columns[rows])
@@ -112,7 +111,7 @@ def plain(logits: Float[Tensor, "rows columns"]) -> Margined:
 def with_gradient(
     changed: Float[Tensor, " own"], cosines: Float[Tensor, " own"], gradient: Gradient
 ) -> Float[Tensor, " own"]:
-    """A changed cosine, whose slope is its own or taken to be 1."""
+    """A changed cosine, with its exact gradient or with a slope of 1."""
     if gradient == "exact":
         return changed
     return cosines + (changed - cosines).detach()
@@ -123,7 +122,7 @@ def cosine_of_sum(
 ) -> Float[Tensor, " own"]:
     """cos(θ + angle) from cos θ, with a bounded slope at θ = 0 and θ = π.
 
-    The slope of arccos has none there; that of this, on the sphere, is at most 1.
+    The slope of arccos is infinite there; the slope of this, along the sphere, is at most 1.
     """
     sines = ((1 - cosines) * (1 + cosines)).clamp(min=1e-12).sqrt()
     angle = torch.as_tensor(angle, dtype=cosines.dtype, device=cosines.device)
@@ -133,9 +132,3 @@ def cosine_of_sum(
 def angles(cosines: Float[Tensor, " own"]) -> Float[Tensor, " own"]:
     """θ in radians, without gradient."""
     return cosines.detach().clamp(-1, 1).acos()
-
-
-def check_scale(scale: float) -> None:
-    """Refuse a scale that turns a softmax round."""
-    if scale <= 0:
-        raise ValueError(f"scale must be positive, got {scale}")

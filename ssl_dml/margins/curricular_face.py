@@ -6,17 +6,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.margins.angular import add_angle
 from ssl_dml.margins.base import (
     Margin,
     Margined,
     MarginInputs,
     change_own,
-    check_scale,
     cosine_of_sum,
     plain,
 )
-from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 @final
@@ -44,20 +43,13 @@ class CurricularFace(Margin):
 
     def __init__(self, *, scale: float = 64.0, margin: float = 0.5, momentum: float = 0.01) -> None:
         super().__init__()
-        check_scale(scale)
-        if margin < 0:
-            raise ValueError(f"margin must be at least 0, got {margin}")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum must be from 0 to 1, got {momentum}")
+        positive(scale=scale)
+        at_least(0, margin=margin)
+        in_range(0, 1, momentum=momentum)
         self.scale, self.margin, self.momentum = scale, margin, momentum
         self.register_buffer("t", torch.zeros(()))
 
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,
-        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
-    ) -> Margined:
+    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
         """Scaled cosines, own ones with a margin and hard ones with their weight."""
         if self.training:
             self.t.lerp_(inputs.all_cosines.mean().to(self.t), self.momentum)

@@ -5,9 +5,9 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml.checks import at_least, positive
 from ssl_dml.margins.angular import BeyondPi, add_angle
-from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, check_scale
-from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
+from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own
 
 
 @final
@@ -43,23 +43,17 @@ class MagFace(Margin):
         beyond_pi: BeyondPi = "easy",
     ) -> None:
         super().__init__()
-        check_scale(scale)
+        positive(scale=scale)
         if not 0 < lengths[0] < lengths[1]:
             raise ValueError(f"lengths must rise from above 0, got {lengths}")
         if not 0 <= margins[0] <= margins[1]:
             raise ValueError(f"margins must not fall, and be at least 0, got {margins}")
-        if weight < 0:
-            raise ValueError(f"weight must be at least 0, got {weight}")
+        at_least(0, weight=weight)
         self.scale, self.lengths, self.margins = scale, lengths, margins
         self.weight = weight
         self.beyond_pi: BeyondPi = beyond_pi
 
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,
-        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
-    ) -> Margined:
+    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
         """Scaled cosines, the own one with the margin of its row, and the reward of length."""
         (least, most), (low, high) = self.lengths, self.margins
         lengths = inputs.norms.to(cosines).clamp(least, most)

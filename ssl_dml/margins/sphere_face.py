@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml.checks import at_least
 from ssl_dml.margins.base import Margin, Margined, MarginInputs, angles, change_own, plain
-from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
 
 def psi(cosines: Float[Tensor, " own"], factor: int) -> Float[Tensor, " own"]:
@@ -58,29 +58,19 @@ class SphereFace(Margin):
         self,
         *,
         factor: int = 4,
-        first: float = 1000.0,
-        least: float = 5.0,
+        lambda_start: float = 1000.0,
+        lambda_min: float = 5.0,
         gamma: float = 0.12,
         power: float = 1.0,
     ) -> None:
         super().__init__()
-        if factor < 1:
-            raise ValueError(f"factor must be at least 1, got {factor}")
-        if min(first, least, gamma, power) < 0:
-            raise ValueError(
-                "first, least, gamma and power must be at least 0, got "
-                f"{first}, {least}, {gamma} and {power}"
-            )
-        self.factor, self.first, self.least = factor, first, least
+        at_least(1, factor=factor)
+        at_least(0, lambda_start=lambda_start, lambda_min=lambda_min, gamma=gamma, power=power)
+        self.factor, self.lambda_start, self.lambda_min = factor, lambda_start, lambda_min
         self.gamma, self.power = gamma, power
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,
-        group: ProcessGroup = SINGLE_PROCESS,  # noqa: ARG002 - the contract's
-    ) -> Margined:
+    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
         """Cosines times lengths, the own one annealed; one step further in training."""
         weight = self.annealing()
 
@@ -94,5 +84,5 @@ class SphereFace(Margin):
 
     def annealing(self) -> Float[Tensor, ""]:
         """λ at this step."""
-        fallen = self.first * (1 + self.gamma * self.step) ** -self.power
-        return fallen.clamp(min=self.least)
+        fallen = self.lambda_start * (1 + self.gamma * self.step) ** -self.power
+        return fallen.clamp(min=self.lambda_min)

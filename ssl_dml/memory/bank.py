@@ -7,10 +7,11 @@ from typing import Literal, final
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_dml.distributed import rank, rows_of_owners, world_size
-from ssl_dml.memory.sharded_init import random_rows
+from ssl_dml.checks import in_range
+from ssl_dml.distributed import rows_of_owners
+from ssl_dml.memory.sharded import ShardedRows, random_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class BankStorage:
 
 
 @final
-class MemoryBank(nn.Module):
+class MemoryBank(ShardedRows):
     """A unit vector for every instance, moved towards each new embedding of it.
 
     It starts with random unit vectors (Wu et al., 2018, arXiv:1805.01978, sec. 3.1; the authors'
@@ -59,30 +60,12 @@ class MemoryBank(nn.Module):
         momentum: float = 0.5,
         storage: BankStorage = BankStorage(),
     ) -> None:
-        super().__init__()
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"bank_momentum must be from 0 to 1, got {momentum}")
-        self.size, self.momentum, self.storage = size, momentum, storage
-        self.rows_per_rank = -(-size // world_size()) if storage.sharded else size
-        first = min(rank() * self.rows_per_rank, size) if storage.sharded else 0
-        self.owned = range(first, min(first + self.rows_per_rank, size))
+        super().__init__(size, sharded=storage.sharded)
+        in_range(0, 1, bank_momentum=momentum)
+        self.momentum, self.storage = momentum, storage
         dtype = getattr(torch, storage.dtype)
-        self.register_buffer(
-            "embeddings",
-            random_rows(self.owned, (dim,), lambda x: F.normalize(x, dim=1), dtype=dtype),
-        )
-
-    def __len__(self) -> int:
-        return self.size
-
-    @property
-    def sharded(self) -> bool:
-        """Whether this process keeps a part of the rows only."""
-        return self.storage.sharded
-
-    def tables(self) -> dict[str, Tensor]:
-        """Everything that has a row for each instance, by its name in the state."""
-        return {"embeddings": self.embeddings}
+        rows = random_rows(self.owned, (dim,), lambda x: F.normalize(x, dim=1), dtype=dtype)
+        self.register_buffer("embeddings", rows)
 
     def rows(self, indices: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
         """A copy of some rows in float32 or better, which a later update leaves as it is.
@@ -93,7 +76,7 @@ class MemoryBank(nn.Module):
             indices: Instances; their device is the one the rows are sent to.
         """
         flat = indices.flatten()
-        if self.storage.sharded:
+        if self.sharded:
             found = rows_of_owners(self.embeddings, flat, rows_per_rank=self.rows_per_rank)
         else:
             found = self.embeddings.index_select(0, flat.to(self.embeddings.device))
@@ -108,7 +91,7 @@ class MemoryBank(nn.Module):
         Every process is given those of all processes.
         """
         slots = indices - self.owned.start
-        if self.storage.sharded:
+        if self.sharded:
             own = (slots >= 0) & (slots < len(self.owned))
             slots, embeddings = slots[own], embeddings[own]
         slots = slots.to(self.embeddings.device)

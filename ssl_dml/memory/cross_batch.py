@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ssl_dml.checks import at_least
 from ssl_dml.types import LabeledEmbeddings
 
 
@@ -32,8 +33,7 @@ class CrossBatchMemory(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"a cross-batch memory needs 1 row or more, got {size}")
+        at_least(1, size=size)
         self.register_buffer("embeddings", torch.zeros(size, dim))
         self.register_buffer("labels", torch.full((size,), -1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))

@@ -3,7 +3,6 @@
 from ssl_dml.training.best import Best
 from ssl_dml.training.checkpoint import Checkpoints
 from ssl_dml.training.loop import TrainConfig, fit
-from ssl_dml.training.open_rows import gradient_norm, train_open_rows
 from ssl_dml.training.optimizers import layerwise_lr_scales, parameter_groups, scale_learning_rate
 from ssl_dml.training.schedules import warmup_cosine
 
@@ -12,10 +11,8 @@ __all__ = [
     "Checkpoints",
     "TrainConfig",
     "fit",
-    "gradient_norm",
     "layerwise_lr_scales",
     "parameter_groups",
     "scale_learning_rate",
-    "train_open_rows",
     "warmup_cosine",
 ]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ssl_dml.distributed import broadcast_object, gather_object, rank, world_size
+from ssl_dml.memory import cut_rows, split_rows
 from ssl_dml.training.files import digest, read, write
 from ssl_dml.training.rng_state import restore, rng_state
-from ssl_dml.training.sharded_state import cut_tables, split_rows
 from ssl_dml.types import NonFiniteError
 
 STATE, METADATA = "state.pt", "checkpoint.json"
@@ -125,7 +125,7 @@ class Checkpoints:
         for name, item in parts.items():
             try:
                 if name == "model":
-                    cut_tables(item, state[name], tables)
+                    cut_rows(item, state[name], [read(path, mmap=True) for path in tables])
                 item.load_state_dict(state[name])
             except (RuntimeError, KeyError, ValueError) as error:
                 reason = " ".join(str(error).split()[:60])

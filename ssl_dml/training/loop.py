@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_dml.config import ConfigError
 from ssl_dml.distributed import all_reduce_mean, gather, world_size
-from ssl_dml.training.open_rows import gradient_norm
+from ssl_dml.memory import gradient_norm
 from ssl_dml.types import Batch, NonFiniteError
 
 SHOWN = 8

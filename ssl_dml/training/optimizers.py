@@ -1,6 +1,6 @@
 """What an optimizer is given, and how its rate follows the batch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import nn
@@ -63,8 +63,3 @@ def scale_learning_rate(
     factor = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[rule]
     for group in optimizer.param_groups:
         group["lr"] *= factor * group.get("lr_scale", 1.0)
-
-
-def gradients(parameters: Iterable[nn.Parameter]) -> list[Any]:
-    """Gradients of the parameters that have one."""
-    return [p.grad for p in parameters if p.grad is not None]

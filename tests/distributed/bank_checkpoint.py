@@ -1,4 +1,4 @@
-"""Worker of training/test_tables: saves a bank that is split over processes, or restores one.
+"""Worker of memory/test_sharded: saves a bank that is split over processes, or restores one.
 
 Usage: bank_checkpoint.py save|load FOLDER, with RANK and WORLD_SIZE in the environment.
 """

@@ -49,7 +49,7 @@ from ssl_dml.margins import (
     NormalizedSoftmax,
     SphereFace,
 )
-from ssl_dml.memory import RowTable, names_in_tables
+from ssl_dml.memory import PartialFC, ddp_ignored_names
 from ssl_dml.mining import (
     All,
     BatchHard,
@@ -65,12 +65,12 @@ from ssl_dml.types import StepOutput
 BATCH, INPUTS, DIM, CLASSES = 16, 6, 4, 5
 LOSSES = {
     "contrastive": Contrastive,
-    "contrastive_kinds": partial(Contrastive, form="plain", reduction="kinds"),
+    "contrastive_kinds": partial(Contrastive, variant="plain", reduction="kinds"),
     "triplet": Triplet,
     "triplet_soft": partial(Triplet, margin=None),
     "lifted": Lifted,
-    "lifted_hardest": partial(Lifted, form="hardest"),
-    "lifted_generalized": partial(Lifted, form="generalized"),
+    "lifted_hardest": partial(Lifted, variant="hardest"),
+    "lifted_generalized": partial(Lifted, variant="generalized"),
     "multi_similarity": MultiSimilarity,
     "circle": partial(Circle, margin=0.4, scale=80.0),
     "smooth_ap": SmoothAP,
@@ -109,7 +109,7 @@ KEPT = {
     "split_sampled": {"sharded": True, "sample_rate": 0.3, "sub_centers": 2},
 }
 WIDE = partial(Triplet, margin=1.0)  # so that easy triplets have a loss too
-MEMORY = {"memory_size": 25, "memory_after": 1}
+MEMORY = {"memory_size": 25, "memory_warmup_batches": 1}
 
 
 def pair(loss: Callable, miner: Callable | None = None, **options: Any) -> Callable[[], Head]:
@@ -143,7 +143,7 @@ HEADS: dict[str, Callable[[], Head]] = {
     "log_ratio": lambda: LogRatio(DIM, CLASSES),
     "log_ratio_anchor": lambda: LogRatio(DIM, CLASSES, anchors=1),
     "dense_triplet": lambda: DenseTriplet(DIM, CLASSES),
-    "center_mean": lambda: CenterLoss(DIM, CLASSES, rate=0.2, reduction="mean"),
+    "center_mean": lambda: CenterLoss(DIM, CLASSES, alpha=0.2, reduction="mean"),
     "proxies_and_center": lambda: WeightedSum(
         DIM,
         CLASSES,
@@ -180,7 +180,7 @@ class Model(nn.Module):
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
-        return names_in_tables(self)
+        return ddp_ignored_names(self)
 
     def forward(self, samples: Tensor, labels: Tensor) -> StepOutput:
         return self.head(self.network(samples), labels)
@@ -207,7 +207,7 @@ def steps(name: str, rank: int, world: int, saved: Any) -> dict[str, Any]:
 def _put_together(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Rows of tables that are split, of all processes."""
     for path, module in model.named_modules():
-        if isinstance(module, RowTable) and module.sharded:
+        if isinstance(module, PartialFC) and module.sharded:
             for name in [name for name in tensors if name.startswith(f"{path}.")]:
                 tensors[name] = torch.cat(gather_object(tensors[name]))
 

@@ -51,8 +51,8 @@ def test_centers_computed_elsewhere_after_one_batch_and_two():
 
 
 def test_a_class_moves_by_its_count_and_the_others_stay():
-    """Three rows at 1 pull a center at 0 by rate * 3 / 4."""
-    model = CenterLoss(2, 5, rate=0.2)
+    """Three rows at 1 pull a center at 0 by alpha * 3 / 4."""
+    model = CenterLoss(2, 5, alpha=0.2)
     model(torch.ones(3, 2), torch.tensor([3, 3, 3]))
     expected = torch.zeros(5, 2)
     expected[3] = 0.2 * 3 / 4
@@ -120,7 +120,7 @@ def test_centers_survive_a_checkpoint():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"rate": 1.5}, "rate must be from 0 to 1, got 1.5"),
+        ({"alpha": 1.5}, "alpha must be from 0 to 1, got 1.5"),
         ({"reduction": "max"}, "reduction must be sum or mean, got max"),
     ],
 )

@@ -46,7 +46,8 @@ def test_a_sum_is_of_heads_of_one_kind():
     expected = log_ratio(rows, targets) + dense_triplet(rows, targets)
     assert_close(both(rows, targets).loss, expected)
     with pytest.raises(
-        ValueError, match="heads fraction their labels, and ratio alone want numbers"
+        ValueError,
+        match="heads of a sum must take the same labels; only ratio takes continuous ones",
     ):
         WeightedSum(4, 2, heads={"ratio": LogRatio, "proxies": ProxyNCA})
 

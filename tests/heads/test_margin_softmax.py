@@ -11,7 +11,7 @@ from rows import small
 from torch import nn
 from torch.testing import assert_close
 
-from ssl_dml.heads import MarginSoftmax
+from ssl_dml.heads import MarginSoftmax, attach_partial_fc
 from ssl_dml.margins import (
     AdaCos,
     AdaFace,
@@ -24,7 +24,6 @@ from ssl_dml.margins import (
     SphereFace,
     whole_batch,
 )
-from ssl_dml.training import train_open_rows
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -53,18 +52,33 @@ def head(margin=None, classes=3, dim=3, **arguments):
     return MarginSoftmax(dim, classes, margin=margin or ArcFace(), **arguments).double()
 
 
+def attached(*given, **arguments):
+    """A head with an optimizer, so that its rows may have gradients."""
+    made = head(*given, **arguments)
+    attach_partial_fc(made, torch.optim.SGD(made.parameters(), lr=0.1))
+    return made
+
+
+def trained_weights(made):
+    return made.weight if made.class_weights.plain else made.class_weights.active
+
+
+def fill(made, weights):
+    made.weight.data.copy_(weights)
+
+
 def gradients(made, rows, labels):
-    """Loss, and gradients of rows and of the open class weights."""
+    """Loss, and gradients of rows and of the class weights that take part."""
     rows = rows.clone().requires_grad_()
     loss, _ = made(rows, labels)
     loss.backward()
-    return loss.detach(), rows.grad, made.table.window.grad
+    return loss.detach(), rows.grad, trained_weights(made).grad
 
 
 def test_values_computed_elsewhere():
     rows, labels = small()
     two = head(ArcFace(scale=16.0, margin=0.3), sub_centers=2)
-    two.table.weight.copy_(torch.tensor(SUB_CENTERS).double().view(3, 2, 3))
+    fill(two, torch.tensor(SUB_CENTERS).double().view(3, 2, 3))
     loss, slope, _ = gradients(two, rows, labels)
     assert_close(loss.item(), 1.6695352710376365)
     assert_close(
@@ -72,7 +86,7 @@ def test_values_computed_elsewhere():
     )
     for scale, value in ((64.0, 11.778148846038318), (16.0, 3.075300182001845)):
         six = head(ArcFace(scale=scale), classes=6)
-        six.table.weight.copy_(torch.tensor(SIX).double()[:, None])
+        fill(six, torch.tensor(SIX).double()[:, None])
         assert_close(six(rows, labels).loss.item(), value)
 
 
@@ -81,9 +95,9 @@ def test_values_computed_elsewhere():
 )
 def test_sampled_values_computed_elsewhere(monkeypatch, scale, value):
     rows, labels = small()
-    made = head(ArcFace(scale=scale), classes=6, sample_rate=0.5).train()
-    made.table.weight.copy_(torch.tensor(SIX).double()[:, None])
-    monkeypatch.setattr(made, "_draw", lambda _: torch.tensor([0, 1, 2, 4]))
+    made = attached(ArcFace(scale=scale), classes=6, sample_rate=0.5).train()
+    fill(made, torch.tensor(SIX).double()[:, None])
+    monkeypatch.setattr(made, "_sample", lambda _: torch.tensor([0, 1, 2, 4]))
     loss, _, opened = gradients(made, rows, labels)
     assert_close(loss.item(), value)
     if scale == 16:
@@ -95,7 +109,7 @@ def test_is_cross_entropy_on_the_margins_logits(margin):
     rows, labels = small()
     rows = 12 * rows
     made = head(margin()).train()
-    made.table.weight.copy_(WEIGHTS[:, None])
+    fill(made, WEIGHTS[:, None])
     found = gradients(made, rows, labels)
     rows, weights = rows.clone().requires_grad_(), WEIGHTS.clone().requires_grad_()
     cosines = F.normalize(rows, dim=1) @ F.normalize(weights, dim=1).T
@@ -112,7 +126,7 @@ def test_is_that_of_pytorch_metric_learning(seed, centers):
     rows, labels = torch.randn(12, 5, dtype=torch.float64), torch.arange(12) % 4
     weights = torch.randn(4, centers, 5, dtype=torch.float64)
     made = head(ArcFace(scale=30.0, beyond_pi="monotone"), 4, 5, sub_centers=centers)
-    made.table.weight.copy_(weights)
+    fill(made, weights)
     loss, of_rows, of_weights = gradients(made, rows, labels)
     degrees = math.degrees(0.5)
     if centers == 1:
@@ -134,29 +148,29 @@ def test_a_sample_holds_the_batch_and_its_share_and_is_a_function_of_the_step():
     labels = torch.tensor([3, 3, 150])
     rows = torch.randn(3, DIM, dtype=torch.float64)
     sizes, seen = [], set()
-    first, second = (head(classes=LARGE, dim=DIM, sample_rate=0.1) for _ in range(2))
+    first, second = (attached(classes=LARGE, dim=DIM, sample_rate=0.1) for _ in range(2))
     for _ in range(100):
         for made in (first, second):
             made.zero_grad()
             gradients(made, rows, labels)
-        assert torch.equal(first.table.opened, second.table.opened)
-        assert {3, 150} <= {*first.table.opened.tolist()}
-        sizes.append(len(first.table.opened))
-        seen |= {*first.table.opened.tolist()}
+        assert torch.equal(first.class_weights.sampled_rows, second.class_weights.sampled_rows)
+        assert {3, 150} <= {*first.class_weights.sampled_rows.tolist()}
+        sizes.append(len(first.class_weights.sampled_rows))
+        seen |= {*first.class_weights.sampled_rows.tolist()}
     assert abs(np.mean(sizes) - (20 + 2 * 0.9)) < 1.5
     assert len(seen) == LARGE
-    other = head(classes=LARGE, dim=DIM, sample_rate=0.1, seed=1)
+    other = attached(classes=LARGE, dim=DIM, sample_rate=0.1, seed=1)
     gradients(other, rows, labels)
-    assert not torch.equal(other.table.opened, second.table.opened)
+    assert not torch.equal(other.class_weights.sampled_rows, second.class_weights.sampled_rows)
 
 
 def test_a_sampled_step_is_cross_entropy_over_what_was_drawn():
     labels = torch.tensor([3, 7, 150, 7])
     rows = torch.randn(4, DIM, dtype=torch.float64)
-    made = head(classes=LARGE, dim=DIM, sample_rate=0.2)
+    made = attached(classes=LARGE, dim=DIM, sample_rate=0.2)
     loss, of_rows, of_weights = gradients(made, rows, labels)
-    opened = made.table.opened
-    weights = made.table.weight[opened, 0].clone().requires_grad_()
+    opened = made.class_weights.sampled_rows
+    weights = made.weight[opened, 0].clone().requires_grad_()
     rows = rows.requires_grad_()
     cosines = F.normalize(rows, dim=1) @ F.normalize(weights, dim=1).T
     columns = torch.tensor([opened.tolist().index(label) for label in labels])
@@ -197,7 +211,7 @@ def optimizer_for(name, made):
         optimizer = torch.optim.SGD(made.parameters(), lr=0.5, momentum=0.9, weight_decay=0.1)
     else:
         optimizer = torch.optim.AdamW(made.parameters(), lr=0.5, weight_decay=0.1)
-    train_open_rows(made, optimizer)
+    attach_partial_fc(made, optimizer)
     return optimizer
 
 
@@ -208,15 +222,15 @@ def train(made, optimizer, steps, first=0):
         generator = torch.Generator().manual_seed(step)
         rows = torch.randn(6, DIM, generator=generator, dtype=torch.float64)
         labels = torch.randint(0, LARGE, (6,), generator=generator)
-        before = made.table.weight.clone().numpy()
+        before = made.weight.detach().clone().numpy()
         optimizer.zero_grad()
         _, _, gradient = gradients(made, rows, labels)
-        opened = made.table.opened
-        opened = list(range(LARGE)) if opened is None else opened.tolist()
+        plain = made.class_weights.plain
+        opened = list(range(LARGE)) if plain else made.class_weights.sampled_rows.tolist()
         told.append((before, opened, gradient.numpy()))
         optimizer.step()
         left = sorted({*range(LARGE)} - {*opened})
-        assert np.array_equal(made.table.weight.numpy()[left], before[left])
+        assert np.array_equal(made.weight.detach().numpy()[left], before[left])
     return told
 
 
@@ -225,8 +239,8 @@ def train(made, optimizer, steps, first=0):
 def test_open_rows_alone_are_trained_with_their_own_momentum(name, rate):
     made = head(classes=LARGE, dim=DIM, sample_rate=rate)
     told = train(made, optimizer_for(name, made), 30)
-    assert_close(made.table.weight, torch.from_numpy(by_hand(name, told)))
-    assert len(made.table.window) == 0
+    assert_close(made.weight.detach(), torch.from_numpy(by_hand(name, told)))
+    assert made.class_weights.plain or len(made.class_weights.active) == 0
 
 
 @pytest.mark.parametrize("rate", [0.1, 1.0])
@@ -245,7 +259,7 @@ def test_a_resumed_run_is_the_one_that_was_never_stopped(name, rate):
     other.load_state_dict(optimizer.state_dict())
     train(resumed, other, 7, first=5)
     assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
-    assert "table.window" not in whole.state_dict()
+    assert "class_weights.active" not in whole.state_dict()
 
 
 def test_gradients_of_several_batches_add_up_without_sampling():
@@ -253,7 +267,7 @@ def test_gradients_of_several_batches_add_up_without_sampling():
     rows, labels = small()
     for _ in range(2):
         gradients(made, rows, labels)
-    twice = made.table.window.grad.clone()
+    twice = made.weight.grad.clone()
     made.zero_grad()
     assert_close(twice, 2 * gradients(made, rows, labels)[2])
 
@@ -285,7 +299,8 @@ def test_computes_in_full_precision_under_autocast(margin, dtype):
 @pytest.mark.parametrize("margin", MARGINS)
 def test_is_finite_on_and_opposite_a_class_weight(margin):
     made = head(margin())
-    rows = torch.cat([7 * made.table.weight[:, 0], -3 * made.table.weight[:, 0]])
+    weights = made.weight.detach()[:, 0]
+    rows = torch.cat([7 * weights, -3 * weights])
     for found in gradients(made, rows, torch.tensor([0, 1, 2, 0, 1, 2])):
         assert found.isfinite().all()
 
@@ -293,7 +308,7 @@ def test_is_finite_on_and_opposite_a_class_weight(margin):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"classes": 1}, "class weights need 2 classes or more, got 1"),
+        ({"classes": 1}, "num_classes must be at least 2, got 1"),
         ({"sub_centers": 0}, "sub_centers must be at least 1, got 0"),
         ({"sample_rate": 0.0}, "sample_rate must be above 0 and at most 1, got 0.0"),
         ({"sample_rate": 1.5}, "sample_rate must be above 0 and at most 1, got 1.5"),
@@ -306,10 +321,53 @@ def test_errors(arguments, words):
 
 def test_errors_of_a_step():
     rows, labels = small()
-    made = head(sample_rate=0.5)
+    made = attached(sample_rate=0.5)
     with pytest.raises(ValueError, match="labels must be from 0 to 2, got 3"):
         made(rows, labels + 1)
     gradients(made, rows, labels)
     with pytest.raises(ValueError, match=r"set train\.accumulation to 1"):
         made(rows, labels)
     assert isinstance(made, nn.Module)
+
+
+def test_a_plain_loop_trains_sampled_class_weights():
+    rows, labels = torch.randn(8, 16), torch.arange(8)
+    made = MarginSoftmax(16, 50, margin=ArcFace(), sample_rate=0.3)
+    before, optimizer = made.weight.clone(), torch.optim.SGD(made.parameters(), lr=0.1)
+    attach_partial_fc(made, optimizer)
+    for _ in range(5):
+        loss, _ = made(rows, labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    moved = (made.weight != before).flatten(1).any(dim=1)
+    assert moved[:8].all()
+    assert 25 < moved.sum() < 50
+
+
+@pytest.mark.parametrize(
+    ("how", "verb"), [({"sample_rate": 0.3}, "samples"), ({"sharded": True}, "splits")]
+)
+def test_sampled_or_split_class_weights_that_no_optimizer_updates_are_refused(how, verb):
+    made = MarginSoftmax(16, 50, margin=ArcFace(), **how)
+    optimizer = torch.optim.SGD(made.parameters(), lr=0.1)
+    loss, _ = made(torch.randn(8, 16), torch.arange(8))
+    words = (
+        f"MarginSoftmax {verb} its class weights, and no optimizer updates them: call "
+        r"ssl_dml\.heads\.attach_partial_fc\(model, optimizer\) after building the optimizer"
+    )
+    with pytest.raises(ValueError, match=words):
+        loss.backward()
+    assert not optimizer.state
+
+
+def test_a_plain_loop_trains_whole_class_weights_as_any_parameter():
+    rows, labels = torch.randn(8, 16), torch.arange(8)
+    made = MarginSoftmax(16, 50, margin=ArcFace())
+    assert sum(p.numel() for p in made.parameters()) == 50 * 16
+    before, optimizer = made.weight.detach().clone(), torch.optim.SGD(made.parameters(), lr=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        made(rows, labels).loss.backward()
+        optimizer.step()
+    assert (made.weight != before).flatten(1).any(dim=1).all()

@@ -162,7 +162,7 @@ def test_a_loss_is_given_what_the_miner_and_the_memory_have(name, miner):
 
 
 def test_a_memory_that_is_used_later_is_filled_from_the_start():
-    late, never = head("contrastive", memory_size=9, memory_after=2), head("contrastive")
+    late, never = head("contrastive", memory_size=9, memory_warmup_batches=2), head("contrastive")
     always = head("contrastive", memory_size=9)
     for step in range(3):
         rows, labels = batch(classes=3, of_each=2, dim=3)
@@ -239,7 +239,7 @@ def test_evaluation_moves_nothing():
 def test_a_checkpoint_holds_the_memory_and_where_it_is_written_next():
     batches = [batch(classes=3, of_each=2, dim=3) for _ in range(6)]
     first, second = (
-        head(miner=DistanceWeighted(), memory_size=8, memory_after=1) for _ in range(2)
+        head(miner=DistanceWeighted(), memory_size=8, memory_warmup_batches=1) for _ in range(2)
     )
     for rows, labels in batches[:3]:
         first(rows, labels)
@@ -264,8 +264,11 @@ def test_to_check_the_arguments_draws_nothing_and_moves_nothing():
         ({"loss": Contrastive(margin=0.0)}, "margin must be positive, got 0.0"),
         ({"loss": NPair(), "miner": FaceNet()}, "NPair makes its own pairs: leave the miner out"),
         ({"loss": FacilityLocation(), "memory_size": 8}, "leave out miner and memory"),
-        ({"loss": Triplet(), "memory_size": -1}, "at least 0, got -1 and 0"),
-        ({"loss": Triplet(), "memory_after": -2}, "at least 0, got 0 and -2"),
+        ({"loss": Triplet(), "memory_size": -1}, "memory_size must be at least 0, got -1"),
+        (
+            {"loss": Triplet(), "memory_warmup_batches": -2},
+            "memory_warmup_batches must be at least 0, got -2",
+        ),
     ],
 )
 def test_errors_come_before_training(options, words):

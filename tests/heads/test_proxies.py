@@ -229,8 +229,8 @@ def test_proxies_survive_a_checkpoint(name):
         (lambda: ProxyAnchor(3, 3, margin=-0.1), "margin must be at least 0, got -0.1"),
         (lambda: ProxyAnchor(3, 3, scale=0.0), "scale must be positive, got 0.0"),
         (lambda: SoftTriple(3, 3, centers=0), "centers must be at least 1, got 0"),
-        (lambda: SoftTriple(3, 3, scale=-1.0), "scale and temperature must be positive, got -1.0"),
-        (lambda: SoftTriple(3, 3, weight=-1.0), "at least 0, got 0.01 and -1.0"),
+        (lambda: SoftTriple(3, 3, scale=-1.0), "scale must be positive, got -1.0"),
+        (lambda: SoftTriple(3, 3, weight=-1.0), "weight must be at least 0, got -1.0"),
     ],
 )
 def test_errors(build, words):

@@ -98,7 +98,7 @@ def test_the_state_of_all_survives_a_checkpoint():
         ),
         (
             {"heads": HEADS, "weights": {"center": -1.0}},
-            "the weight of center must be at least 0, got -1.0",
+            r"weights\.center must be at least 0, got -1\.0",
         ),
     ],
 )

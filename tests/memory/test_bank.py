@@ -53,8 +53,8 @@ def test_refuses_a_momentum_outside_0_to_1(momentum):
 
 
 def of_rank(monkeypatch, rank, world):
-    monkeypatch.setattr("ssl_dml.memory.bank.rank", lambda: rank)
-    monkeypatch.setattr("ssl_dml.memory.bank.world_size", lambda: world)
+    monkeypatch.setattr("ssl_dml.memory.sharded.rank", lambda: rank)
+    monkeypatch.setattr("ssl_dml.memory.sharded.world_size", lambda: world)
 
 
 @pytest.mark.parametrize(("size", "world"), [(10, 3), (9000, 2), (2, 4)])

@@ -1,10 +1,14 @@
+"""Rows of a random table, and tables that are split over processes and cut anew."""
+
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ssl_dml.memory import BankStorage, MemoryBank
+from ssl_dml.memory.sharded import BLOCK, random_rows
 from ssl_dml.training import Checkpoints
 
 WORKER = Path(__file__).parents[1] / "distributed" / "bank_checkpoint.py"
@@ -73,3 +77,23 @@ def test_the_state_of_another_method_does_not_fit(tmp_path):
     Checkpoints(tmp_path, keep=1).save(5, {"model": nn.Linear(2, 2)}, {})
     with pytest.raises(ValueError, match="does not fit this model"):
         restored(tmp_path)
+
+
+def unit(rows):
+    return F.normalize(rows, dim=1)
+
+
+def test_a_part_is_that_of_the_whole():
+    size = BLOCK + 100
+    torch.manual_seed(0)
+    whole = random_rows(range(size), (3,), unit)
+    for part in (range(10), range(BLOCK - 5, BLOCK + 5), range(BLOCK, size), range(0)):
+        torch.manual_seed(0)
+        assert torch.equal(random_rows(part, (3,), unit), whole[part.start : part.stop])
+
+
+def test_type_and_finish():
+    rows = random_rows(range(8), (2, 4), lambda x: 0 * x, dtype=torch.bfloat16)
+    assert rows.dtype == torch.bfloat16
+    assert rows.shape == (8, 2, 4)
+    assert not rows.any()

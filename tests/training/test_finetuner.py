@@ -1,9 +1,11 @@
+import pytest
 import torch
 from torch.testing import assert_close
 
 from ssl_dml.backbones import Embedder
-from ssl_dml.heads import Finetuner, Head, MarginSoftmax
+from ssl_dml.heads import Head, MarginSoftmax
 from ssl_dml.margins import NormalizedSoftmax
+from ssl_dml.training.finetuner import Finetuner
 from ssl_dml.types import Batch, StepOutput
 
 RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
@@ -30,7 +32,7 @@ def test_views_of_a_sample_stay_together_whatever_the_part_of_the_batch(gray):
             return StepOutput(embeddings.sum(), {})
 
     arguments = {"class_path": "ssl_dml.backbones.TimmBackbone", "init_args": RESNET}
-    made = Finetuner(Embedder(gray, **arguments, neck="linear", dim=4), Seen()).eval()
+    made = Finetuner(Embedder(gray, **arguments, neck="linear", dim=4), Seen(4, 6)).eval()
     views, labels = torch.randn(2, 6, 1, 8, 8), torch.arange(6)
     made(Batch(list(views), torch.arange(6), labels))
     whole = made.head.seen
@@ -69,17 +71,22 @@ def test_a_frozen_backbone_has_neither_gradient_nor_batch_statistics(gray):
     assert made.embedder.backbone.training
 
 
-def test_names_the_rows_that_are_kept_apart(gray):
-    made = finetuner(gray)
-    names = ["head.table.window", "head.table.weight"]
-    assert made._ddp_params_and_buffers_to_ignore == names
+def test_names_the_class_weights_that_processes_do_not_share(gray):
+    embedder = finetuner(gray).embedder
+    margin = NormalizedSoftmax(scale=1.0)
+    names = ["head.class_weights.active", "head.class_weights.weight"]
+    for how in ({"sample_rate": 0.5}, {"sharded": True}):
+        made = Finetuner(embedder, MarginSoftmax(4, 3, margin=margin, **how))
+        assert made._ddp_params_and_buffers_to_ignore == names
+    assert finetuner(gray)._ddp_params_and_buffers_to_ignore == []
 
 
-def test_class_weights_alone_leave_nothing_to_average(gray):
+@pytest.mark.parametrize(("how", "alone"), [({"sharded": True}, False), ({}, True)])
+def test_split_class_weights_alone_leave_nothing_to_average(gray, how, alone):
     arguments = {"class_path": "ssl_dml.backbones.TimmBackbone", "init_args": RESNET}
     embedder = Embedder(gray, **arguments, neck="none")
-    head = MarginSoftmax(embedder.feature_dim, 3, margin=NormalizedSoftmax(scale=1.0))
-    made = Finetuner(embedder, head)
+    margin = NormalizedSoftmax(scale=1.0)
+    made = Finetuner(embedder, MarginSoftmax(embedder.feature_dim, 3, margin=margin, **how))
     assert made.shares_gradients
     made.freeze(True)
-    assert not made.shares_gradients
+    assert made.shares_gradients == alone

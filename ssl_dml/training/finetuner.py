@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from ssl_dml.backbones import Embedder
-from ssl_dml.heads.base import Head
-from ssl_dml.memory import names_in_tables
+from ssl_dml.heads import Head
+from ssl_dml.memory import ddp_ignored_names
 from ssl_dml.types import Batch, StepOutput
 
 
@@ -29,12 +29,12 @@ class Finetuner(nn.Module):
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
         """What ``DistributedDataParallel`` asks a module for by this name."""
-        return names_in_tables(self)
+        return ddp_ignored_names(self)
 
     @property
     def shares_gradients(self) -> bool:
-        """Whether anything trains that processes average; rows of tables they do by themselves."""
-        own = set(names_in_tables(self))
+        """Whether anything trains whose gradients ``DistributedDataParallel`` must average."""
+        own = set(ddp_ignored_names(self))
         return any(p.requires_grad and name not in own for name, p in self.named_parameters())
 
     def forward(self, batch: Batch) -> StepOutput:

@@ -91,7 +91,7 @@ def test_a_run_says_what_it_trains_on_and_how_well(place, finished):
         "log-mel statistics          100.0%",
     ):
         assert words in finished.stdout
-    assert "20 of 40 audio files have another sample rate (11025 Hz)" in finished.stdout
+    assert "20 of 40 audio files have another sampling rate (11025 Hz)" in finished.stdout
     about = json.loads((place / "run/data.json").read_text())
     assert (about["samples"], about["sampling_rate"], about["length"]) == (40, 8000, 2000)
 

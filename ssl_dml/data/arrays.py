@@ -1,4 +1,4 @@
-"""Columns of tables and ``.npz`` files as recordings."""
+"""Sequences in columns of tables and in ``.npz`` files, read as recordings."""
 
 import zipfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.recordings import Recordings
-from ssl_dml.data.sources import column_labels, fingerprint, labels_of
+from ssl_dml.data.sources import check_column, column_labels, fingerprint, in_order, labels_of
 from ssl_dml.progress import progress
 
 NUMBERS = "uif"
@@ -20,14 +20,14 @@ ONE_CHANNEL, CHANNELS = 2, 3  # dimensions of an array of sequences
 
 @final
 class TableArrays(Recordings):
-    """A column of lists of numbers, ``[time]`` or ``[channels, time]``.
+    """A column of a table with lists of numbers, ``[time]`` or ``[channels, time]``.
 
     Args:
         table: The table.
-        identity: Fingerprint and stamp of the files it came from.
-        name: What to call it in messages.
+        identity: Fingerprint and stamp of its files.
+        name: Name of the table in messages.
         column: Column of the lists.
-        label_column: Column of integers or strings; a table without it has no labels.
+        label_column: Column of integers or strings; without it there are no labels.
     """
 
     dtype: Literal["int16", "float32"] = "float32"
@@ -41,20 +41,13 @@ class TableArrays(Recordings):
         column: str,
         label_column: str,
     ) -> None:
-        if column not in table.column_names:
-            raise ConfigError(
-                f"data.sequences.column {column!r} is not a column of {name}; "
-                f"it has {', '.join(table.column_names)}"
-            )
-        if not len(table):
-            raise ConfigError(f"data.source {name!r} is empty")
-        if getattr(table, "_indices", None) is not None:
-            table = table.flatten_indices()
+        check_column(table, column, "data.sequences.column", name)
+        table = in_order(table)
         self.fingerprint, self.stamp = (f"{part}:{column}" for part in identity)
         self._name, self._cells = name, table.data.column(column)
         self.labels, self.class_names = column_labels(table, label_column)
         shapes: list[tuple[int, int]] = []
-        with progress(len(table), "looking at", "sequences") as bar:
+        with progress(len(table), "measuring", "sequences") as bar:
             for cell in self._cells:
                 shapes.append(_shape(cell))
                 bar.update()
@@ -73,10 +66,10 @@ class NpzArrays(Recordings):
     """The array ``x`` of an ``.npz`` file, ``[N, time]`` or ``[N, channels, time]``.
 
     Args:
-        path: The file; an array ``y`` in it holds one label a sequence.
+        path: The file; it may also hold an array ``y`` with one label for each sequence.
 
     Raises:
-        ConfigError: If the file is missing or damaged, or its arrays have another form.
+        ConfigError: If the file is missing or damaged, or its arrays have another shape or type.
     """
 
     dtype: Literal["int16", "float32"] = "float32"
@@ -124,15 +117,15 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def _values(cell: pyarrow.Scalar) -> Shaped[np.ndarray, "channels time"]:
-    """A cell as an array.
+    """Convert a cell to an array.
 
     Raises:
-        ValueError: If it is no list of numbers, or its channels differ in length.
+        ValueError: If it is not a list of numbers, or its channels differ in length.
     """
     cell = cell.value if isinstance(cell, pyarrow.ExtensionScalar) else cell
     values = getattr(cell, "values", None)
     if values is None:
-        raise ValueError("is no list of numbers")
+        raise ValueError("is not a list of numbers")
     channels = 1
     if isinstance(values, (pyarrow.ListArray, pyarrow.LargeListArray, pyarrow.FixedSizeListArray)):
         lengths = set(values.value_lengths().to_pylist())
@@ -141,7 +134,7 @@ def _values(cell: pyarrow.Scalar) -> Shaped[np.ndarray, "channels time"]:
         channels, values = len(values), values.flatten()
     array = values.to_numpy(zero_copy_only=False)
     if array.dtype.kind not in NUMBERS:
-        raise ValueError("is no list of numbers")
+        raise ValueError("is not a list of numbers")
     return array.reshape(channels, -1) if array.size else array[None]
 
 

@@ -1,4 +1,4 @@
-"""Folders of audio files as recordings of one sampling rate and number of channels."""
+"""Folders of audio files, read as recordings of one sampling rate and number of channels."""
 
 import math
 from collections import Counter
@@ -23,13 +23,14 @@ HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower sampling rate
 class AudioFiles(Recordings):
     """All audio files below a folder, sorted by path, resampled to one sampling rate.
 
-    When every file lies in one of at least two sub-folders, the sub-folder is its class.
+    If every file lies in one of at least two sub-folders, the sub-folder is its class.
 
     Args:
         root: The folder.
-        sampling_rate: Values a second; files of another are resampled, and their number is said.
-        channels: 1 for the mean of a file's channels; more take files of as many, and repeat
-            the channel of files of one.
+        sampling_rate: Values a second. Files with another sampling rate are resampled, and a line
+            tells the user how many.
+        channels: 1 averages the channels of a file. With more, files must have as many, or one,
+            which is repeated.
     """
 
     dtype: Literal["int16", "float32"] = "int16"
@@ -46,16 +47,16 @@ class AudioFiles(Recordings):
         self.fingerprint, self.stamp = fingerprint(root, self.paths)
         self.lengths: list[int] = []
         others: Counter[int] = Counter()
-        with progress(len(self.paths), "looking at", "audio files") as bar:
+        with progress(len(self.paths), "measuring", "audio files") as bar:
             for path in self.paths:
-                frames, own = _header(path)
+                frames, own = _header(path, sampling_rate)
                 self.lengths.append(math.ceil(frames * sampling_rate / own))
                 others[own] += own != sampling_rate
                 bar.update()
         if number := others.total():
             rates = ", ".join(str(own) for own in sorted(+others))
             say(
-                f"{number:,} of {len(self.paths):,} audio files have another sample rate "
+                f"{number:,} of {len(self.paths):,} audio files have another sampling rate "
                 f"({rates} Hz) and are resampled to {sampling_rate} Hz"
             )
 
@@ -76,21 +77,23 @@ class AudioFiles(Recordings):
 def read_resampled(
     file: soundfile.SoundFile, sampling_rate: int, start: int, stop: int
 ) -> Float[np.ndarray, "channels time"]:
-    """A piece of a recording at another sampling rate, equal to resampling the whole and cutting.
+    """Read a segment of a file at another sampling rate.
+
+    The result equals a cut from the whole file resampled, but only the segment is read.
 
     Args:
-        file: The recording.
-        sampling_rate: Values a second to resample it to.
-        start: First value of the piece, at that sampling rate.
-        stop: The value after its last; a recording that ends before gives a shorter piece.
+        file: The audio file.
+        sampling_rate: Sampling rate of the result, in values a second.
+        start: First value of the segment, at that sampling rate.
+        stop: One past its last value; the segment is shorter if the file ends earlier.
 
     Raises:
         ValueError: If the file is shorter than its header says.
     """
     common = math.gcd(sampling_rate, file.samplerate)
     up, down = sampling_rate // common, file.samplerate // common
-    # A block lasts as long as `up` values at the new sampling rate and `down` at the
-    # file's. The filter reaches beyond the piece, by so many blocks.
+    # A block lasts `up` values at the new sampling rate and `down` values at the file's. The
+    # filter reaches `margin` blocks beyond the segment.
     margin = 0 if up == down else math.ceil(HALF_WIDTH * max(up, down) / (up * down))
     first, last = max(0, start // up - margin), -(-stop // up) + margin
     count = min((last - first) * down, file.frames - first * down)
@@ -105,16 +108,16 @@ def read_resampled(
 
 @cache
 def _low_pass(factor: int) -> np.ndarray:
-    """What ``resample_poly`` would design again for every piece."""
-    design: Any = firwin  # its types know neither such a window nor what comes back
+    """Low-pass filter that ``resample_poly`` would design again for every segment."""
+    design: Any = firwin  # its type stubs allow no such window
     taps = 2 * HALF_WIDTH * factor + 1
     return design(taps, 1 / factor, window=("kaiser", 5.0)).astype(np.float32)
 
 
-def _header(path: Path) -> tuple[int, int]:
-    """Frames and sampling rate; no frames if the file is damaged, which reading it will tell."""
+def _header(path: Path, expected: int) -> tuple[int, int]:
+    """Frames and sampling rate; 0 and the expected one if damaged, which reading will report."""
     try:
         metadata = soundfile.info(path)
     except soundfile.LibsndfileError:
-        return 0, 1
+        return 0, expected
     return metadata.frames, metadata.samplerate

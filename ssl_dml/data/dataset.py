@@ -1,4 +1,4 @@
-"""A section of configuration becomes a data set that batches are cut from."""
+"""Open the data set that the section ``data`` of a configuration describes."""
 
 import os
 import shutil
@@ -13,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ssl_dml.checks import at_least, in_range
 from ssl_dml.config import ConfigError
 from ssl_dml.data.decoder import Decoder
 from ssl_dml.data.samplers import EpochBatches
@@ -26,31 +27,35 @@ from ssl_dml.types import ImageSpec, Indices, SequenceSpec, Stored
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images or sequences, and how they are decoded and batched.
+    """Which images or sequences to load, and how to decode and batch them.
+
+    >>> DataConfig(source="fashion_mini", batch_size=0)
+    Traceback (most recent call last):
+    ssl_dml.types.ConfigError: data.batch_size must be at least 1, got 0
 
     Args:
         source: An embedded sample (fashion_mini, hangul), a folder of images, parquet files,
-            a folder saved by ``datasets``, or a data set on the hub; of sequences a folder of
+            a folder saved by ``datasets``, or a data set on the hub. For sequences: a folder of
             audio (wav, flac), an ``.npz`` file with ``x`` and perhaps ``y``, or such tables.
-        sequences: How sequences are cut; None for images.
-        test_source: Samples the probe asks about; None for the test split of ``source``.
+        sequences: How audio and other sequences are cut; None for images.
+        test_source: Samples to test on; None for the test split of ``source``.
         batch_size: Samples in a batch over all processes together.
-        image_size: Side in pixels that images are decoded to; None keeps that of the data up to
-            256, takes 224 above, and 64 where images differ in size.
-        channels: 1 or 3 to convert; None for the most that any of up to 2,000 images, spread
-            over the set, has. Of audio 1, which None means too, is the mean of a file's channels.
+        image_size: Side in pixels to decode images to. None keeps that of the data up to 256,
+            takes 224 above, and 64 if images differ in size.
+        channels: Number of channels; 1 or 3 converts images. None takes the largest number found
+            in up to 2,000 images. In audio, 1 and None average the channels of a file.
         value_range: Values that become black and white in images of more than 8 bits; None
             measures them.
-        mean: Mean of each channel, where 255 is 1, and of audio the loudest; None measures it.
-        std: Standard deviation of each channel; None measures it.
-        on_error: What a damaged sample does: stop before training, or be skipped and counted.
+        mean: Mean of each channel, where 1 is white, or full scale in audio; None measures it.
+        std: Standard deviation of each channel, on the same scale; None measures it.
+        on_error: What to do with a damaged sample: stop before training, or skip and count it.
         image_column: Column of images in a table.
-        label_column: Column of labels in a table; one that is not there means no labels.
-        use_labels: Whether to look at labels at all; false where sub-folders are not classes.
-        cache_dir: Where decoded samples are kept that do not fit in memory.
-        memory_fraction: Part of this machine's free memory that decoded samples may fill.
-        disk_fraction: Part of the free disk they may fill; beyond it workers decode each time.
-        workers: Processes that decode when nothing is kept.
+        label_column: Column of labels in a table; without it there are no labels.
+        use_labels: Whether to use labels; false if sub-folders are not classes.
+        cache_dir: Folder for decoded samples that do not fit in memory.
+        memory_fraction: Fraction of the free memory that decoded samples may fill.
+        disk_fraction: Fraction of the free disk they may fill; above it, workers decode on demand.
+        workers: Number of processes that decode on demand.
     """
 
     source: str
@@ -72,13 +77,10 @@ class DataConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "image_size", "channels", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"data.{name} must be at least 1, got {value}")
-        for name in ("memory_fraction", "disk_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"data.{name} must be from 0 to 1, got {getattr(self, name)}")
+        at_least(1, "data", batch_size=self.batch_size, workers=self.workers)
+        at_least(1, "data", image_size=self.image_size, channels=self.channels)
+        fractions = {"memory_fraction": self.memory_fraction, "disk_fraction": self.disk_fraction}
+        in_range(0, 1, "data", **fractions)
         if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
             raise ConfigError(f"data.value_range must rise, got {self.value_range}")
         if self.sequences is not None:
@@ -88,21 +90,19 @@ class DataConfig:
         for name in ("image_size", "value_range"):
             if getattr(self, name) is not None:
                 raise ConfigError(f"data.{name} is for images; leave it out with data.sequences")
-        # Not in SequenceConfig, since the parser would take its error for one of types.
-        for name in ("sampling_rate", "length"):
-            value = getattr(sequences, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"data.sequences.{name} must be at least 1, got {value}")
+        # Not checked in SequenceConfig: the parser would report a wrong type instead.
+        given = {"sampling_rate": sequences.sampling_rate, "length": sequences.length}
+        at_least(1, "data.sequences", **given)
 
 
 @final
 class SampleSet(Dataset[tuple[Tensor, Tensor]]):
-    """Decoded samples with stable indices 0..N-1, cut in batches.
+    """Decoded samples with stable indices 0..N-1; a tensor of indices gives a batch.
 
     Attributes:
-        decoder: What every sample was decoded to.
+        decoder: Shape and type that every sample was decoded to.
         spec: Channels, size or length, and normalization.
-        labels: Class of each sample, -1 where it is not known; None without labels.
+        labels: Class of each sample, -1 if unknown; None without labels.
         class_names: Names of the classes; empty without labels.
         damaged: Name and reason of each sample that was left out.
         fingerprint: Changes when the samples or their order do.
@@ -111,12 +111,8 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
     def __init__(
         self, source: Source, store: Store, decoder: Decoder, spec: ImageSpec | SequenceSpec
     ) -> None:
-        self.samples, self.damaged, self.decoder, self.spec = (
-            store.samples,
-            store.damaged,
-            decoder,
-            spec,
-        )
+        self.samples, self.damaged = store.samples, store.damaged
+        self.decoder, self.spec = decoder, spec
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
         labels = source.labels
         self.labels = None if labels is None else torch.tensor([labels[i] for i in store.kept])
@@ -131,10 +127,20 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
 
 
 def load_train(config: DataConfig) -> SampleSet:
-    """The samples to train on.
+    """Load the samples to train on.
+
+    >>> config = DataConfig(source="fashion_mini")
+    >>> train = load_train(config)
+    >>> len(train), train.spec.size, train.class_names[:2]
+    (10000, 28, ['T-shirt/top', 'Trouser'])
+    >>> pixels, indices = train[torch.tensor([3, 5])]
+    >>> pixels.shape, pixels.dtype
+    (torch.Size([2, 1, 28, 28]), torch.uint8)
+    >>> len(load_test(config, train))
+    2000
 
     Raises:
-        ConfigError: If the source is missing, empty or damaged, naming key and path.
+        ConfigError: If the source is missing, empty or damaged; the message names it.
     """
     opened = _open(config, config.source, "train")
     if opened is None:
@@ -153,9 +159,9 @@ def load_train(config: DataConfig) -> SampleSet:
 
 
 def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
-    """The samples the probe asks about, decoded as those of training; None if there are none.
+    """Load the samples to test on, decoded like the training samples; None if there are none.
 
-    Labels are those of the training set, matched by the name of the class.
+    Classes are matched with those of the training samples by name.
     """
     config = decoded_for(config, train.spec)
     if config.test_source is not None:
@@ -177,10 +183,13 @@ def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
 
 
 def decoded_for(config: DataConfig, spec: ImageSpec | SequenceSpec) -> DataConfig:
-    """The same data, decoded to what a network was built for.
+    """Return the configuration with the size and channels that a network was built for.
+
+    >>> decoded_for(DataConfig(source="fashion_mini"), ImageSpec.imagenet(64)).image_size
+    64
 
     Raises:
-        ConfigError: If that is images and the data are sequences, or the other way round.
+        ConfigError: If the network is for images and the data are sequences, or the reverse.
     """
     if isinstance(spec, ImageSpec) and config.sequences is None:
         return replace(config, channels=spec.channels, image_size=spec.size)
@@ -217,7 +226,7 @@ def make_loader(
 def batches(
     samples: SampleSet, order: Iterable[Tensor], *, workers: int = 2, pin_memory: bool = False
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """(samples, indices) for each tensor of indices, decoded by workers if nothing is kept."""
+    """Load (samples, indices) for each tensor of indices; workers decode if nothing is stored."""
     return DataLoader(
         samples,
         sampler=order,
@@ -253,7 +262,7 @@ def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[st
 
 
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:
-    """A source, and its decoder if that is known already, as it is of sequences."""
+    """Open a source; its decoder is known already for sequences, not for images."""
     if config.sequences is None:
         source = open_source(
             where, split, image_column=config.image_column, label_column=config.label_column
@@ -277,7 +286,7 @@ def _store(source: Source, decoder: Decoder, config: DataConfig) -> Store:
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cache = config.cache_dir.expanduser()
     nearest = next(path for path in (cache, *cache.parents) if path.exists())
-    # Several processes of a machine share one mapped file instead of a copy each.
+    # Several processes of a machine share one mapped file instead of one copy each.
     in_memory = (
         size <= config.memory_fraction * psutil.virtual_memory().available and local_processes == 1
     )
@@ -285,9 +294,8 @@ def _store(source: Source, decoder: Decoder, config: DataConfig) -> Store:
         has_store(source, decoder, cache)
         or size <= config.disk_fraction * shutil.disk_usage(nearest).free
     )
-    in_memory, on_disk = broadcast_object(
-        (in_memory, on_disk)
-    )  # free space moves while others look
+    # Free space may change while other processes look.
+    in_memory, on_disk = broadcast_object((in_memory, on_disk))
     return build_store(
         source,
         decoder,

@@ -1,4 +1,4 @@
-"""One image of any kind becomes a square uint8 array of known channels and size."""
+"""Decode, crop and resize an image of any kind to a square array of bytes."""
 
 from dataclasses import dataclass
 from typing import final
@@ -20,13 +20,17 @@ COLOR = 3
 @final
 @dataclass(frozen=True, kw_only=True)
 class ImageDecoder(Decoder):
-    """What every image of a data set is decoded to.
+    """Number of channels and size that every image of a data set is decoded to.
+
+    >>> ImageDecoder(channels=3, size=32).decode(Image.new("L", (64, 48), 128)).shape
+    (3, 32, 32)
 
     Args:
         channels: 1 for gray, 3 for color, any number for arrays.
-        size: Side of the square; the shorter side is scaled to it and the middle kept.
+        size: Side of the square, in pixels. The shorter side is resized to it, then the center is
+            cropped.
         low: Value that becomes 0 in images of more than 8 bits.
-        high: Value that becomes 255 in those.
+        high: Value that becomes 255 in images of more than 8 bits.
     """
 
     channels: int
@@ -50,7 +54,7 @@ class ImageDecoder(Decoder):
 
 
 def open_pixels(image: RawImage) -> Image.Image | Shaped[np.ndarray, "height width channels"]:
-    """Upright 8-bit gray or RGB as a PIL image; everything else as an array, channels last.
+    """Open an image: 8-bit gray or RGB as an upright PIL image, others as a channels-last array.
 
     Transparent images are laid over white.
     """
@@ -72,17 +76,15 @@ def open_pixels(image: RawImage) -> Image.Image | Shaped[np.ndarray, "height wid
 
 
 def channels_of(pixels: Image.Image | np.ndarray) -> int:
-    """Number of channels of what :func:`open_pixels` returned."""
+    """Count the channels of what :func:`open_pixels` returned."""
     return len(pixels.getbands()) if isinstance(pixels, Image.Image) else pixels.shape[2]
 
 
 def decode(image: RawImage, decoder: ImageDecoder) -> UInt8[np.ndarray, "channels size size"]:
-    """Decode an image to a format.
-
-    Gray becomes color by repetition and color gray by luminance.
+    """Decode an image; gray becomes color by repetition, and color becomes gray by luminance.
 
     Raises:
-        ValueError: If the image's channels cannot become those of the format.
+        ValueError: If the image has another number of channels and cannot be converted.
         OSError: If its file is damaged.
     """
     pixels = open_pixels(image)
@@ -115,15 +117,11 @@ def _from_array(
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         tensor = tensor[None, :, top : top + side, left : left + side]
-        tensor = F.interpolate(
-            tensor, (decoder.size, decoder.size), mode="bilinear", antialias=True
-        )[0]
+        tensor = F.interpolate(tensor, decoder.shape[1:], mode="bilinear", antialias=True)[0]
     if len(tensor) != decoder.channels:
-        luminance = tensor.new_tensor([0.299, 0.587, 0.114])
-        gray = len(tensor) == 1
-        tensor = (
-            tensor.repeat(COLOR, 1, 1)
-            if gray
-            else (luminance @ tensor.flatten(1)).view(1, decoder.size, decoder.size)
-        )
+        if len(tensor) == 1:
+            tensor = tensor.repeat(COLOR, 1, 1)
+        else:
+            luminance = tensor.new_tensor([0.299, 0.587, 0.114])
+            tensor = (luminance @ tensor.flatten(1)).view(1, *tensor.shape[1:])
     return tensor.round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,4 +1,4 @@
-"""The contract between what a source holds and what a store keeps."""
+"""The interface of decoders: what turns raw samples into arrays of one shape."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ssl_dml.types import ImageSpec, SequenceSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Decoder(ABC):
-    """What every sample of a data set is decoded to."""
+    """Shape and type that every sample of a data set is decoded to."""
 
     @property
     @abstractmethod
@@ -22,16 +22,16 @@ class Decoder(ABC):
     @property
     @abstractmethod
     def dtype(self) -> np.dtype:
-        """Kind of its numbers."""
+        """Type of its values."""
 
     @abstractmethod
     def decode(self, sample: Any) -> Shaped[np.ndarray, "channels *extent"]:  # noqa: ANN401
-        """One sample of a source as an array of this shape and dtype.
+        """Decode one sample of a source to an array of this shape and dtype.
 
         Raises:
-            ValueError: If it cannot become one.
+            ValueError: If the sample is damaged or does not fit.
         """
 
     @abstractmethod
     def spec(self, *, mean: tuple[float, ...], std: tuple[float, ...]) -> ImageSpec | SequenceSpec:
-        """What a network is told of samples with this mean and standard deviation."""
+        """Describe the decoded samples for a network, with their normalization."""

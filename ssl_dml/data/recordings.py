@@ -1,4 +1,4 @@
-"""Sequences of any length become samples of one length."""
+"""Cut recordings of any length into samples of one length, and decode them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from ssl_dml.data.sources import Source
 from ssl_dml.types import SequenceSpec
 
 SIXTEEN_BITS = 32768
-MAX_PEAK = 4  # a little above 1 is a peak to cut; far above, the file counts in other units
+MAX_PEAK = 4  # a peak a little above 1 is clipped; far above, the file has other units
 
 
 class Recordings(ABC):
-    """Sequences in a fixed order, each of its own length, with their labels if there are any.
+    """Audio or other sequences in a fixed order, each of its own length, with or without labels.
 
     Attributes:
-        fingerprint: As that of a :class:`~ssl_dml.data.sources.Source`.
-        stamp: As there.
-        labels: As there.
-        class_names: As there.
-        channels: Number of channels, the most that any has.
-        lengths: Values over time in each; 0 where it cannot be read.
-        dtype: What its values are kept as: 16-bit integers for audio.
+        fingerprint: See :class:`~ssl_dml.data.sources.Source`.
+        stamp: See there.
+        labels: See there.
+        class_names: See there.
+        channels: The largest number of channels of any recording.
+        lengths: Number of values of each recording over time; 0 if it cannot be read.
+        dtype: Type of the decoded values: 16-bit integers for audio.
     """
 
     fingerprint: str
@@ -38,27 +38,27 @@ class Recordings(ABC):
 
     @abstractmethod
     def read(self, index: int, start: int, stop: int) -> Shaped[np.ndarray, "channels time"]:
-        """Values from ``start`` to before ``stop``, or to the end.
+        """Read the values from ``start`` to before ``stop``, or to the end.
 
         Raises:
-            ValueError: If it is damaged.
+            ValueError: If the recording is damaged.
         """
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What to call it when telling the user about it."""
+        """Name of a recording in messages."""
 
 
 @final
 class Segments(Source):
-    """Consecutive pieces of recordings, each a sample of its own with its recording's label.
+    """Consecutive segments of recordings, each a sample with the label of its recording.
 
-    What remains after the last whole piece is one too when it is at least half as long, or all
-    there is.
+    A remainder becomes a segment too if it is at least half as long as the others, or if the
+    recording has no other.
 
     Args:
-        recordings: What is cut.
-        length: Values in a piece.
+        recordings: The recordings to cut.
+        length: Length of a segment, in values.
     """
 
     def __init__(self, recordings: Recordings, length: int) -> None:
@@ -89,13 +89,18 @@ class Segments(Source):
 @final
 @dataclass(frozen=True, kw_only=True)
 class SequenceDecoder(Decoder):
-    """What every sequence of a data set is decoded to.
+    """Channels, length and type that every sequence of a data set is decoded to.
+
+    >>> decoder = SequenceDecoder(channels=1, length=4, sampling_rate=None, kept_as="int16")
+    >>> decoder.decode(np.array([[0.5, -1.0, 2.0]])).tolist()  # clipped, then padded with a zero
+    [[16384, -32768, 32767, 0]]
 
     Args:
         channels: Number of channels.
-        length: Values over time; shorter sequences have zeros at the end.
-        sampling_rate: Values a second; None where time has no unit.
-        kept_as: 16-bit integers, for audio from -1 to 1 and cut beyond; or floats as they are.
+        length: Number of values over time; shorter sequences are padded with zeros.
+        sampling_rate: Values a second; None if time has no unit.
+        kept_as: ``int16`` for audio from -1 to 1, clipped beyond; ``float32`` for values as they
+            are.
     """
 
     channels: int

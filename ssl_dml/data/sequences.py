@@ -1,4 +1,4 @@
-"""Where sequences come from: audio, tables, arrays."""
+"""Open sequences: audio folders, tables, ``.npz`` files."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from ssl_dml.data.recordings import Recordings, Segments, SequenceDecoder
 from ssl_dml.data.sources import is_folder_of_files, locate, open_table, split_folder
 from ssl_dml.progress import say
 
-LONGEST = 65_536
+MAX_DEFAULT_LENGTH = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceConfig:
-    """How recordings and series become sequences of one length.
+    """How audio and other series become sequences of one length.
 
-    Long ones are cut into consecutive pieces, each a sample of its own; what remains at the end
-    is one too when it is at least half a piece. Short ones have zeros at the end.
+    Longer ones are cut into consecutive segments, each a sample of its own; a remainder counts
+    if it is at least half a segment. Shorter ones are padded with zeros.
 
     Args:
-        sampling_rate: Values a second. Audio of another sampling rate is resampled to it; null
-            for series whose time has no unit.
-        length: Values in a sequence; None takes that of the longest, 65,536 at most.
+        sampling_rate: Values a second. Audio with another sampling rate is resampled; null for
+            series whose time has no unit.
+        length: Length of a sequence, in values; null takes that of the longest, at most 65,536.
         column: Column of a table that holds lists ``[time]`` or ``[channels, time]``.
     """
 
@@ -39,27 +39,27 @@ def open_sequences(
     channels: int | None,
     label_column: str,
 ) -> tuple[Segments, SequenceDecoder] | None:
-    """Open what ``data.source`` names; None if it is there but has no such split.
+    """Open the sequences that ``data.source`` names; None if it has no such split.
 
     Args:
         where: A folder of audio files, an ``.npz`` file, parquet files, a folder saved by
             ``datasets``, or the name of a data set on the hub.
         split: ``"train"`` or ``"test"``.
-        config: How they become sequences of one length.
-        channels: Number of channels; None for 1 of audio and the most of any other sequence.
+        config: Sampling rate, length and column.
+        channels: Number of channels; None for 1 in audio, and for the largest number otherwise.
         label_column: Column of labels in a table.
 
     Raises:
-        ConfigError: If there is nothing of that name, or no sequence in it.
+        ConfigError: If the source does not exist or holds no sequences.
     """
     recordings = _open(where, split, config, channels, label_column)
     if recordings is None:
         return None
     longest = max(recordings.lengths)
-    length = config.length or max(1, min(longest, LONGEST))
+    length = config.length or max(1, min(longest, MAX_DEFAULT_LENGTH))
     if config.length is None and {*recordings.lengths} != {length}:
         say(
-            f"sequences have up to {longest:,} values: each is cut, or filled with zeros, to "
+            f"sequences have up to {longest:,} values: each is cut, or padded with zeros, to "
             f"{length:,}; --data.sequences.length sets another"
         )
     decoder = SequenceDecoder(

@@ -1,4 +1,4 @@
-"""Sources of undecoded images, and what finds the files and tables of any source."""
+"""Open sources of undecoded images; find the files, tables and labels of any source."""
 
 import hashlib
 import io
@@ -16,37 +16,21 @@ from ssl_dml.config import ConfigError
 
 SAMPLES = Path(__file__).parent / "samples"
 SAMPLE_NAMES = ("fashion_mini", "hangul")
-SUFFIXES = frozenset(
-    [
-        ".bmp",
-        ".gif",
-        ".jpeg",
-        ".jpg",
-        ".jp2",
-        ".npy",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
+IMAGE_TYPES = "bmp gif jpeg jpg jp2 npy pbm pgm png pnm ppm tif tiff webp"
+SUFFIXES = frozenset(f".{name}" for name in IMAGE_TYPES.split())
 AUDIO_SUFFIXES = frozenset([".flac", ".wav"])
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 RawImage = Image.Image | np.ndarray
 
 
 class Source(ABC):
-    """Samples in a fixed order, undecoded, with their labels where there are any.
+    """Undecoded samples in a fixed order, with or without labels.
 
     Attributes:
-        fingerprint: Changes with the names, sizes and order of the files; the same for a copy.
-        stamp: Changes also with where they are and when they were last written.
-        labels: Class of each sample, an index into ``class_names``, -1 where it is not known;
-            None without labels.
+        fingerprint: Changes with the names, sizes and order of the files; a copy has the same.
+        stamp: Changes also when files are moved or written again.
+        labels: Class of each sample, an index into ``class_names``, -1 if unknown; None without
+            labels.
         class_names: Names of the classes; empty without labels.
     """
 
@@ -61,11 +45,11 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, index: int) -> RawImage:
-        """One sample; of images an array has its channels last, of sequences first."""
+        """Read one sample; channels are last in an array of an image, first in a sequence."""
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What to call the sample when telling the user about it."""
+        """Name of a sample in messages."""
 
 
 @final
@@ -80,12 +64,10 @@ class FolderSource(Source):
         self.paths = files_below(root, SUFFIXES)
         if not self.paths:
             audio = files_below(root, AUDIO_SUFFIXES)
-            hint = (
-                "; it holds audio: set data.sequences, as in --data.sequences.sampling_rate 16000"
-            )
+            hint = "it holds audio: set data.sequences, as in --data.sequences.sampling_rate 16000"
             raise ConfigError(
                 f"data.source {str(root)!r} holds no image; looked below it for "
-                f"{' '.join(sorted(SUFFIXES))}{hint if audio else ''}"
+                f"{' '.join(sorted(SUFFIXES))}{f'; {hint}' if audio else ''}"
             )
         self.labels, self.class_names = folder_labels(root, self.paths)
         self.fingerprint, self.stamp = fingerprint(root, self.paths)
@@ -107,10 +89,10 @@ class TableSource(Source):
 
     Args:
         table: The table.
-        identity: Fingerprint and stamp of the files it came from.
-        name: What to call it in messages.
+        identity: Fingerprint and stamp of its files.
+        name: Name of the table in messages.
         image_column: Column of encoded images or arrays.
-        label_column: Column of numbers, strings, or lists of numbers; a table without it has no
+        label_column: Column of numbers, strings, or lists of numbers; without it there are no
             labels.
     """
 
@@ -123,22 +105,15 @@ class TableSource(Source):
         image_column: str,
         label_column: str,
     ) -> None:
-        if image_column not in table.column_names:
-            raise ConfigError(
-                f"data.image_column {image_column!r} is not a column of {name}; "
-                f"it has {', '.join(table.column_names)}"
-            )
-        if not len(table):
-            raise ConfigError(f"data.source {name!r} is empty")
+        check_column(table, image_column, "data.image_column", name)
         self.fingerprint, self.stamp = (f"{part}:{image_column}" for part in identity)
         self._name = name
         feature = table.features[image_column]
         if isinstance(feature, datasets.Image):
             table = table.cast_column(image_column, datasets.Image(decode=False))
-        if getattr(table, "_indices", None) is not None:
-            table = table.flatten_indices()
+        table = in_order(table)
         array = isinstance(feature, (datasets.Array2D, datasets.Array3D))
-        # Arrow's own column is some seventy times faster a cell than the table's.
+        # Reading a cell of Arrow's own column is about seventy times faster.
         self._images = table[image_column] if array else table.data.column(image_column)
         self.labels, self.class_names = column_labels(table, label_column)
 
@@ -158,7 +133,7 @@ class TableSource(Source):
 
 
 def open_source(where: str, split: str, *, image_column: str, label_column: str) -> Source | None:
-    """Open what ``data.source`` names; None if it is there but has no such split.
+    """Open the images that ``data.source`` names; None if it has no such split.
 
     Args:
         where: An embedded sample, a folder of images, parquet files (a file, a folder or a
@@ -168,7 +143,7 @@ def open_source(where: str, split: str, *, image_column: str, label_column: str)
         label_column: Column of labels in a table.
 
     Raises:
-        ConfigError: If there is nothing of that name, or no image in it.
+        ConfigError: If the source does not exist or holds no images.
     """
     path = locate(where)
     if is_folder_of_files(path):
@@ -182,17 +157,17 @@ def open_source(where: str, split: str, *, image_column: str, label_column: str)
 
 
 def locate(where: str) -> Path:
-    """Where an embedded sample, a file or a folder is, if it is one of these."""
+    """Path of an embedded sample, or of a file or folder, whether it exists or not."""
     return SAMPLES / where if where in SAMPLE_NAMES else Path(where).expanduser()
 
 
 def is_folder_of_files(path: Path) -> bool:
-    """Whether samples are files below it, rather than rows of a table in it."""
+    """Whether a path is a folder of image or audio files, not of a table."""
     return path.is_dir() and not (_is_saved(path) or any(path.glob("*.parquet")))
 
 
 def split_folder(path: Path, split: str) -> Path | None:
-    """Folder of a split: a sub-folder of its name beside one called train, or all for training."""
+    """Sub-folder of a split if there is one called train; otherwise the whole folder is train."""
     names = ("train",) if split == "train" else TEST_FOLDERS
     inside = next((path / name for name in names if (path / name).is_dir()), None)
     if inside is not None and (path / "train").is_dir():
@@ -201,7 +176,7 @@ def split_folder(path: Path, split: str) -> Path | None:
 
 
 def files_below(root: Path, suffixes: Container[str]) -> list[Path]:
-    """Files with one of these suffixes, sorted by path; hidden ones do not count."""
+    """Find files with one of these suffixes, sorted by path; skip hidden ones."""
     found: list[Path] = []
     for folder, inner, names in os.walk(root):
         inner[:] = [name for name in inner if not name.startswith(".")]
@@ -214,7 +189,7 @@ def files_below(root: Path, suffixes: Container[str]) -> list[Path]:
 
 
 def folder_labels(root: Path, paths: list[Path]) -> tuple[list[int] | None, list[str]]:
-    """Labels and names of classes, when every file lies in one of at least two sub-folders."""
+    """Labels and class names, if every file lies in one of at least two sub-folders."""
     inside = [path.relative_to(root).parts for path in paths]
     names = sorted({parts[0] for parts in inside})
     if len(names) == 1 or any(len(parts) == 1 for parts in inside):
@@ -230,7 +205,7 @@ def _is_saved(path: Path) -> bool:
 def open_table(
     where: str, path: Path, split: str
 ) -> tuple[datasets.Dataset, tuple[str, str]] | None:
-    """A table and the fingerprint and stamp of its files; None if it has no such split."""
+    """Open a table, with fingerprint and stamp of its files; None if it has no such split."""
     if path.is_dir() and _is_saved(path):
         saved = datasets.load_from_disk(str(path))
         table = saved.get(split) if isinstance(saved, datasets.DatasetDict) else saved
@@ -247,7 +222,7 @@ def open_table(
 
 
 def _parquet_files(path: Path, split: str) -> list[Path] | None:
-    """Parquet files of a split; empty if there are some but none of it; None if there are none."""
+    """Parquet files of a split; empty if the split has none; None if there are no files at all."""
     if path.is_dir():
         files = sorted(path.glob("*.parquet"))
         mine = [f for f in files if f.name.startswith(split)]
@@ -290,8 +265,27 @@ def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, tuple[str, str]
     return table, (identity, identity)
 
 
+def check_column(table: datasets.Dataset, column: str, key: str, name: str) -> None:
+    """Raise unless a table has a column and is not empty.
+
+    Raises:
+        ConfigError: Naming ``key``, the key of the configuration that names the column.
+    """
+    if column not in table.column_names:
+        raise ConfigError(
+            f"{key} {column!r} is not a column of {name}; it has {', '.join(table.column_names)}"
+        )
+    if not len(table):
+        raise ConfigError(f"data.source {name!r} is empty")
+
+
+def in_order(table: datasets.Dataset) -> datasets.Dataset:
+    """Write out a selection or shuffle of rows, so that Arrow's columns have the same order."""
+    return table if getattr(table, "_indices", None) is None else table.flatten_indices()
+
+
 def column_labels(table: datasets.Dataset, column: str) -> tuple[list[int] | None, list[str]]:
-    """Labels and names of classes in a column of a table; none if it is not there."""
+    """Labels and class names from a column of a table, if it has that column."""
     if column not in table.column_names:
         return None, []
     feature = table.features[column]
@@ -302,9 +296,12 @@ def column_labels(table: datasets.Dataset, column: str) -> tuple[list[int] | Non
 
 
 def labels_of(values: list[Any]) -> tuple[list[int], list[str]]:
-    """Labels and names of classes from one value a sample, -1 for None.
+    """Labels and class names from one value for each sample; None becomes -1.
 
-    A list of numbers is one value; its name has spaces between them.
+    A list of numbers is one value; its name has spaces between the numbers.
+
+    >>> labels_of(["cat", None, "ant", "cat"])
+    ([1, -1, 0, 1], ['ant', 'cat'])
     """
     values = [tuple(value) if isinstance(value, list) else value for value in values]
     names = sorted({value for value in values if value is not None})
@@ -314,7 +311,7 @@ def labels_of(values: list[Any]) -> tuple[list[int], list[str]]:
 
 
 def fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> tuple[str, str]:
-    """Digests of relative paths and sizes; and of these with place and times of change."""
+    """Digest of relative paths and sizes; and one that adds the folder and times of change."""
     base = root if root.is_dir() else root.parent
     copy, here = hashlib.sha256(extra.encode()), hashlib.sha256(f"{extra}{base.resolve()}".encode())
     for path in sorted(paths):

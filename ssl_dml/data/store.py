@@ -1,4 +1,4 @@
-"""Decoded samples that batches are cut from: in memory, in a file, or decoded on demand."""
+"""Store decoded samples: in memory, in a file, or not at all and decode them on demand."""
 
 import errno
 import hashlib
@@ -23,7 +23,7 @@ from ssl_dml.progress import progress
 
 CHUNK = 512
 VERSION = 1
-FILE = "pixels.bin"  # of sequences too: stores of this name exist already
+FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # no damaged sample
 Array = Shaped[np.ndarray, "batch channels *extent"]
 
@@ -33,9 +33,9 @@ class Store:
     """Decoded samples of a source.
 
     Args:
-        samples: Cut a batch with an array of indices.
+        samples: The samples; an array of indices gives a batch.
         kept: Position in the source of each sample that could be decoded.
-        damaged: Name and reason of each that could not.
+        damaged: Name and reason of each sample that could not.
     """
 
     samples: "np.ndarray | OnDemand"
@@ -45,11 +45,11 @@ class Store:
 
 @final
 class OnDemand:
-    """Samples decoded each time they are asked for, in loader workers.
+    """Samples that are decoded again for each batch, in the workers of the loader.
 
     Args:
-        source: Where they are read from.
-        decoder: What they are decoded to.
+        source: The undecoded samples.
+        decoder: Decodes a sample.
         kept: Positions in the source of the samples that can be decoded.
     """
 
@@ -73,20 +73,20 @@ def build_store(
     skip_damaged: bool,
     builder: bool,
 ) -> Store:
-    """Decode every sample once, and keep the result where it was asked to live.
+    """Decode every sample once, and store the result in memory or on disk.
 
     Args:
         source: The undecoded samples.
-        decoder: What they are decoded to.
-        in_memory: Keep the samples in memory.
-        on_disk: Keep them in a file below ``cache_dir``, written once and mapped. With neither,
-            they are only checked and are decoded on demand later.
+        decoder: Decodes a sample.
+        in_memory: Store the samples in memory.
+        on_disk: Store them in a file below ``cache_dir``, which is written once and then mapped.
+            If both are false, samples are only checked, and decoded on demand later.
         cache_dir: Folder of stores.
-        skip_damaged: Leave out what cannot be decoded instead of stopping.
-        builder: Whether this process writes the file; the others of a machine wait for it.
+        skip_damaged: Leave damaged samples out instead of raising.
+        builder: Whether this process writes the file; other processes of the machine wait for it.
 
     Raises:
-        ConfigError: If a sample is damaged and is not to be skipped, or none is whole.
+        ConfigError: If a sample is damaged and ``skip_damaged`` is false, or all are damaged.
         OSError: If the disk is full.
     """
     if in_memory:
@@ -97,13 +97,13 @@ def build_store(
             filled += len(rows)
             kept += good
             damaged += bad
-        _judge(kept, damaged, skip_damaged)
+        _check_damage(kept, damaged, skip_damaged)
         return Store(samples=samples[:filled], kept=kept, damaged=damaged)
     folder = cache_dir / _key(source, decoder, on_disk)
     if builder and not (folder / "store.json").exists():
         _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
     metadata = _wait_for(folder / "store.json")
-    _judge(metadata["kept"], metadata["damaged"], skip_damaged)
+    _check_damage(metadata["kept"], metadata["damaged"], skip_damaged)
     if on_disk:
         shape = (len(metadata["kept"]), *decoder.shape)
         samples = np.memmap(folder / FILE, decoder.dtype, "r", shape=shape)
@@ -113,12 +113,12 @@ def build_store(
 
 
 def has_store(source: Source, decoder: Decoder, cache_dir: Path) -> bool:
-    """Whether the decoded samples are in a file already."""
+    """Whether the decoded samples are on disk already."""
     return (cache_dir / _key(source, decoder, True) / "store.json").exists()
 
 
 def nbytes(decoder: Decoder) -> int:
-    """Size of a decoded sample."""
+    """Size of a decoded sample, in bytes."""
     return math.prod(decoder.shape) * decoder.dtype.itemsize
 
 
@@ -132,7 +132,7 @@ def _read(source: Source, index: int, decoder: Decoder) -> Shaped[np.ndarray, "c
 
 
 def _decoded(source: Source, decoder: Decoder) -> Iterator[tuple[np.ndarray, list[int], list[str]]]:
-    """Chunks of decoded samples, the positions they came from, and what was damaged."""
+    """Yield chunks of decoded samples, their positions in the source, and what was damaged."""
 
     def attempt(index: int) -> np.ndarray | str:
         try:
@@ -160,28 +160,26 @@ def _decoded(source: Source, decoder: Decoder) -> Iterator[tuple[np.ndarray, lis
             yield np.stack(rows) if rows else empty, good, bad
 
 
-def _judge(kept: list[int], damaged: list[str], skip_damaged: bool) -> None:
+def _check_damage(kept: list[int], damaged: list[str], skip_damaged: bool) -> None:
     if damaged and not skip_damaged:
         more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
         raise ConfigError(
-            f"damaged sample {damaged[0]}{more}; remove it, or leave such out with "
-            "--data.on_error skip"
+            f"damaged sample {damaged[0]}{more}; remove it, or leave damaged samples out "
+            "with --data.on_error skip"
         )
     if not kept:
         raise ConfigError(f"every sample is damaged; the first: {damaged[0]}")
 
 
 def _key(source: Source, decoder: Decoder, with_samples: bool) -> str:
-    metadata = json.dumps(
-        [VERSION, source.fingerprint, source.stamp, asdict(decoder), with_samples]
-    )
-    return hashlib.sha256(metadata.encode()).hexdigest()[:24]
+    parts = [VERSION, source.fingerprint, source.stamp, asdict(decoder), with_samples]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 def _write(
     source: Source, decoder: Decoder, folder: Path, *, with_samples: bool, skip_damaged: bool
 ) -> None:
-    """Write a store beside its place and rename it, so that a part of one is never used."""
+    """Write a store under another name, then rename it: nobody reads a half-written one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     size = len(source) * nbytes(decoder) if with_samples else 0
     if size > shutil.disk_usage(folder.parent).free:
@@ -191,35 +189,38 @@ def _write(
             "another folder with --data.cache_dir",
             str(folder.parent),
         )
-    beside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
     kept: list[int] = []
     damaged: list[str] = []
     try:
-        # Written, not mapped: a full disk is then an error and not a signal that kills.
-        with (beside / FILE).open("wb") as file:
+        # Writing to a mapped file would kill the process if the disk fills up.
+        with (partial / FILE).open("wb") as file:
             for rows, good, bad in _decoded(source, decoder):
                 if with_samples:
                     file.write(rows.tobytes())
                 kept += good
                 damaged += bad
-        # What stops a run is looked at afresh the next time.
-        _judge(kept, damaged, skip_damaged)
-        (beside / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
+        # Damaged samples that stop the run are not stored: the next run looks again.
+        _check_damage(kept, damaged, skip_damaged)
+        (partial / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise
     try:
-        beside.rename(folder)
+        partial.rename(folder)
     except OSError:
         if not (folder / "store.json").exists():
             raise
-        shutil.rmtree(beside)  # another run has written the same store meanwhile
+        shutil.rmtree(partial)  # another run wrote the same store first
 
 
 def _wait_for(path: Path) -> dict[str, Any]:
-    """Read a file once the process that writes it is done; that one's end would end this."""
+    """Wait until another process has written the file, then read it.
+
+    It needs no time limit: if that process fails, the launcher ends this one too.
+    """
     while not path.exists():
         time.sleep(0.2)
     return json.loads(path.read_text())

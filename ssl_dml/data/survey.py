@@ -1,4 +1,4 @@
-"""What the images of a source have in common, from a sample of them."""
+"""Choose channels, size and range of values from a sample of the images; measure mean and std."""
 
 import numpy as np
 import torch
@@ -10,8 +10,8 @@ from ssl_dml.progress import say
 from ssl_dml.types import FULL_SCALE
 
 MIXED_SIZE = 64
-LARGEST_KEPT, LARGE_SIZE = 256, 224
-SURVEYED = 2_000
+MAX_ORIGINAL_SIZE, LARGE_SIZE = 256, 224
+SAMPLE_SIZE = 2_000
 MIN_STD = 1e-3  # of bytes, a quarter of a gray level; a channel below it is constant
 MIN_RELATIVE_STD = 1e-6  # of floats, relative to the mean
 
@@ -23,21 +23,22 @@ def survey(
     image_size: int | None,
     value_range: tuple[float, float] | None,
 ) -> ImageDecoder:
-    """Channels, size and range from up to 2,000 images spread over the source.
+    """Choose what to decode to, from up to 2,000 images spread over the source.
 
     Args:
         source: The images.
-        channels: As given, or None for the most that any of them has.
-        image_size: As given, or None for theirs.
-        value_range: As given, or None for theirs where they have more than 8 bits.
+        channels: Number of channels; None for the largest number found.
+        image_size: Side in pixels; None for the side found, with limits.
+        value_range: Values that become 0 and 255; None for the range found in images of more than
+            8 bits.
     """
     found, sizes = {channels or 1}, set()
     low, high = np.inf, -np.inf
-    for index in np.unique(np.linspace(0, len(source) - 1, SURVEYED).astype(int)):
+    for index in np.unique(np.linspace(0, len(source) - 1, SAMPLE_SIZE).astype(int)):
         try:
             pixels = open_pixels(source.read(int(index)))
         except (OSError, ValueError, SyntaxError):
-            continue  # decoding meets it again and names it
+            continue  # decoding will report it by name
         found.add(channels_of(pixels))
         if isinstance(pixels, np.ndarray):
             sizes.add(pixels.shape[1::-1])
@@ -56,8 +57,8 @@ def survey(
 
 
 def normalization(store: Store, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over up to 2,000 samples, full scale being 1."""
-    indices = np.unique(np.linspace(0, len(store.samples) - 1, SURVEYED).astype(int))
+    """Mean and standard deviation of each channel over up to 2,000 samples; full scale is 1."""
+    indices = np.unique(np.linspace(0, len(store.samples) - 1, SAMPLE_SIZE).astype(int))
     first = torch.from_numpy(store.samples[indices[:1]])
     scale, axes = FULL_SCALE.get(first.dtype, 1.0), (0, *range(2, first.ndim))
     total, squares, count = np.zeros(channels), np.zeros(channels), 0
@@ -69,13 +70,13 @@ def normalization(store: Store, channels: int) -> tuple[tuple[float, ...], tuple
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     smallest = MIN_STD * 255 / scale if scale > 1 else MIN_RELATIVE_STD * np.abs(mean)
-    std[std <= smallest] = 1.0  # dividing a constant channel by its spread would blow up noise
+    std[std <= smallest] = 1.0  # a constant channel: division would amplify noise
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def _choose_size(sizes: set[tuple[int, int]]) -> tuple[int, str]:
-    """The side to decode to, and why if it is not that of the images."""
+    """Choose the side to decode to; say why if it is not that of the images."""
     if len(sizes) != 1:
         return MIXED_SIZE, "images differ in size"
     side = min(next(iter(sizes)))
-    return (side, "") if side <= LARGEST_KEPT else (LARGE_SIZE, "images are large")
+    return (side, "") if side <= MAX_ORIGINAL_SIZE else (LARGE_SIZE, "images are large")

@@ -66,10 +66,10 @@ def test_rows_that_were_selected_keep_their_order():
     ("rows", "words"),
     [
         ([[[1.0, 2.0], [3.0]]], "has channels of different lengths"),
-        ([None], "is no list of numbers"),
-        ([["a"]], "is no list of numbers"),
-        ([1.0], "is no list of numbers"),
-        ([[[[1.0]]]], "is no list of numbers"),
+        ([None], "is not a list of numbers"),
+        ([["a"]], "is not a list of numbers"),
+        ([1.0], "is not a list of numbers"),
+        ([[[[1.0]]]], "is not a list of numbers"),
     ],
 )
 def test_what_is_no_sequence_has_no_length_and_is_said_on_reading(rows, words):

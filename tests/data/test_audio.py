@@ -71,9 +71,16 @@ def test_other_rates_are_told_once_with_their_number(tmp_path, capsys):
     opened(tmp_path)
     told = capsys.readouterr().out
     assert told == (
-        "3 of 4 audio files have another sample rate (16000, 44100 Hz) and are resampled "
+        "3 of 4 audio files have another sampling rate (16000, 44100 Hz) and are resampled "
         "to 8000 Hz\n"
     )
+
+
+def test_a_damaged_file_is_not_counted_as_resampled(tmp_path, capsys):
+    write(tmp_path / "1.wav", noise(10), 8000)
+    (tmp_path / "2.wav").write_bytes(b"no audio")
+    assert opened(tmp_path).lengths == [10, 0]
+    assert capsys.readouterr().out == ""
 
 
 def test_channels_are_averaged_kept_or_repeated(tmp_path):

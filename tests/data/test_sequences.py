@@ -119,7 +119,7 @@ def test_damaged_audio_stops_or_is_left_out_by_name(tmp_path, config):
     [
         ([[1.0, 2.0], [], [3.0]], "row 1: is empty"),
         ([[1.0, 2.0], [None, 1.0], [3.0]], "row 1: holds values that are not finite"),
-        ([[1.0, 2.0], None, [3.0]], "row 1: is no list of numbers"),
+        ([[1.0, 2.0], None, [3.0]], "row 1: is not a list of numbers"),
         ([[[1.0]] * 2, [[1.0]], [[1.0]] * 2], "row 1: has 1 channels where the data set has 2"),
         ([[[1.0]] * 2, [[1.0], [1.0, 2.0]], [[1.0]] * 2], "row 1: has channels of different"),
     ],

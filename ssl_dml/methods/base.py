@@ -1,4 +1,4 @@
-"""The contract of self-supervised methods."""
+"""Base classes of self-supervised methods."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,13 +13,16 @@ from ssl_dml.types import Batch, Embeddings, StepOutput
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """What a method is told of the run it is built for.
+    """Sizes of a run, which a method needs to build its memory and its schedules.
 
     Args:
-        num_instances: Samples in the data set; indices are below it.
-        batch_size: Samples in a batch over all processes.
-        num_batches: Batches in the whole run, for what moves along a schedule.
+        num_instances: Number of samples in the data set; indices are below it.
+        batch_size: Number of samples in a batch of all processes.
+        num_batches: Number of batches in the run.
         labeled: Whether batches have labels.
+
+    >>> RunInfo(num_instances=50_000, batch_size=256, num_batches=39_000).labeled
+    False
     """
 
     num_instances: int
@@ -32,14 +35,14 @@ class Method(nn.Module, ABC):
     """A backbone with a training objective; built by ``(backbone, run_info: RunInfo, *, ...)``.
 
     Attributes:
-        backbone: The encoder that is kept when training is over.
+        backbone: The encoder to keep after training.
     """
 
     backbone: Backbone
 
     @abstractmethod
     def forward(self, batch: Batch) -> StepOutput:
-        """One step on this process's part of the batch.
+        """The loss of one step on this process's part of the batch.
 
         Args:
             batch: Views and indices of this process's samples; labels where the data have them.
@@ -47,14 +50,14 @@ class Method(nn.Module, ABC):
 
 
 class BankMethod(Method):
-    """A method that keeps a row for every instance, among which images can be searched.
+    """A method with a memory bank, which has a row for every sample.
 
     Attributes:
-        bank: The rows.
+        bank: The memory bank.
     """
 
     bank: MemoryBank
 
     @abstractmethod
     def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
-        """From the backbone's features to unit embeddings in the space of the bank."""
+        """Unit embeddings of the backbone's features, to compare with rows of the bank."""

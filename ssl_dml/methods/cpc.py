@@ -1,4 +1,4 @@
-"""CPC: tell the latent that lies ahead of a context from latents of other places and samples."""
+"""CPC: predict the latents ahead of a context, among latents of other positions and samples."""
 
 from collections.abc import Sequence
 from typing import final
@@ -11,6 +11,7 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.context import GridContext
 from ssl_dml.backbones.patches import PatchBackbone
 from ssl_dml.backbones.sequence import SequenceBackbone
+from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.distributed import gather_with_gradient, rank
 from ssl_dml.losses import Negatives, cpc, cpc_scores
 from ssl_dml.methods.base import Method, RunInfo
@@ -23,18 +24,27 @@ class CPC(Method):
 
     A linear map of the context at time t predicts the latent at t + k, one map for each k up to
     ``horizon``. The loss is the mean over k of the cross-entropy over all t that have such a
-    latent. Each view is contrasted by itself, so that views of one sample are not each other's
-    negatives, and the loss is the mean over views; one view is usual.
+    latent. Each view is contrasted separately, so that views of one sample are not negatives of
+    each other, and the loss is the mean over views; one view is usual.
 
     Args:
         backbone: A :class:`~ssl_dml.backbones.SequenceBackbone`.
-        run_info: Its batch gives negatives.
-        horizon: Steps ahead that are predicted, in latents; 12 in the paper.
-        negatives: See :func:`~ssl_dml.losses.cpc_scores`.
-        scale: The same.
+        run_info: Its batch size.
+        horizon: Number of latents ahead to predict; 12 in the paper.
+        negatives: Where negatives come from, see :func:`~ssl_dml.losses.cpc_scores`.
+        scale: Factor of the scores, see :func:`~ssl_dml.losses.cpc_scores`.
 
     References:
         van den Oord et al., 2018, arXiv:1807.03748.
+
+    >>> from ssl_dml.types import SequenceSpec
+    >>> inputs = SequenceSpec(channels=1, length=800, mean=(0.0,), std=(1.0,))
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = CPC(SequenceBackbone(inputs, width=8, context_dim=8), run_info, horizon=1)
+    >>> _ = method.ahead.maps[0].weight.data.fill_(0.0)
+    >>> batch = Batch([torch.randn(4, 1, 800)], torch.arange(4))
+    >>> round(method(batch).loss.item(), 4)  # equal scores of 4 latents ahead and 3 samples: log(7)
+    1.9459
     """
 
     def __init__(
@@ -90,27 +100,39 @@ class CPC(Method):
 class CPCImages(Method):
     """Contrastive predictive coding of images cut into a grid of patches.
 
-    The context of a row, a causal network over the rows down to it, predicts the rows below:
-    those from ``skip + 1`` to ``horizon`` further down, each by one linear map that its cells
-    share. Further directions do the same on the grid turned by quarter turns, with networks of
-    their own. The loss is the mean over rows ahead, directions and views; as in :class:`CPC`
-    each view is contrasted by itself.
+    The context of a row, a causal network over the rows down to it, predicts the rows below, from
+    ``skip + 1`` to ``horizon`` further down; cells of a row share one linear map. Each further
+    direction does the same on the grid rotated by 90 degrees, with networks of its own. The loss
+    is the mean over rows ahead, directions and views; as in :class:`CPC` each view is contrasted
+    separately.
 
     Args:
-        backbone: A :class:`~ssl_dml.backbones.PatchBackbone`; it alone is kept.
-        run_info: Its batch gives negatives.
-        horizon: Furthest row ahead that is predicted.
-        skip: Rows next to the context that are not predicted. One suits patches that overlap by
-            half, which could otherwise be matched by the pixels they share with the context.
-        directions: 1 predicts downwards alone, as in the first paper; 4 is the second's.
-        negatives: See :func:`~ssl_dml.losses.cpc_scores`; positions are cells.
-        scale: The same.
-        context_dim: Channels within the context network; None for those of a feature.
-        context_blocks: Its residual blocks, see :class:`~ssl_dml.backbones.context.GridContext`.
+        backbone: A :class:`~ssl_dml.backbones.PatchBackbone`.
+        run_info: Its batch size.
+        horizon: Furthest row ahead to predict.
+        skip: Number of rows next to the context not to predict; 1 for patches that overlap by
+            half, which the pixels they share with the context would give away.
+        directions: 1 predicts downwards only, as in the first paper; 4 as in the second.
+        negatives: Where negatives come from, see :func:`~ssl_dml.losses.cpc_scores`; positions
+            are cells.
+        scale: Factor of the scores, see :func:`~ssl_dml.losses.cpc_scores`.
+        context_dim: Channels of the context network; null for the dimension of the features.
+        context_blocks: Number of its residual blocks, see
+            :class:`~ssl_dml.backbones.context.GridContext`.
 
     References:
         van den Oord et al., 2018, arXiv:1807.03748, sec. 3.2; Hénaff et al., 2019,
         arXiv:1905.09272.
+
+    >>> from ssl_dml.types import ImageSpec
+    >>> inputs = ImageSpec.imagenet(32)
+    >>> backbone = PatchBackbone(inputs, patch=16, stride=8, name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = CPCImages(backbone, run_info, horizon=2, negatives="batch")
+    >>> _ = method.ahead[0].maps[0].weight.data.fill_(0.0)
+    >>> batch = Batch([torch.randn(4, 3, 32, 32)], torch.arange(4))
+    >>> round(method(batch).loss.item(), 4)  # equal scores of the 4 samples: log(4)
+    1.3863
     """
 
     def __init__(
@@ -132,8 +154,7 @@ class CPCImages(Method):
                 f"CPCImages needs ssl_dml.backbones.PatchBackbone, got {type(backbone).__name__}; "
                 "for sequences use CPC"
             )
-        if not 1 <= directions <= 4:  # noqa: PLR2004
-            raise ValueError(f"directions must be from 1 to 4, got {directions}")
+        in_range(1, 4, directions=directions)
         if not 0 <= skip < horizon:
             raise ValueError(f"skip must be from 0 to below horizon {horizon}, got {skip}")
         dim = backbone.feature_dim
@@ -197,10 +218,8 @@ class _Ahead(nn.Module):
         scale: float,
     ) -> None:
         super().__init__()
-        if horizon < 1:
-            raise ValueError(f"horizon must be at least 1, got {horizon}")
-        if scale <= 0:
-            raise ValueError(f"scale must be positive, got {scale}")
+        at_least(1, horizon=horizon)
+        positive(scale=scale)
         if negatives == "batch" and run_info.batch_size < 2:  # noqa: PLR2004
             raise ValueError(
                 "negatives 'batch' needs 2 samples a batch: set a larger data.batch_size, or "

@@ -1,4 +1,4 @@
-"""DCL and DCLW: SimCLR with the positive out of the denominator."""
+"""DCL and DCLW: SimCLR without the positive in the denominator."""
 
 from typing import final
 
@@ -17,15 +17,25 @@ class DCL(Method):
 
     Args:
         backbone: The encoder.
-        run_info: Its batch must have two samples or more.
+        run_info: Its batch must have 2 samples or more.
         temperature: Softmax temperature, above 0.
-        weight_sigma: Width of the weights of DCLW, 0.5 in the paper; null is DCL.
-        hidden_dim: Width of the projector; None for that of the features.
+        weight_sigma: Sigma of the weights of DCLW, 0.5 in the paper; null for DCL.
+        hidden_dim: Width of the projector; null for the dimension of the features.
         output_dim: Dimension of an embedding.
-        layers: Linear layers of the projector.
+        layers: Number of linear layers of the projector.
 
     References:
         Yeh et al., 2022, arXiv:2110.06848.
+
+    >>> import torch
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = DCL(backbone, run_info)
+    >>> batch = Batch([torch.ones(4, 3, 32, 32)] * 2, torch.arange(4))
+    >>> round(method(batch).loss.item(), 4)  # embeddings are equal: log(2 * 4 - 2)
+    1.7918
     """
 
     def __init__(

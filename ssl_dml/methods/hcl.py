@@ -1,4 +1,4 @@
-"""HCL: SimCLR with hard negatives weighted up and false negatives taken off."""
+"""HCL: SimCLR with more weight on hard negatives, corrected for false negatives."""
 
 from typing import final
 
@@ -13,20 +13,30 @@ from ssl_dml.types import Batch, StepOutput
 
 @final
 class HCL(Method):
-    """Contrast with hard and debiased negatives over the batch of all processes.
+    """Contrastive learning with hard, debiased negatives over the batch of all processes.
 
     Args:
         backbone: The encoder.
-        run_info: Its batch must have two samples or more.
+        run_info: Its batch must have 2 samples or more.
         temperature: Softmax temperature, above 0; 0.5 in the paper.
-        beta: Concentration on hard negatives, at least 0; 0 is the debiased loss.
+        beta: Concentration on hard negatives, at least 0; 0 for the debiased loss alone.
         tau_plus: Probability that a negative is of the same class, in [0, 1).
-        hidden_dim: Width of the projector; None for that of the features.
+        hidden_dim: Width of the projector; null for the dimension of the features.
         output_dim: Dimension of an embedding.
-        layers: Linear layers of the projector.
+        layers: Number of linear layers of the projector.
 
     References:
         Robinson et al., 2021, arXiv:2010.04592; Chuang et al., 2020, arXiv:2007.00224.
+
+    >>> import torch
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = HCL(backbone, run_info)
+    >>> batch = Batch([torch.ones(4, 3, 32, 32)] * 2, torch.arange(4))
+    >>> round(method(batch).loss.item(), 4)  # embeddings are equal: log(2 * 4 - 1)
+    1.9459
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""MoCo: a queue of keys from an encoder that follows slowly."""
+"""MoCo: negatives from a queue of keys of a momentum encoder."""
 
 from typing import Literal, final
 
@@ -8,12 +8,13 @@ from torch import Tensor
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.norms import split_batch_norm
 from ssl_dml.backbones.projectors import mlp
+from ssl_dml.checks import at_least, in_range
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather, rank
 from ssl_dml.losses import TILE, info_nce, unit_rows
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
-from ssl_dml.methods.momentum import check_momentum, follow, follower
+from ssl_dml.methods.momentum import follow, follower
 from ssl_dml.methods.views import check_run_info, check_views
 from ssl_dml.types import Batch, Embeddings, Samples, StepOutput
 
@@ -22,29 +23,40 @@ from ssl_dml.types import Batch, Embeddings, Samples, StepOutput
 class MoCo(Method):
     """Momentum contrast, versions 1 and 2.
 
-    A step follows the encoder, encodes the keys, contrasts with the queue as it was, and then
-    enqueues the keys of all processes. The defaults are those of version 1; version 2 has
-    ``layers: 2, temperature: 0.2``, stronger augmentation and a cosine schedule.
+    A step updates the momentum encoder, encodes the keys, contrasts the queries with them and with
+    the queue, and then enqueues the keys of all processes. The defaults are those of version 1;
+    version 2 has ``layers: 2, temperature: 0.2``, stronger augmentation and a cosine schedule.
 
     Args:
         backbone: The encoder of queries.
-        run_info: Its batch is cut into the parts of the batch norm.
-        queue_size: Keys held, at least a batch; well below the number of samples, or the older
+        run_info: Its batch size must be a multiple of ``parts``.
+        queue_size: Number of keys, at least a batch; well below the number of samples, or older
             keys of a sample are among its own negatives.
-        momentum: Fraction of the old weights that the encoder of keys keeps at a step.
+        momentum: Fraction of its weights that the momentum encoder keeps in a step, in [0, 1].
         temperature: Softmax temperature, above 0.
         layers: Linear layers of the projector, without norms; 1 in version 1, 2 in version 2.
         output_dim: Dimension of an embedding.
         symmetric: Also contrast the second view with keys of the first, and enqueue both; the
             loss is the mean of the two.
-        batch_norm: Statistics over parts of the batch, with keys in another order than queries
-            so that they cannot tell a pair (``shuffled``, the paper); the same without that
-            order (``split``); or over the whole batch (``synchronized``).
-        parts: Parts of the batch of all processes, the paper's 8 GPUs; a multiple of the number
-            of processes.
+        batch_norm: ``shuffled``, as in the paper: statistics over parts of the batch, with keys
+            in another order than queries, so that statistics do not give a pair away; ``split``:
+            the same without another order; ``synchronized``: statistics over the whole batch.
+        parts: Number of parts of the batch of all processes, 8 GPUs in the paper; a multiple of
+            the number of processes.
 
     References:
         He et al., 2020, arXiv:1911.05722; Chen et al., 2020, arXiv:2003.04297.
+
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = MoCo(backbone, run_info, queue_size=8, parts=2)
+    >>> batch = Batch([torch.ones(4, 3, 32, 32)] * 2, torch.arange(4))
+    >>> for _ in range(3):  # the first two steps fill the queue
+    ...     loss = method(batch).loss
+    >>> round(loss.item(), 4)  # all keys are equal: log(1 + 8)
+    2.1972
     """
 
     step: Tensor
@@ -65,7 +77,8 @@ class MoCo(Method):
     ) -> None:
         super().__init__()
         check_run_info(run_info, temperature=temperature)
-        check_momentum(momentum)
+        in_range(0, 1, momentum=momentum)
+        at_least(1, parts=parts)
         if batch_norm != "synchronized" and (
             run_info.batch_size % parts or run_info.batch_size < 2 * parts
         ):

@@ -1,4 +1,4 @@
-"""MoCo v3: no queue, a predictor, both directions, for ResNets and vision transformers."""
+"""MoCo v3: a momentum encoder and a predictor, contrasted within the batch, without a queue."""
 
 import math
 from typing import final
@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
+from ssl_dml.checks import in_range
 from ssl_dml.distributed import process_group
 from ssl_dml.losses import TILE, in_batch_info_nce
 from ssl_dml.methods.base import Method, RunInfo
-from ssl_dml.methods.momentum import check_momentum, follow, follower
+from ssl_dml.methods.momentum import follow, follower
 from ssl_dml.methods.views import check_run_info, check_views
 from ssl_dml.types import Batch, StepOutput
 
@@ -22,22 +23,31 @@ class MoCoV3(Method):
     """Contrast of predicted queries with keys of a momentum encoder within the batch.
 
     The loss is ``2 temperature`` times the sum over both directions, as in the paper and its code.
-    The patch embedding of a transformer keeps its random weights, which the paper found to keep
-    training stable; convolutional networks have none.
+    The patch embedding of a vision transformer is frozen at its random weights, which makes
+    training stable according to the paper. ResNets have no patch embedding.
 
     Args:
         backbone: The encoder.
-        run_info: Its number of batches is the length of the momentum's schedule.
-        momentum: Fraction of the old weights that the momentum encoder keeps, at the first batch;
-            it rises to 1 by a cosine.
+        run_info: Its number of batches is the length of the momentum schedule.
+        momentum: Fraction of its weights that the momentum encoder keeps in the first step, in
+            [0, 1]; it rises to 1 along a cosine.
         temperature: Softmax temperature, above 0; 0.2 for transformers and 1.0 for ResNets.
         hidden_dim: Width of projector and predictor.
         output_dim: Dimension of an embedding.
         layers: Linear layers of the projector; 3 for transformers and 2 for ResNets.
-        train_patch_embedding: Whether the patch embedding learns as well.
+        train_patch_embedding: Train the patch embedding instead of freezing it.
 
     References:
         Chen et al., 2021, arXiv:2104.02057.
+
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = MoCoV3(backbone, run_info, hidden_dim=16)
+    >>> batch = Batch([torch.ones(4, 3, 32, 32)] * 2, torch.arange(4))
+    >>> round(method(batch).loss.item(), 4)  # keys are equal: 4 * 0.2 * log(4)
+    1.109
     """
 
     batch: Tensor
@@ -56,7 +66,7 @@ class MoCoV3(Method):
     ) -> None:
         super().__init__()
         check_run_info(run_info, temperature=temperature)
-        check_momentum(momentum)
+        in_range(0, 1, momentum=momentum)
         self.backbone = backbone
         if not train_patch_embedding:
             for name, parameter in backbone.named_parameters():

@@ -1,4 +1,4 @@
-"""Encoders that follow others slowly."""
+"""Momentum encoders, whose weights are an exponential average of another network's."""
 
 import copy
 from typing import TypeVar
@@ -10,26 +10,28 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def follower(network: Network) -> Network:
-    """A copy without gradients, to be moved by :func:`follow`."""
+    """A copy without gradients, which :func:`follow` moves."""
     return copy.deepcopy(network).requires_grad_(False)
 
 
 @torch.no_grad()
 def follow(followers: nn.Module, leaders: nn.Module, momentum: float | Tensor) -> None:
-    """Move every parameter to ``momentum`` of itself and the rest of its leader's.
+    """Set each parameter to ``momentum`` times itself plus the rest times its leader's.
 
-    Buffers, such as running statistics, are each network's own.
+    Each network keeps its own buffers, such as running statistics.
 
     Args:
-        followers: What is moved.
-        leaders: A network of the same form.
-        momentum: Fraction of the old value that is kept, in [0, 1].
+        followers: The network to move.
+        leaders: The network to follow, of the same architecture.
+        momentum: Fraction of the old value to keep, in [0, 1].
+
+    >>> leader = nn.Linear(1, 1)
+    >>> slow = follower(leader)
+    >>> _ = slow.weight.fill_(0.0), leader.weight.data.fill_(1.0)
+    >>> follow(slow, leader, momentum=0.9)
+    >>> slow.weight
+    Parameter containing:
+    tensor([[0.1000]])
     """
     for ours, theirs in zip(followers.parameters(), leaders.parameters(), strict=True):
         ours.lerp_(theirs, torch.as_tensor(1 - momentum, dtype=ours.dtype, device=ours.device))
-
-
-def check_momentum(momentum: float) -> None:
-    """Refuse a fraction outside [0, 1]."""
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum must be from 0 to 1, got {momentum}")

@@ -20,16 +20,25 @@ class NNCLR(Method):
 
     Args:
         backbone: The encoder.
-        run_info: Its batch must have two samples or more, and fit the queue.
-        queue_size: Embeddings that neighbors are looked for among, at least a batch; 98,304 in
-            the paper.
+        run_info: Its batch must have 2 samples or more.
+        queue_size: Number of earlier embeddings to search for neighbors, at least a batch; 98,304
+            in the paper.
         temperature: Softmax temperature, above 0.
-        hidden_dim: Width of the projector; None for that of the features.
+        hidden_dim: Width of the projector; null for the dimension of the features.
         predictor_dim: Width of the predictor.
         output_dim: Dimension of an embedding.
 
     References:
         Dwibedi et al., 2021, arXiv:2104.14548.
+
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = NNCLR(backbone, run_info, queue_size=8, predictor_dim=16)
+    >>> batch = Batch([torch.ones(4, 3, 32, 32)] * 2, torch.arange(4))
+    >>> round(method(batch).loss.item(), 4)  # predictions are equal: log(4)
+    1.3863
     """
 
     def __init__(

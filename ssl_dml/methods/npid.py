@@ -1,4 +1,4 @@
-"""NPID: every instance is a class of its own, its classifier row kept in a memory bank."""
+"""NPID: instance discrimination, each sample a class whose weights are a row of a memory bank."""
 
 import math
 from typing import Literal, final
@@ -10,14 +10,15 @@ from torch import Tensor
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
+from ssl_dml.checks import at_least, positive
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather, world_size
-from ssl_dml.losses import check_temperature, full_softmax, log_normalizer, nce, unit_rows
+from ssl_dml.losses import full_softmax, log_normalizer, nce, unit_rows
 from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, RunInfo
 from ssl_dml.types import Batch, Embeddings, Indices, StepOutput
 
-# Logarithms of what the old Z and this batch's estimate weigh in the new Z.
+# Logarithms of the weights of the old Z and of this batch's estimate in the new Z.
 WEIGHTS = {
     "first_batch": (0.0, -math.inf),
     "average": (math.log(0.99), math.log(0.01)),
@@ -29,10 +30,10 @@ WEIGHTS = {
 class NPID(BankMethod):
     """Non-parametric instance discrimination by noise-contrastive estimation.
 
-    After the loss, every process writes the embeddings of the whole batch into its bank, or those
-    that it owns if the bank is split. Negatives are drawn by a function of sample and step alone,
-    so they are the same on any number of processes. Given several views, the loss is the mean over
-    them and the bank receives their mean direction.
+    After the loss, every process writes the embeddings of the whole batch to its bank, or those of
+    its own rows if the bank is sharded. Negatives are sampled by a function of index and step
+    alone, so they are the same on any number of processes. Given several views, the loss is the
+    mean over them and the bank receives their mean direction.
 
     It logs ``own_similarity``, the mean cosine of an embedding with its own row; ``bank_drift``,
     the mean of 1 - cosine between a row before and after its update; and for NCE ``log_z``, the
@@ -40,28 +41,38 @@ class NPID(BankMethod):
 
     Args:
         backbone: The encoder.
-        run_info: Its instances are the rows of the bank.
+        run_info: Its number of instances is the number of rows of the bank.
         temperature: Softmax temperature, above 0; 0.07 in the paper.
-        negatives: Instances drawn for each sample, with replacement from all; None compares with
-            every instance instead (the full softmax).
-        draw_for: Each ``sample`` has negatives of its own as in the paper, which copies
-            ``batch * negatives * output_dim`` floats a step; or those of a step serve the whole
-            ``batch`` of all processes, which copies ``negatives * output_dim``.
-        normalizer: Z: ``first_batch`` fixes it at the first batch as in the paper; ``average``
-            follows it with an exponential average (0.99); ``batch`` takes each batch's estimate;
-            a number is taken as Z itself. A Z that is too low by x nats makes the negatives weigh
-            about exp(x) times what they should, which can undo the features: watch ``z_drift``.
+        negatives: Number of negatives of each sample, drawn from all rows with replacement; null
+            compares with every row instead (full softmax).
+        draw_for: ``sample`` draws negatives for each sample as in the paper, which copies
+            ``batch * negatives * output_dim`` floats a step; ``batch`` draws them once for the
+            whole batch of all processes, which copies ``negatives * output_dim``.
+        normalizer: The constant Z. ``first_batch`` estimates it from the first batch, as in the
+            paper; ``average`` takes an exponential average over batches (0.99); ``batch`` the
+            estimate of each batch; a number is Z itself. If Z is too low by x nats, negatives
+            weigh about exp(x) times too much, which can destroy the features: watch ``z_drift``.
         proximal: Weight of the squared distance to the bank's own row; 0 leaves it out, as the
             authors' code does; the paper shows 30.
         bank_momentum: Fraction of the old row that an update keeps.
-        storage: Where and how the bank's rows are kept.
-        layers: Linear layers of the projector; 1 in the paper. With 2 there is a batch norm
-            between them, without which embeddings of images that are much alike start, and then
-            stay, in a narrow cone: the mean that they share is also in their rows of the bank.
+        storage: Precision and device of the bank's rows, and whether it is sharded.
+        layers: Number of linear layers of the projector; 1 in the paper. 2 layers have a batch
+            norm between them. Without it, embeddings of images that are much alike start in a
+            narrow cone and stay there: the mean that they share is also in their rows of the bank.
         output_dim: Dimension of an embedding.
 
     References:
         Wu et al., 2018, arXiv:1805.01978.
+
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = NPID(backbone, run_info, negatives=None)
+    >>> _ = method.bank.embeddings.fill_(0.0)
+    >>> batch = Batch([torch.ones(4, 3, 32, 32)] * 1, torch.arange(4))
+    >>> round(method(batch).loss.item(), 4)  # all classes are equally likely: log(100)
+    4.6052
     """
 
     log_z: Tensor
@@ -83,22 +94,21 @@ class NPID(BankMethod):
         output_dim: int = 128,
     ) -> None:
         super().__init__()
-        check_temperature(temperature)
-        if negatives is not None and negatives < 1:
-            raise ValueError(f"negatives must be at least 1 or null, got {negatives}")
+        positive(temperature=temperature)
+        at_least(1, negatives=negatives)
         if negatives is None and storage.sharded:
             raise ValueError(
                 "negatives must be a number with storage.sharded, got null: the full softmax needs "
                 "every row on every process"
             )
-        if not isinstance(normalizer, str) and normalizer <= 0:
-            raise ValueError(f"normalizer must be positive, got {normalizer}")
+        if not isinstance(normalizer, str):
+            positive(normalizer=normalizer)
         self.backbone = backbone
         self.projector = mlp(backbone.feature_dim, backbone.feature_dim, output_dim, layers=layers)
         self.bank = MemoryBank(
             run_info.num_instances, output_dim, momentum=bank_momentum, storage=storage
         )
-        # DistributedDataParallel would begin by sending rank 0's rows to all.
+        # DistributedDataParallel would broadcast the rows of rank 0.
         self._ddp_params_and_buffers_to_ignore = ["bank.embeddings"]
         self.temperature, self.negatives, self.proximal = temperature, negatives, proximal
         self.draw_for = draw_for
@@ -122,9 +132,9 @@ class NPID(BankMethod):
             instances = indices.repeat(len(views))
             loss = full_softmax(embeddings, bank, instances=instances, temperature=self.temperature)
         else:
-            positive, negative = self._scores(embeddings, own, indices)
+            matched, negative = self._scores(embeddings, own, indices)
             logs |= self._follow_normalizer(negative.detach())
-            loss = nce(positive, negative, log_z=self.log_z, num_instances=len(self.bank))
+            loss = nce(matched, negative, log_z=self.log_z, num_instances=len(self.bank))
         if self.proximal:
             loss = loss + self.proximal * (embeddings - own).square().sum(dim=1).mean()
         mean_view = F.normalize(embeddings.detach().view(len(views), len(indices), -1).mean(0))
@@ -135,7 +145,7 @@ class NPID(BankMethod):
         return StepOutput(loss, logs)
 
     def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
-        """From the backbone's features to unit embeddings in the space of the bank."""
+        """Unit embeddings of the backbone's features, to compare with rows of the bank."""
         return unit_rows(self.projector(features))
 
     def _rows(self, indices: Tensor, like: Embeddings) -> Tensor:
@@ -147,7 +157,7 @@ class NPID(BankMethod):
         own: Float[Tensor, "rows dim"],
         indices: Indices,
     ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows keys"]]:
-        """Similarity of each view with its own row and with those drawn, over the temperature."""
+        """Similarities of each view to its own row and to its negatives, over the temperature."""
         assert self.negatives is not None
         size, dim = len(self.bank), embeddings.shape[1]
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -161,12 +171,12 @@ class NPID(BankMethod):
                 drawn = counter_based_indices(indices, self.step, count=self.negatives, high=size)
                 views = embeddings.view(-1, len(indices), dim).permute(1, 2, 0)
                 negative = (self._rows(drawn, embeddings) @ views).permute(2, 0, 1).flatten(0, 1)
-            positive = (embeddings * own).sum(dim=1)
-        return positive / self.temperature, negative / self.temperature
+            matched = (embeddings * own).sum(dim=1)
+        return matched / self.temperature, negative / self.temperature
 
     @torch.no_grad()
     def _follow_normalizer(self, negative: Float[Tensor, "rows keys"]) -> dict[str, Tensor]:
-        """Bring Z up to date with this batch; what to log of it."""
+        """Update Z with this batch, and return what to log."""
         estimate = log_normalizer(negative, num_instances=len(self.bank))
         estimate = gather(estimate[None]).logsumexp(dim=0) - math.log(world_size())
         kept, taken = self.weights

@@ -1,6 +1,5 @@
-"""PIRL: an image and its pretext transform share one row of a memory bank."""
+"""PIRL: an image and its pretext transform have the same positive, a row of a memory bank."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
@@ -10,15 +9,16 @@ from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
+from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.counter_rng import counter_based_indices
-from ssl_dml.distributed import gather, world_size
-from ssl_dml.losses import check_temperature, log_normalizer, nce, softmax_nce, unit_rows
+from ssl_dml.distributed import gather
+from ssl_dml.losses import softmax_nce, unit_rows
 from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, RunInfo
 from ssl_dml.methods.pretexts import Jigsaw, Pretext, Rotation
 from ssl_dml.types import Batch, Embeddings, Images, Indices, StepOutput
 
-# What is drawn at a step, each independently of the others.
+# What is drawn in a step, each independently of the others.
 STREAMS = ("negatives", "jigsaw", "rotation")
 
 
@@ -26,38 +26,44 @@ STREAMS = ("negatives", "jigsaw", "rotation")
 class PIRL(BankMethod):
     r"""Pretext-invariant representations on a memory bank.
 
-    With :math:`m_I` the bank's row of an image, :math:`f(v_I)` the embedding of its first view
-    and :math:`g(v_{I^t})` that of its last view transformed, both against rows drawn from other
-    images:
+    With :math:`m_I` the bank's row of an image, :math:`f(v_I)` the embedding of its first view,
+    :math:`g(v_{I^t})` that of its transformed last view, and L
+    :func:`~ssl_dml.losses.softmax_nce` against rows of other images:
 
     .. math:: \lambda L(m_I, g(v_{I^t})) + (1 - \lambda) L(m_I, f(v_I))
 
-    The bank then receives :math:`f(v_I)` of the whole batch. Draws are a function of sample and
-    step alone, so they are the same on any number of processes.
+    The bank then receives :math:`f(v_I)` of the whole batch. Random numbers are a function of
+    index and step alone, so they are the same on any number of processes. The authors' code,
+    VISSL, differs from the paper: it takes the NCE loss of NPID, or InfoNCE, for L.
 
     Args:
         backbone: The encoder.
-        run_info: Its instances are the rows of the bank.
-        pretexts: How the last view is transformed; the loss is the mean over them.
-        grid: Cells along a side of the jigsaw, 3 in the paper; views should leave each cell
-            enough pixels for the backbone.
-        objective: ``paper`` takes :func:`~ssl_dml.losses.softmax_nce`. The authors' code, VISSL,
-            has two others: ``nce``, that of NPID with the normalizer of the first batch, and, in
-            its recipes with two layers, ``cross_entropy`` (InfoNCE).
-        weight: :math:`\lambda`, the transform's fraction of the loss, in [0, 1].
+        run_info: Its number of instances is the number of rows of the bank.
+        pretexts: Transforms of the last view; the loss is the mean over them.
+        grid: Cells along a side of the jigsaw, 3 in the paper; the backbone sees each cell alone.
+        weight: :math:`\lambda`, the weight of the transform in the loss, in [0, 1].
         temperature: Softmax temperature, above 0.
-        negatives: Other images drawn for each sample, with replacement; 32,000 in the paper.
-            Their rows are copied for the step: ``batch * negatives * output_dim`` floats.
+        negatives: Number of other images drawn for each sample, with replacement; 32,000 in the
+            paper. A step copies their rows: ``batch * negatives * output_dim`` floats.
         bank_momentum: Fraction of the old row that an update keeps.
-        storage: Where and how the bank's rows are kept.
+        storage: Precision and device of the bank's rows, and whether it is sharded.
         output_dim: Dimension of an embedding.
-        layers: Linear layers from features to an embedding; 1 in the paper.
+        layers: Number of linear layers from features to an embedding; 1 in the paper.
 
     References:
         Misra and van der Maaten, 2019, arXiv:1912.01991, eq. 5; code: VISSL.
+
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = PIRL(backbone, run_info, grid=2, negatives=7)
+    >>> _ = method.bank.embeddings.fill_(0.0)
+    >>> batch = Batch([torch.ones(4, 3, 32, 32)] * 2, torch.arange(4))
+    >>> round(method(batch).loss.item(), 4)  # equal scores: log(8) + 7 log(8 / 7)
+    3.0142
     """
 
-    log_z: Tensor
     step: Tensor
 
     def __init__(  # noqa: PLR0913 - each is a choice of the paper or its code
@@ -67,7 +73,6 @@ class PIRL(BankMethod):
         *,
         pretexts: Sequence[Literal["jigsaw", "rotation"]] = ("jigsaw",),
         grid: int = 3,
-        objective: Literal["paper", "nce", "cross_entropy"] = "paper",
         weight: float = 0.5,
         temperature: float = 0.07,
         negatives: int = 4096,
@@ -79,13 +84,9 @@ class PIRL(BankMethod):
         super().__init__()
         if not pretexts or len(set(pretexts)) < len(pretexts):
             raise ValueError(f"pretexts must name one or more, each once, got {list(pretexts)}")
-        if grid < 1:
-            raise ValueError(f"grid must be at least 1, got {grid}")
-        if not 0 <= weight <= 1:
-            raise ValueError(f"weight must be from 0 to 1, got {weight}")
-        check_temperature(temperature)
-        if negatives < 1:
-            raise ValueError(f"negatives must be at least 1, got {negatives}")
+        at_least(1, grid=grid, negatives=negatives)
+        in_range(0, 1, weight=weight)
+        positive(temperature=temperature)
         if run_info.num_instances < 2:  # noqa: PLR2004
             raise ValueError(f"PIRL compares samples: give 2 or more, got {run_info.num_instances}")
         dim = backbone.feature_dim
@@ -99,11 +100,10 @@ class PIRL(BankMethod):
         self.bank = MemoryBank(
             run_info.num_instances, output_dim, momentum=bank_momentum, storage=storage
         )
-        # DistributedDataParallel would begin by sending rank 0's rows to all.
+        # DistributedDataParallel would broadcast the rows of rank 0.
         self._ddp_params_and_buffers_to_ignore = ["bank.embeddings"]
         self.instances, self.negatives = run_info.num_instances, negatives
-        self.objective, self.weight, self.temperature = objective, weight, temperature
-        self.register_buffer("log_z", torch.tensor(math.nan))
+        self.weight, self.temperature = weight, temperature
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def forward(self, batch: Batch) -> StepOutput:
@@ -131,7 +131,7 @@ class PIRL(BankMethod):
         return StepOutput(loss, logs)
 
     def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
-        """From the backbone's features to unit embeddings in the space of the bank."""
+        """Unit embeddings of the backbone's features, to compare with rows of the bank."""
         return unit_rows(self.projector(features))
 
     def _transformed(self, view: Images, indices: Indices) -> dict[str, Embeddings]:
@@ -152,14 +152,6 @@ class PIRL(BankMethod):
         self, rows: Embeddings, own: Embeddings, others: Float[Tensor, "batch keys dim"]
     ) -> Float[Tensor, ""]:
         with torch.autocast(rows.device.type, enabled=False):
-            positive = (rows * own).sum(dim=1) / self.temperature
+            matched = (rows * own).sum(dim=1) / self.temperature
             negative = (others @ rows[:, :, None]).squeeze(2) / self.temperature
-        if self.objective == "paper":
-            return softmax_nce(positive, negative)
-        if self.objective == "cross_entropy":
-            logits = torch.cat([positive[:, None], negative], dim=1)
-            return -logits.log_softmax(dim=1)[:, 0].mean()
-        estimate = log_normalizer(negative.detach(), num_instances=self.instances)
-        estimate = gather(estimate[None]).logsumexp(dim=0) - math.log(world_size())
-        self.log_z.copy_(torch.where(self.log_z.isnan(), estimate, self.log_z))
-        return nce(positive, negative, log_z=self.log_z, num_instances=self.instances)
+        return softmax_nce(matched, negative)

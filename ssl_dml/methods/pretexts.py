@@ -20,7 +20,7 @@ class Pretext(nn.Module, ABC):
     """Transforms views and embeds them.
 
     Attributes:
-        draws: Random numbers that a view takes.
+        draws: Number of random numbers for each view.
     """
 
     draws: int
@@ -29,25 +29,35 @@ class Pretext(nn.Module, ABC):
     def forward(
         self, backbone: Backbone, view: Images, random: Int[Tensor, "batch draws"]
     ) -> Embeddings:
-        """Embeddings of transformed views, a function of non-negative random numbers."""
+        """Embeddings of transformed views, a function of non-negative random integers."""
 
 
 @final
 class Jigsaw(Pretext):
-    """Patches of a grid, each encoded by itself, side by side in a random order.
+    """Jigsaw: encodes the patches of a grid separately and concatenates them in random order.
 
-    A patch lies at a random place in its cell, and has a map of its own before the linear one
-    that joins them. Colors change once a view; the authors' code changes those of each patch.
+    Each patch lies at a random place in its cell. A projector embeds each patch, and a linear map
+    joins them. Color jitter changes the view as a whole; the authors' code changes each patch.
 
     Args:
         dim: Dimension of a feature.
         output_dim: Dimension of an embedding.
         grid: Cells along a side.
-        layers: Linear layers of a patch's map.
+        layers: Number of linear layers of the projector of a patch.
 
     References:
         Noroozi and Favaro, 2016, arXiv:1603.09246; Misra and van der Maaten, 2019,
         arXiv:1912.01991, sec. 3.2.
+
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> jigsaw = Jigsaw(backbone.feature_dim, 5, grid=2, layers=1)
+    >>> view, random = torch.zeros(2, 3, 32, 32), torch.arange(24).view(2, 12)
+    >>> jigsaw.patches(view, random[:, :4], random[:, 4:8]).shape  # of 12 pixels in cells of 16
+    torch.Size([2, 4, 3, 12, 12])
+    >>> jigsaw(backbone, view, random).shape
+    torch.Size([2, 5])
     """
 
     def __init__(self, dim: int, output_dim: int, *, grid: int, layers: int) -> None:
@@ -60,7 +70,7 @@ class Jigsaw(Pretext):
     def forward(
         self, backbone: Backbone, view: Images, random: Int[Tensor, "batch draws"]
     ) -> Embeddings:
-        """Embeddings of the patches together."""
+        """Embeddings of the concatenated patches."""
         down, right, order = random.chunk(3, dim=1)
         patches = self.patches(view, down, right)
         features = self.patch_head(backbone(patches.flatten(0, 1)))
@@ -97,15 +107,22 @@ class Jigsaw(Pretext):
 
 @final
 class Rotation(Pretext):
-    """A turn by 0, 90, 180 or 270 degrees.
+    """Rotation by 0, 90, 180 or 270 degrees.
 
     Args:
         dim: Dimension of a feature.
         output_dim: Dimension of an embedding.
-        layers: Linear layers of the map.
+        layers: Number of linear layers of the projector.
 
     References:
         Gidaris et al., 2018, arXiv:1803.07728.
+
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> rotation = Rotation(backbone.feature_dim, 5, layers=1)
+    >>> rotation(backbone, torch.zeros(2, 3, 32, 32), torch.tensor([[0], [1]])).shape
+    torch.Size([2, 5])
     """
 
     draws = 1
@@ -117,7 +134,7 @@ class Rotation(Pretext):
     def forward(
         self, backbone: Backbone, view: Images, random: Int[Tensor, "batch draws"]
     ) -> Embeddings:
-        """Embeddings of the turned views."""
+        """Embeddings of the rotated views."""
         turns = torch.stack([view.rot90(k, (2, 3)) for k in range(QUARTERS)])
         rows = torch.arange(len(view), device=view.device)
         return self.head(backbone(turns[random[:, 0] % QUARTERS, rows]))

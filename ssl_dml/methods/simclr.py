@@ -1,4 +1,4 @@
-"""SimCLR: tell the views of a sample from those of all others in the batch."""
+"""SimCLR: contrast the views of a sample with those of all other samples in the batch."""
 
 from typing import final
 
@@ -15,19 +15,29 @@ from ssl_dml.types import Batch, StepOutput
 class SimCLR(Method):
     """NT-Xent over all views of the batch of all processes.
 
-    With two views this is the loss of the paper; with more, each view has several positives and
-    the logarithms are averaged over them. Views of other sizes (multi-crop) are encoded apart.
+    With two views this is the loss of the paper. With more, each view has several positives, and
+    the loss is averaged over them. Views of different sizes (multi-crop) are encoded separately.
 
     Args:
         backbone: The encoder.
-        run_info: Its batch must have two samples or more.
+        run_info: Its batch must have 2 samples or more.
         temperature: Softmax temperature, above 0.
-        hidden_dim: Width of the projector; None for that of the features.
+        hidden_dim: Width of the projector; null for the dimension of the features.
         output_dim: Dimension of an embedding.
-        layers: Linear layers of the projector.
+        layers: Number of linear layers of the projector.
 
     References:
         Chen et al., 2020, arXiv:2002.05709.
+
+    >>> import torch
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
+    >>> method = SimCLR(backbone, run_info)
+    >>> batch = Batch([torch.ones(4, 3, 32, 32)] * 2, torch.arange(4))
+    >>> round(method(batch).loss.item(), 4)  # embeddings are equal: log(2 * 4 - 1)
+    1.9459
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""SupCon: SimCLR where all samples of a class are each other's positives."""
+"""SupCon: SimCLR with labels, where all samples of a class are positives of each other."""
 
 from typing import final
 
@@ -13,22 +13,32 @@ from ssl_dml.types import Batch, StepOutput
 
 @final
 class SupCon(Method):
-    """Supervised contrast over all views of the batch of all processes.
+    """Supervised contrastive learning over all views of the batch of all processes.
 
-    Samples whose class is not known have only their own other views as positives.
+    The only positives of a sample of unknown class are its own other views.
 
     Args:
         backbone: The encoder.
-        run_info: It must have labels.
+        run_info: Its batches must have labels.
         temperature: Softmax temperature, above 0.
-        base_temperature: The authors' code multiplies the loss by ``temperature`` over this, 0.07;
-            null leaves that out, as the paper does.
-        hidden_dim: Width of the projector; None for that of the features.
+        base_temperature: The loss is multiplied by ``temperature / base_temperature``; 0.07 in the
+            authors' code, and null for no factor, as in the paper.
+        hidden_dim: Width of the projector; null for the dimension of the features.
         output_dim: Dimension of an embedding.
-        layers: Linear layers of the projector.
+        layers: Number of linear layers of the projector.
 
     References:
         Khosla et al., 2020, arXiv:2004.11362.
+
+    >>> import torch
+    >>> from ssl_dml.backbones import TimmBackbone
+    >>> from ssl_dml.types import ImageSpec
+    >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
+    >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10, labeled=True)
+    >>> method = SupCon(backbone, run_info)
+    >>> batch = Batch([torch.ones(4, 3, 32, 32)] * 2, torch.arange(4), torch.tensor([0, 0, 1, 1]))
+    >>> round(method(batch).loss.item(), 4)  # embeddings are equal: log(2 * 4 - 1)
+    1.9459
     """
 
     def __init__(

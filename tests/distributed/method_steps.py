@@ -133,14 +133,13 @@ METHODS = {
         ),
     ),
     "pirl": (2, lambda: PIRL(resnet(), TASK, grid=2, negatives=16, output_dim=8)),
-    "pirl_nce_both_pretexts": (
+    "pirl_both_pretexts": (
         2,
         lambda: PIRL(
             resnet(),
             TASK,
             pretexts=("jigsaw", "rotation"),
             grid=2,
-            objective="nce",
             layers=2,
             storage=BankStorage(dtype="bfloat16", device="cpu", sharded=True),
             negatives=16,

@@ -1,14 +1,17 @@
-"""What the tests of methods share."""
+"""Shared by the tests of methods."""
 
 import pytest
+import torch
 from torch import nn
+from torch.testing import assert_close
 
 from ssl_dml.backbones import Backbone
 from ssl_dml.methods import RunInfo
+from ssl_dml.types import Batch
 
 
 class Flat(Backbone):
-    """Sixteen numbers of an image, each a mean over a cell."""
+    """Sixteen features of an image, each the mean of a cell."""
 
     feature_dim = 16
 
@@ -29,3 +32,18 @@ def flat():
 def run_info():
     """Of six samples a batch among twelve."""
     return RunInfo(num_instances=12, batch_size=6, num_batches=10)
+
+
+@pytest.fixture
+def check_loss():
+    """Check a method of two views against a function of the projected views."""
+
+    def check(method, expected, labels=None):
+        views = list(torch.randn(2, 6, 1, 8, 8))
+        found = method(Batch(views, torch.tensor([3, 1, 0, 5, 11, 8]), labels)).loss
+        both = method.projector(method.backbone(torch.cat(views)))
+        assert_close(found, expected(both.view(2, 6, -1)))
+        found.backward()
+        assert all(p.grad.isfinite().all() for p in method.parameters())
+
+    return check

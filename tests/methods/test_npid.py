@@ -206,7 +206,7 @@ def test_everything_it_remembers_is_in_its_state():
     ("options", "words"),
     [
         ({"temperature": 0.0}, r"temperature must be positive, got 0\.0"),
-        ({"negatives": 0}, "negatives must be at least 1 or null, got 0"),
+        ({"negatives": 0}, "negatives must be at least 1, got 0"),
         ({"normalizer": -1.0}, r"normalizer must be positive, got -1\.0"),
         ({"bank_momentum": 2.0}, r"bank_momentum must be from 0 to 1, got 2\.0"),
     ],

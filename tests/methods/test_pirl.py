@@ -70,36 +70,6 @@ def test_a_step_is_the_papers_algorithm(pretext, count):
     assert_close(pirl.bank.embeddings, expected)
 
 
-def test_nce_is_that_of_npid_with_z_of_the_first_transformed_batch():
-    pirl, views = method(objective="nce"), images()
-    bank, both = pirl.bank.embeddings.clone(), embeddings(pirl, views)
-    loss, _ = pirl(Batch(views, INDICES))
-
-    def score(row, j):
-        return math.exp(float(row @ bank[j]) / 0.07)
-
-    drawn = negatives()
-    noise = [score(row, j) for row, js in zip(both[1], drawn, strict=True) for j in js]
-    z, total = 30 * sum(noise) / len(noise), 0.0
-    for rows in both:
-        for row, index, others in zip(rows, INDICES.tolist(), drawn, strict=True):
-            own = score(row, index) / z
-            total -= 0.5 * math.log(own / (own + 8 / 30))
-            total -= 0.5 * sum(math.log((8 / 30) / (score(row, j) / z + 8 / 30)) for j in others)
-    assert_close(loss.item(), total / 4, rtol=1e-6, atol=0)
-    pirl(Batch(images(), INDICES))
-    assert_close(pirl.log_z.item(), math.log(z), rtol=1e-6, atol=0)
-
-
-def test_cross_entropy_names_the_own_row_among_the_drawn():
-    pirl, views = method(objective="cross_entropy"), images()
-    rows = torch.cat(embeddings(pirl, views))
-    choices = torch.cat([INDICES[:, None], torch.tensor(negatives())], dim=1).repeat(2, 1)
-    logits = (pirl.bank.rows(choices) @ rows[:, :, None]).squeeze(2) / 0.07
-    expected = F.cross_entropy(logits, torch.zeros(8, dtype=torch.long))
-    assert_close(pirl(Batch(views, INDICES)).loss, expected)
-
-
 def test_two_pretexts_are_averaged():
     pirl, views = method(pretexts=("jigsaw", "rotation"), weight=1.0), images()
     alone = []
@@ -115,15 +85,14 @@ def test_steps_draw_afresh():
     assert pirl(Batch(views, INDICES)).loss != pirl(Batch(views, INDICES)).loss
 
 
-@pytest.mark.parametrize("objective", ["paper", "nce", "cross_entropy"])
-def test_every_weight_receives_a_finite_gradient(objective):
-    pirl = method(objective=objective, pretexts=("jigsaw", "rotation"))
+def test_every_weight_receives_a_finite_gradient():
+    pirl = method(pretexts=("jigsaw", "rotation"))
     pirl(Batch(images(), INDICES)).loss.backward()
     assert all(p.grad.isfinite().all() and p.grad.any() for p in pirl.parameters())
 
 
 def test_everything_it_remembers_is_in_its_state():
-    pirl, other = method(objective="nce"), method(objective="nce")
+    pirl, other = method(), method()
     batches = [images() for _ in range(4)]
     for batch in batches[:2]:
         pirl(Batch(batch, INDICES))

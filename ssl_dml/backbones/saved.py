@@ -42,7 +42,7 @@ def save(
         backbone: The network.
         folder: Folder to write.
         class_path: Dotted path of its class.
-        init_args: Keyword arguments of its constructor, besides ``inputs``.
+        init_args: Keyword arguments of its constructor, partials ``inputs``.
         trained: What it was trained with, for people to read.
     """
     kind = next(name for name, spec in SPECS.items() if isinstance(backbone.inputs, spec))
@@ -54,18 +54,18 @@ def save(
         "trained": trained,
         "ssl_dml": ssl_dml.__version__,
     }
-    beside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     state = {name: value.contiguous().cpu() for name, value in backbone.state_dict().items()}
     try:
-        save_file(state, beside / WEIGHTS)
-        (beside / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+        save_file(state, partial / WEIGHTS)
+        (partial / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
     except (SafetensorError, OSError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise OSError(f"{folder} cannot be written: {error}") from error
     shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    partial.rename(folder)
 
 
 def load(folder: str | Path) -> Backbone:

@@ -122,6 +122,20 @@ def split_labeled(
 ) -> LabeledSplit:
     """Choose the samples to train on and the samples to hold out.
 
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from ssl_dml.data import DataConfig, load_train
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("ant", "bee", "cat", "dog"):
+    ...     (folder / name).mkdir()
+    ...     for number in range(3):
+    ...         Image.new("L", (8, 8)).save(folder / name / f"{number}.png")
+    >>> samples = load_train(DataConfig(source=str(folder)))
+    >>> split = split_labeled(samples, LabelConfig(), ValidationConfig(fraction=0.5), seed=0)
+    >>> split.num_classes, len(split.queries)
+    (2, 6)
+
     Raises:
         ConfigError: If there are no labels or too few classes, or ``labels.continuous`` is set and
             a label is not a number.

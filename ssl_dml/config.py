@@ -1,85 +1,215 @@
 """YAML and the command line become a frozen dataclass; mistakes become one line."""
 
-import difflib
-import inspect
-import os
+import argparse
+import json
 import re
-import signal
 import sys
-import time
-import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
-from jsonargparse.typing import import_object
-from tqdm import tqdm
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from ssl_dml.types import ConfigError, NonFiniteError
+from ssl_dml.components import mistakes
+from ssl_dml.config_errors import explain, nearest
+from ssl_dml.progress import say
+from ssl_dml.types import ConfigError
+
+# What looks like a component where any value will do is data, and modules that run commands are
+# not even imported.
+set_parsing_settings(instantiate_subclass_spec_in_any=False, import_path_denylist=[])
 
 Schema = TypeVar("Schema")
 PACKAGE = Path(__file__).parent
-# What the parser says of a mistake within a section that may be null; the rest is of the null.
-OPTIONAL_SECTION = (
-    r"""Parser key "([\w.]+)": .*given class_path '([\w.]+)': """
-    r"""(Option|Parser key) ['"](\w+)['"](.*) - Expected a <class 'NoneType'> Given value type"""
-)
+# In a clone the configurations stand beside the package, in a wheel within it.
+CONFIGS = next(p for p in (PACKAGE / "configs", PACKAGE.parent / "configs") if p.is_dir())
 
 
 def parse(
     schema: type[Schema],
     args: Sequence[str] | None = None,
     *,
-    default: Path | None = None,
+    kind: str = "",
+    default: str | Path | None = None,
     either: tuple[str, str] | None = None,
-) -> tuple[Schema, str]:
-    """Fill a dataclass from ``--config FILE`` and ``--section.field value``.
+    functions: Mapping[str, tuple[Callable[..., Any], set[str | int]]] | None = None,
+) -> tuple[Schema, dict[str, Any]]:
+    """Fill a dataclass from ``--config NAME`` and ``--section.field value``.
 
     Nothing is built: component fields become callables that build when they are called.
 
     Args:
         schema: Frozen dataclass whose fields are the keys.
         args: Command line without the program; None for that of this process.
-        default: File that serves when no ``--config`` is given; None for the schema's own values.
+        kind: Folder of the shipped configurations, such as ``pretrain``.
+        default: Name or file that serves when no ``--config`` is given; None for the schema's own
+            values.
         either: Two keys of which the command line's unsets the other of the file.
+        functions: Functions whose keyword arguments are sections of the configuration, by the
+            name of the section, with those that are not.
 
     Returns:
-        The filled dataclass, and the YAML text that fills it again the same way.
+        The filled dataclass, and plain values that fill it again the same way.
 
     Raises:
         ConfigError: In one line, what is wrong with which key and what would be right.
     """
-    args = list(sys.argv[1:] if args is None else args)
-    given = {arg.partition("=")[0].removeprefix("--") for arg in args}
-    if "config" not in given and default is not None:
-        args = ["--config", str(default), *args]
-    args = _files_first(args)
+    names, rest = _split(list(sys.argv[1:] if args is None else args))
+    files = [find_config(name, kind) for name in names or ([default] if default else [])]
+    given = {arg.partition("=")[0].removeprefix("--") for arg in rest}
     if either is not None and len(given & {*either}) == 1:
-        args.append(f"--{next(key for key in either if key not in given)}=null")
-    parser = ArgumentParser(description=schema.__doc__, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file with any of these keys")
+        rest.append(f"--{next(key for key in either if key not in given)}=null")
+    # Files come first, so that keys override them wherever they were written.
+    args = [*(f"--config={path}" for path in files), *rest]
+    parser = ArgumentParser(
+        prog=f"ssl_dml {kind}".strip(),
+        description=(schema.__doc__ or "").partition("\n")[0],
+        epilog=f"shipped configurations: {', '.join(shipped(kind))}" if kind else None,
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="shipped name or YAML file; keys win")
     parser.add_class_arguments(schema)
+    for section, (function, skip) in (functions or {}).items():
+        parser.add_function_arguments(function, section, skip=skip)
+    keys = [action.dest for action in parser._actions if action.dest]
+    namespace = _read(schema, lambda: parser.parse_args(args), lambda: _given(args), keys)
+    values = json.loads(parser.dump(namespace, format="json", skip_unset=False))
+    built: Any = parser.instantiate(namespace)
+    return schema(**{field.name: built[field.name] for field in fields(schema)}), values  # pyright: ignore[reportArgumentType]
+
+
+def parse_run(
+    schema: type[Schema], args: Sequence[str] | None = None, *, kind: str, default: str
+) -> tuple[Schema, dict[str, Any]]:
+    """:func:`parse` for a run: one that is resumed takes the configuration of its own folder.
+
+    Args:
+        schema: The run's configuration.
+        args: Command line without the program; None for that of this process.
+        kind: Folder of the shipped configurations.
+        default: Shipped configuration of a new run that names none.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    names, rest = _split(args)
+    given = _given(rest)
+    if given.get("resume") is True:
+        source = find_config(names[-1] if names else default, kind)
+        folder = Path(given.get("output_dir") or yaml.safe_load(source.read_text())["output_dir"])
+        if not names and (folder / "config.yaml").exists():
+            args = [f"--config={folder / 'config.yaml'}", *rest]
+        elif not (folder / "config.yaml").exists():
+            say(f"nothing to resume in {folder}: a new run by {names[-1] if names else default}")
+    return parse(schema, args, kind=kind, default=default, either=("train.steps", "train.epochs"))
+
+
+def shipped(kind: str) -> list[str]:
+    """Names of the configurations that come with the package.
+
+    >>> "moco_v2" in shipped("pretrain")
+    True
+    """
+    return sorted(path.stem for path in (CONFIGS / kind).glob("*.yaml"))
+
+
+def find_config(name: str | Path, kind: str) -> Path:
+    """The file of a configuration that is named by its path or by its shipped name.
+
+    Args:
+        name: A path, or a name such as ``moco_v2`` or ``finetune/arcface``.
+        kind: Folder of the shipped names that stand alone.
+
+    Raises:
+        ConfigError: If there is neither.
+    """
+    path = Path(name).expanduser()
+    bare = str(name).removesuffix(".yaml")
+    for found in (path, CONFIGS / kind / f"{bare}.yaml", CONFIGS / f"{bare}.yaml"):
+        if found.is_file():
+            return found
+    known = [known for folder in CONFIGS.iterdir() for known in (*shipped(folder.name),)]
+    hint = nearest(bare.rpartition("/")[2], known, listed="--help lists the shipped ones")
+    raise ConfigError(f"--config {name}: there is no such file or shipped configuration{hint}")
+
+
+def _split(args: list[str]) -> tuple[list[str], list[str]]:
+    """What ``--config`` names, and all other arguments."""
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    files.add_argument("--config", action="append", default=[])
+    known, rest = files.parse_known_args(args)
+    return known.config, rest
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that the parser of configurations would take for a number, such as 1e3."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[\d_]+[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def to_yaml(values: dict[str, Any]) -> str:
+    """YAML text of plain values, which :func:`parse` reads back as they were."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _read(
+    schema: type,
+    parse: Callable[[], Namespace],
+    given: Callable[[], Mapping[str, Any]],
+    keys: Iterable[str],
+) -> Namespace:
+    """What the parser makes of a configuration, which builds only what it may name.
+
+    The parser imports classes and checks their arguments, but takes functions for classes too and
+    would call them. So this comes before anything is built.
+    """
     try:
-        namespace = parser.parse_args(args)
+        namespace = parse()
     except ArgumentError as error:
-        keys = [action.dest for action in parser._actions if action.dest]
-        raise ConfigError(_explain(str(error), keys)) from error
-    text = parser.dump(namespace, skip_unset=False)
-    values: Any = parser.instantiate(namespace)
-    return schema(**{field.name: values[field.name] for field in fields(schema)}), text  # pyright: ignore[reportArgumentType]
+        wrong = next(mistakes(schema, given()), None)
+        raise ConfigError(wrong or explain(str(error), keys)) from error
+    for wrong in mistakes(schema, namespace.as_dict()):
+        raise ConfigError(next(mistakes(schema, given()), wrong))
+    return namespace
 
 
-def _files_first(args: list[str]) -> list[str]:
-    """Configuration files before the keys, which override them wherever they were written."""
-    files: list[str] = []
-    keys: list[str] = []
-    for position, arg in enumerate(args):
-        named = arg.startswith("--config=") or "--config" in (arg, *args[position - 1 : position])
-        (files if named else keys).append(arg)
-    return files + keys
+def _given(args: list[str]) -> dict[str, Any]:
+    """What files and the command line say, as nested dictionaries."""
+    tree: dict[str, Any] = {}
+    rest = iter(args)
+    for arg in rest:
+        key, equals, text = arg.removeprefix("--").partition("=")
+        text = text if equals else next(rest, "")
+        if key == "config":
+            with suppress(OSError, ValueError):  # it may be the YAML itself
+                text = Path(text).read_text()
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        _put(tree, [] if key == "config" else key.removesuffix("+").split("."), value)
+    return tree
+
+
+def _put(tree: dict[str, Any], names: list[str], value: Any) -> None:  # noqa: ANN401
+    """Write a value into nested dictionaries; another class drops the arguments of the last."""
+    if isinstance(value, dict):
+        for name in sorted(value, key=lambda name: name != "class_path"):
+            _put(tree, [*names, *str(name).split(".")], value[name])
+        return
+    for name in names[:-1]:
+        inner = tree.get(name)
+        if not isinstance(inner, dict):
+            inner = tree[name] = {"class_path": inner} if isinstance(inner, str) else {}
+        tree = inner
+    if names[-1:] == ["class_path"] and tree.get("class_path") != value:
+        tree.clear()
+    if names:
+        tree[names[-1]] = value
 
 
 def fill(schema: type[Schema], values: dict[str, Any]) -> Schema:
@@ -90,100 +220,14 @@ def fill(schema: type[Schema], values: dict[str, Any]) -> Schema:
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(schema)
-    try:
-        namespace: Any = parser.instantiate(parser.parse_object(values))
-    except ArgumentError as error:
-        raise ConfigError(_explain(str(error), values)) from error
-    return schema(**vars(namespace))
+    namespace = _read(schema, lambda: parser.parse_object(values), lambda: values, values)
+    return schema(**vars(parser.instantiate(namespace)))
 
 
-def component(text: str, key: str) -> tuple[str, dict[str, Any]]:
-    """Dotted path and constructor arguments of a component in a resolved YAML text."""
-    node = yaml.safe_load(text)[key]
-    return node["class_path"], node.get("init_args") or {}
+def component(values: Mapping[str, Any], key: str) -> tuple[str, dict[str, Any]]:
+    """Dotted path and constructor arguments of a component in plain values.
 
-
-def _explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one return a case
-    """One line from the parser's many: the key, the value, what was expected."""
-    message = _of_optional_section(re.sub(r"\s+", " ", message).strip())
-    if found := re.search(r"unrecognized arguments: --([\w.]+)", message):
-        return f"--{found[1]} is not a key{_nearest(found[1], keys)}"
-    if found := re.search(r"Group '([\w.]+)' does not accept option '(\w+)'", message):
-        name = f"{found[1]}.{found[2]}"
-        return f"{name} is not a key{_nearest(name, keys)}"
-    if found := re.search(r"Option '([\w.]+)' is not accepted.*class_path='([\w.]+)'", message):
-        target: Any = import_object(found[2])
-        known = inspect.signature(target).parameters
-        hint = _nearest(found[1].rpartition(".")[2], known)
-        return f"{found[1]} is not an argument of {found[2]}{hint}"
-    if found := re.search(r"^Option '([\w.]+)' is not accepted", message):
-        return f"{found[1]} is not a key{_nearest(found[1], keys)}"
-    if found := re.search(r'Parser key "([\w.]+)": (.*)', message):
-        key, rest = found.groups()
-        value = re.findall(r"(?:Got value|Given value): (.*?)$", rest)
-        expected = re.findall(r"Expected an? (<class '[^']*'>|[\w.]+\[.*?\])", rest)
-        if value and expected:
-            types = " or ".join(dict.fromkeys(_type_name(one) for one in expected))
-            return f"{key}: expected {types}, got {value[-1]!r}"
-        if missing := re.search(r"File does not exist: '(.*)'", rest):
-            return f"--config {missing[1]}: there is no such file; see the folder configs"
-        return f"{key}: {rest}"
-    if "required" in message:
-        return f"{message}: give them in a file with --config or on the command line"
-    return message
-
-
-def _of_optional_section(message: str) -> str:
-    """What is wrong within a section that may be null, as the parser says it of any other."""
-    found = re.search(OPTIONAL_SECTION, message)
-    if not found:
-        return message
-    section, target, problem, name, rest = found.groups()
-    if problem == "Option":
-        return f"Option '{section}.{name}' is not accepted: class_path='{target}'"
-    return f'Parser key "{section}.{name}"{rest}'
-
-
-def _type_name(text: str) -> str:
-    """``<class 'int'>`` as ``int``, ``typing.Literal['a']`` as ``Literal['a']``."""
-    name = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("typing.", "")
-    return {"NoneType": "null"}.get(name, name)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names the closest known keys."""
-    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else "; --help lists the keys"
-
-
-def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a script's ``main`` and leave with its exit code; say a user's mistake in one line.
-
-    A ``ValueError`` that this package raised on purpose and an ``OSError`` are told without a
-    traceback. Anything else is a bug and keeps it.
+    >>> component({"method": {"class_path": "ssl_dml.methods.SimCLR"}}, "method")
+    ('ssl_dml.methods.SimCLR', {})
     """
-    try:
-        sys.exit(main() or 0)
-    except (ValueError, OSError) as error:
-        told = isinstance(error, (OSError, ConfigError, NonFiniteError)) or _raised_here(error)
-        if not told:
-            raise
-        if os.environ.get("RANK", "0") != "0":
-            # Every rank usually fails alike; give the first the time to speak for all.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            time.sleep(2)
-        line = re.sub(r"\s*\n\s*", " ", str(error))
-        bars: Any = tqdm
-        for bar in list(bars._instances):  # they would be drawn over the line
-            bar.close()
-        print(f"error: {line}", file=sys.stderr, flush=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except KeyboardInterrupt:
-        print("interrupted; a run with checkpoints goes on with --resume true", file=sys.stderr)
-        sys.exit(130)
-
-
-def _raised_here(error: BaseException) -> bool:
-    """Whether the statement that raised stands in a file of this package."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and PACKAGE in Path(frames[-1].filename).parents
+    return values[key]["class_path"], values[key].get("init_args") or {}

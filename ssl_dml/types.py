@@ -243,3 +243,16 @@ class NonFiniteError(ValueError):
     def __init__(self, message: str, samples: Sequence[int] = ()) -> None:
         super().__init__(message)
         self.samples = list(samples)
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """A signal stopped the run after its state was saved.
+
+    Args:
+        message: Where it stopped, and how to continue.
+        exit_code: What a shell expects of a program that this signal ended.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -7,14 +7,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
-    {"types"},
-    {"distributed", "checks", "config", "progress", "precision", "counter_rng"},
+    {"types", "components"},
+    {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng"},
+    {"config", "console"},
     {"distances", "pair_masks"},
     {"losses", "margins", "mining", "memory", "data", "augment"},
     {"backbones"},
     {"methods", "heads"},
-    {"evaluation", "training", "reporting"},
-    {"benchmarks"},
+    {"evaluation", "reporting"},
+    {"training"},
+    {"commands"},
+    {"api"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Which parts may import a library that others must not know.
@@ -23,8 +27,8 @@ CONFINED = {
     "faiss": {"evaluation"},
     "sklearn": {"evaluation"},
     "datasets": {"data"},
-    "accelerate": {"training", "reporting", "benchmarks"},
-    "torch.distributed": {"distributed"},
+    "accelerate": {"training", "reporting", "commands", "__main__"},
+    "torch.distributed": {"distributed", "__main__"},
     "timm": {"backbones"},
 }
 # What losses, margins and miners may know of the toolkit.

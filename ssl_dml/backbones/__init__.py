@@ -4,6 +4,7 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.chunked import Chunked
 from ssl_dml.backbones.embedder import Embedder, Neck, layers
 from ssl_dml.backbones.image import TimmBackbone
+from ssl_dml.backbones.initial import Initial, initial
 from ssl_dml.backbones.patches import PatchBackbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.backbones.saved import load, save
@@ -13,10 +14,12 @@ __all__ = [
     "Backbone",
     "Chunked",
     "Embedder",
+    "Initial",
     "Neck",
     "PatchBackbone",
     "SequenceBackbone",
     "TimmBackbone",
+    "initial",
     "layers",
     "load",
     "mlp",

@@ -22,6 +22,7 @@ from ssl_dml.data.sources import Source, open_source
 from ssl_dml.data.store import OnDemand, Store, build_store, has_store, nbytes
 from ssl_dml.data.survey import normalization, survey
 from ssl_dml.distributed import broadcast_object, rank, world_size
+from ssl_dml.progress import say
 from ssl_dml.types import ImageSpec, Indices, SequenceSpec, Stored
 
 
@@ -182,15 +183,27 @@ def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
     return SampleSet(source, _store(source, train.decoder, config), train.decoder, train.spec)
 
 
-def decoded_for(config: DataConfig, spec: ImageSpec | SequenceSpec) -> DataConfig:
+def decoded_for(config: DataConfig, spec: ImageSpec | SequenceSpec | None) -> DataConfig:
     """Return the configuration with the size and channels that a network was built for.
 
     >>> decoded_for(DataConfig(source="fashion_mini"), ImageSpec.imagenet(64)).image_size
     64
 
+    Args:
+        config: The data; what it says of size, channels, mean and std must be the network's.
+        spec: The samples of the network; None leaves the data as they are.
+
     Raises:
-        ConfigError: If the network is for images and the data are sequences, or the reverse.
+        ConfigError: If they say something else, or one is of images and one of sequences.
     """
+    if spec is None:
+        return config
+    for name in ("channels", "image_size", "mean", "std"):
+        given, theirs = getattr(config, name), getattr(spec, name.removeprefix("image_"), None)
+        if given not in (None, theirs):
+            raise ConfigError(
+                f"data.{name} is {given}, and the backbone is for {theirs}; leave it out"
+            )
     if isinstance(spec, ImageSpec) and config.sequences is None:
         return replace(config, channels=spec.channels, image_size=spec.size)
     if isinstance(spec, SequenceSpec) and config.sequences is not None:
@@ -200,52 +213,50 @@ def decoded_for(config: DataConfig, spec: ImageSpec | SequenceSpec) -> DataConfi
     raise ConfigError(f"the backbone is for {theirs}, and data.sequences is {given}")
 
 
-def make_loader(
-    samples: SampleSet, config: DataConfig, *, seed: int, start: int = 0, pin_memory: bool = False
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Endless batches of (samples, indices) for this process.
-
-    Args:
-        samples: What to cut them from.
-        config: Batch size and workers.
-        seed: Number the order depends on.
-        start: Batches already visited.
-        pin_memory: Whether a copy to an accelerator follows.
-    """
-    order = EpochBatches(
-        len(samples),
-        config.batch_size,
-        seed=seed,
-        start=start,
-        rank=rank(),
-        world_size=world_size(),
-    )
-    return batches(samples, order, workers=config.workers, pin_memory=pin_memory)
-
-
-def batches(
-    samples: SampleSet, order: Iterable[Tensor], *, workers: int = 2, pin_memory: bool = False
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Load (samples, indices) for each tensor of indices; workers decode if nothing is stored."""
-    return DataLoader(
-        samples,
-        sampler=order,
-        batch_size=None,
-        num_workers=workers if isinstance(samples.samples, OnDemand) else 0,
-        pin_memory=pin_memory,
-        generator=torch.Generator(),  # so that starting workers draws nothing from training's
-    )
-
-
-def check_batch(config: DataConfig, num_samples: int) -> int:
-    """Batches in an epoch, if every process can have its part.
+def epochs(samples: SampleSet, config: DataConfig, *, seed: int) -> EpochBatches:
+    """The order of batches of this process: shuffled epochs without end.
 
     Raises:
         ConfigError: If there are fewer samples than a batch, or it cannot be shared evenly.
     """
     return EpochBatches(
-        num_samples, config.batch_size, seed=0, rank=rank(), world_size=world_size()
-    ).per_epoch
+        len(samples), config.batch_size, seed=seed, rank=rank(), world_size=world_size()
+    )
+
+
+def make_loader(
+    samples: SampleSet,
+    order: Iterable[Tensor],
+    *,
+    workers: int = 2,
+    device: torch.device | None = None,
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """(samples, indices) for each tensor of indices, decoded by workers if nothing is kept.
+
+    Args:
+        samples: What to cut batches from.
+        order: Indices of each batch, such as :func:`epochs` gives.
+        workers: Processes that decode.
+        device: Where the batches go next; memory is pinned for a GPU of CUDA.
+    """
+    return DataLoader(
+        samples,
+        sampler=order,
+        batch_size=None,
+        num_workers=workers if isinstance(samples.samples, OnDemand) else 0,
+        pin_memory=device is not None and device.type == "cuda",
+        generator=torch.Generator(),  # so that starting workers draws nothing from training's
+    )
+
+
+def announce(samples: SampleSet, test: SampleSet | None) -> None:
+    """Say what was read."""
+    spec = samples.spec
+    extent = "x".join(f"{side}" for side in samples.decoder.shape[1:])
+    extent += " values" if isinstance(spec, SequenceSpec) else ""
+    say(f"{len(samples):,} samples of {extent}, {spec.channels} channels")
+    if damaged := len(samples.damaged) + (0 if test is None else len(test.damaged)):
+        say(f"{damaged} damaged samples are left out; data.json names them")
 
 
 def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[str, Any]:
@@ -254,6 +265,7 @@ def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[st
         "source": source,
         "samples": len(samples),
         **asdict(samples.spec),
+        "decoder": asdict(samples.decoder),
         "fingerprint": samples.fingerprint,
         "damaged": samples.damaged,
         "test_samples": 0 if test is None else len(test),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, final
@@ -14,9 +15,10 @@ from ssl_dml.checks import at_least
 from ssl_dml.config import ConfigError
 from ssl_dml.data.class_batches import ClassBatches, NeighborBatches
 from ssl_dml.data.dataset import SampleSet
-from ssl_dml.data.samplers import EpochBatches
+from ssl_dml.data.samplers import EpochBatches, skipped
 from ssl_dml.data.splits import MIN_PER_CLASS, hold_out, limit_per_class, relabel
 from ssl_dml.distributed import rank, world_size
+from ssl_dml.progress import say
 from ssl_dml.types import Indices, Labels
 
 
@@ -91,7 +93,7 @@ class LabeledSplit:
         num_classes: Number of training classes.
         queries: Rows held out for validation; may be empty.
         gallery: Rows that the queries are searched among; None for one another.
-        numbers: Continuous label of each class of the data set, see :func:`numbers_of`; None if
+        label_values: Continuous label of each class of the data set, see :func:`label_values_of`; None if
             labels are classes.
         targets: Continuous label of each sample; anything where it has none.
     """
@@ -100,7 +102,7 @@ class LabeledSplit:
     num_classes: int
     queries: Int[Tensor, " queries"]
     gallery: Int[Tensor, " gallery"] | None
-    numbers: Float[Tensor, "classes values"] | None = None
+    label_values: Float[Tensor, "classes values"] | None = None
     targets: Float[Tensor, "samples values"] | None = None
 
     @property
@@ -145,7 +147,7 @@ def split_labeled(
             "fine-tuning needs labels and the samples have none: put them in sub-folders named by "
             "class, or name their column with data.label_column; data.use_labels must be true"
         )
-    numbers = numbers_of(samples.class_names) if labels.continuous else None
+    label_values = label_values_of(samples.class_names) if labels.continuous else None
     rows = (samples.labels >= 0).nonzero()[:, 0]
     queries = rows[:0]
     if validation.fraction is not None:
@@ -167,15 +169,15 @@ def split_labeled(
         num_classes=number,
         queries=queries,
         gallery=gallery,
-        numbers=numbers,
-        targets=None if numbers is None else numbers[samples.labels],
+        label_values=label_values,
+        targets=None if label_values is None else label_values[samples.labels],
     )
 
 
-def numbers_of(class_names: Sequence[str]) -> Float[Tensor, "classes values"]:
+def label_values_of(class_names: Sequence[str]) -> Float[Tensor, "classes values"]:
     """Parse continuous labels from class names; the mean is subtracted, to keep precision.
 
-    >>> numbers_of(["10", "20", "60"]).flatten()
+    >>> label_values_of(["10", "20", "60"]).flatten()
     tensor([-20., -10.,  30.])
 
     Args:
@@ -199,6 +201,15 @@ def numbers_of(class_names: Sequence[str]) -> Float[Tensor, "classes values"]:
     return (table - table.mean(dim=0)).float()
 
 
+def announce(rows: LabeledSplit) -> None:
+    """Say what is trained on and what is held out."""
+    kinds = "classes" if rows.label_values is None else "labels"
+    say(f"{int((rows.labels >= 0).sum()):,} samples of {rows.num_classes:,} {kinds} to train on")
+    if len(rows.queries):
+        among = "one another" if rows.gallery is None else f"{len(rows.gallery):,} trained on"
+        say(f"validation: {len(rows.queries):,} samples held out, searched among {among}")
+
+
 @final
 class LabeledBatches:
     """This process's part of every batch of the labeled samples, without end.
@@ -208,38 +219,35 @@ class LabeledBatches:
         config: How batches are cut.
         batch_size: Samples in a batch over all processes.
         seed: Number the order depends on.
-        start: Batches already visited.
     """
 
     def __init__(
-        self,
-        rows: LabeledSplit,
-        config: LabelConfig,
-        *,
-        batch_size: int,
-        seed: int,
-        start: int = 0,
+        self, rows: LabeledSplit, config: LabelConfig, *, batch_size: int, seed: int
     ) -> None:
-        place = {"seed": seed, "start": start, "rank": rank(), "world_size": world_size()}
-        self.trained: Tensor | None = None
-        if config.classes_per_batch is not None:
-            self.order = ClassBatches(
-                rows.labels, batch_size, classes=config.classes_per_batch, **place
-            )
-            return
         self.trained = (rows.labels >= 0).nonzero()[:, 0]
-        if config.nearest is not None:
+        part = {"seed": seed, "rank": rank(), "world_size": world_size()}
+        self.order: EpochBatches | ClassBatches | NeighborBatches
+        if config.classes_per_batch is not None:
+            labels = rows.labels[self.trained]
+            self.order = ClassBatches(labels, batch_size, classes=config.classes_per_batch, **part)
+        elif config.nearest is not None:
             assert rows.targets is not None
             targets = rows.targets[self.trained]
-            self.order = NeighborBatches(targets, batch_size, nearest=config.nearest, **place)
+            self.order = NeighborBatches(targets, batch_size, nearest=config.nearest, **part)
         else:
-            self.order = EpochBatches(len(self.trained), batch_size, **place)
+            self.order = EpochBatches(len(self.trained), batch_size, **part)
 
     @property
     def per_epoch(self) -> int:
         """Batches in an epoch."""
         return self.order.per_epoch
 
+    def skip(self, batches: int) -> "LabeledBatches":
+        """The same order after so many more batches."""
+        later = copy(self)
+        later.order = skipped(self.order, batches)
+        return later
+
     def __iter__(self) -> Iterator[Indices]:
         for batch in self.order:
-            yield batch if self.trained is None else self.trained[batch]
+            yield self.trained[batch]

@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import final
+from copy import copy
+from typing import Protocol, TypeVar, final
 
 import torch
 from jaxtyping import Int
@@ -65,12 +66,32 @@ class EpochBatches(Sampler[Tensor]):
         """Whole batches in an epoch."""
         return self.num_samples // self.batch_size
 
+    def skip(self, batches: int) -> "EpochBatches":
+        """The same order after so many more batches."""
+        return skipped(self, batches)
+
     def __iter__(self) -> Iterator[Int[Tensor, " batch"]]:
         size = self.batch_size
         for order, i, _ in passes(
             self.num_samples, self.per_epoch, seed=self.seed, start=self.start
         ):
             yield order[i * size : (i + 1) * size][self.part]
+
+
+class Resumable(Protocol):
+    """An order of batches that can begin later."""
+
+    start: int
+
+
+Order = TypeVar("Order", bound=Resumable)
+
+
+def skipped(order: Order, batches: int) -> Order:
+    """A copy of an order of batches that begins so many batches later."""
+    later = copy(order)
+    later.start += batches
+    return later
 
 
 def own_part(batch_size: int, rank: int, world_size: int) -> slice:

@@ -1,6 +1,6 @@
 """Measures of a representation: kNN, linear probe, retrieval, and health without labels."""
 
-from ssl_dml.evaluation.bank_probe import bank_probe
+from ssl_dml.evaluation.bank_probe import bank_probe, probe_method
 from ssl_dml.evaluation.embed import (
     ProbeSplit,
     embed,
@@ -14,7 +14,7 @@ from ssl_dml.evaluation.embed import (
 from ssl_dml.evaluation.health import alignment, health
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
-from ssl_dml.evaluation.probe import ProbeConfig, baseline, probe
+from ssl_dml.evaluation.probe import ProbeConfig, baseline, open_probe, probe
 from ssl_dml.evaluation.retrieval import label_distances, retrieval
 from ssl_dml.evaluation.validate import validate
 
@@ -32,8 +32,10 @@ __all__ = [
     "knn",
     "label_distances",
     "linear_probe",
+    "open_probe",
     "pixel_features",
     "probe",
+    "probe_method",
     "probe_split",
     "raw_baseline",
     "retrieval",

@@ -2,11 +2,27 @@
 
 import torch
 
+from ssl_dml.augment import Augmentation
+from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation.embed import ProbeSplit, embed_labeled, encoder
-from ssl_dml.evaluation.probe import ProbeConfig
+from ssl_dml.evaluation.probe import ProbeConfig, probe
 from ssl_dml.methods import BankMethod, Method
 from ssl_dml.types import EmbeddingTable
+
+
+def probe_method(
+    method: Method,
+    train: SampleSet,
+    split: ProbeSplit | None,
+    augment: Augmentation,
+    *,
+    config: ProbeConfig,
+    device: torch.device,
+) -> dict[str, float]:
+    """:func:`probe` of a method's backbone, and :func:`bank_probe` where it has a memory bank."""
+    found = probe(method.backbone, train, split, augment, config=config, device=device)
+    return {**found, **bank_probe(method, split, config=config, device=device)}
 
 
 def bank_probe(

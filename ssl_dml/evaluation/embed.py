@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ssl_dml.augment import Normalize
 from ssl_dml.backbones import Backbone
-from ssl_dml.data import SampleSet
-from ssl_dml.data.dataset import batches
+from ssl_dml.data import SampleSet, make_loader
 from ssl_dml.distributed import gather, rank, world_size
 from ssl_dml.evaluation.log_mel import log_mel_statistics
 from ssl_dml.progress import progress
@@ -124,7 +123,7 @@ def embed(
     shares = chunks
     if world > 1:
         shares = [F.pad(chunk, (0, world * batch_size - len(chunk)))[own] for chunk in chunks]
-    for chunk, (part, _) in zip(chunks, batches(samples, shares), strict=True):
+    for chunk, (part, _) in zip(chunks, make_loader(samples, shares), strict=True):
         everyone = gather(encode(part.to(device)).float())
         if rank() == 0:
             parts.append(everyone[: len(chunk)].cpu())

@@ -10,9 +10,17 @@ from ssl_dml.checks import at_least, positive
 from ssl_dml.config import ConfigError
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
-from ssl_dml.evaluation.embed import ProbeSplit, embed, embed_split, encoder, raw_baseline
+from ssl_dml.evaluation.embed import (
+    ProbeSplit,
+    embed,
+    embed_split,
+    encoder,
+    probe_split,
+    raw_baseline,
+)
 from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health
 from ssl_dml.evaluation.knn import knn
+from ssl_dml.progress import say
 from ssl_dml.types import EmbeddingTable
 
 ALIGNMENT_ROWS = 512
@@ -55,6 +63,21 @@ class ProbeConfig:
         """Top-1 accuracy of :func:`knn` with this k and temperature."""
         found = knn(gallery, query, ks=[self.k], temperatures=[self.temperature])
         return found["knn_top1"]
+
+
+def open_probe(train: SampleSet, test: SampleSet | None, config: ProbeConfig) -> ProbeSplit | None:
+    """Gallery and query of the probe, said aloud; None, and why, if there is nothing to probe.
+
+    Raises:
+        ConfigError: If fewer samples are searched than are to vote.
+    """
+    split = probe_split(train, test, max_gallery=config.max_gallery)
+    if isinstance(split, str):
+        say(split)
+        return None
+    config.check(split)
+    say(f"probe: {split.description}")
+    return split
 
 
 def probe(

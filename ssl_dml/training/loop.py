@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim.lr_scheduler import LRScheduler
 
-from ssl_dml.config import ConfigError
+from ssl_dml.checks import at_least, positive
 from ssl_dml.distributed import all_reduce_mean, gather, world_size
 from ssl_dml.memory import gradient_norm
-from ssl_dml.types import Batch, NonFiniteError
+from ssl_dml.types import Batch, ConfigError, NonFiniteError
 
-SHOWN = 8
-OVERFLOWS = 50
+SAMPLES_NAMED = 8
+MAX_OVERFLOWS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,27 +61,45 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError("give either train.steps or train.epochs")
-        positive = (
-            "steps", "epochs", "accumulation", "encode_chunk", "clip_norm", "log_every",
-            "save_every", "keep", "threads",
-        )  # fmt: skip
-        for name in positive:
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"train.{name} must be positive, got {value}")
-        if self.warmup_epochs < 0:
-            raise ConfigError(f"train.warmup_epochs must not be negative, got {self.warmup_epochs}")
+        names = ("steps", "epochs", "accumulation", "encode_chunk", "clip_norm", "log_every",
+                 "save_every", "keep", "threads")  # fmt: skip
+        positive("train", **{name: getattr(self, name) for name in names})
+        at_least(0, "train", warmup_epochs=self.warmup_epochs)
 
-    def total_steps(self, batches_per_epoch: int) -> int:
-        """Optimizer steps in the run."""
-        if self.steps is not None:
-            return self.steps
-        assert self.epochs is not None
-        return max(1, round(self.epochs * batches_per_epoch / self.accumulation))
+    def plan(self, batches_per_epoch: int) -> "Plan":
+        """Steps of the run on data with so many batches in an epoch."""
+        per_epoch = batches_per_epoch / self.accumulation
+        steps = self.steps or max(1, round((self.epochs or 0) * per_epoch))
+        warmup = min(round(self.warmup_epochs * per_epoch), steps // 2)
+        return Plan(steps=steps, warmup=warmup, per_epoch=per_epoch, accumulation=self.accumulation)
 
-    def warmup_steps(self, batches_per_epoch: int) -> int:
-        """Optimizer steps of warm-up."""
-        return round(self.warmup_epochs * batches_per_epoch / self.accumulation)
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How many steps a run has, and when something is due.
+
+    Args:
+        steps: Optimizer steps in the whole run.
+        warmup: Steps over which the learning rate rises.
+        per_epoch: Optimizer steps in an epoch.
+        accumulation: Batches in a step.
+
+    Examples:
+        >>> plan = TrainConfig(epochs=4.0, warmup_epochs=1.0, accumulation=2).plan(10)
+        >>> plan.steps, plan.warmup, plan.per_epoch
+        (20, 5, 5.0)
+        >>> [step for step in range(1, 21) if plan.due(step, every_epochs=3)]
+        [15, 20]
+    """
+
+    steps: int
+    warmup: int
+    per_epoch: float
+    accumulation: int
+
+    def due(self, step: int, *, every_epochs: float) -> bool:
+        """Whether what happens every so many epochs happens now; at the last step it does."""
+        return step == self.steps or step % max(1, round(every_epochs * self.per_epoch)) == 0
 
 
 def fit(
@@ -167,7 +185,7 @@ class _Watch:
     def __init__(self, accelerator: Accelerator) -> None:
         self.patient = accelerator.device.type != "cpu"
         # A gradient scaler looks for its scale by overflowing now and then.
-        self.allowed = OVERFLOWS if accelerator.scaler is not None else 0
+        self.allowed = MAX_OVERFLOWS if accelerator.scaler is not None else 0
         self.overflows = 0
         self.pending: list[tuple[int, Tensor, Tensor, Tensor, Tensor]] = []
 
@@ -188,8 +206,8 @@ class _Watch:
             self.overflows = 0 if norm_is else self.overflows + 1
             if not loss_is or self.overflows > self.allowed:
                 rows = gather(indices).sort().values.tolist()
-                shown = ", ".join(map(str, rows[:SHOWN]))
-                more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+                shown = ", ".join(map(str, rows[:SAMPLES_NAMED]))
+                more = f" and {len(rows) - SAMPLES_NAMED} more" if len(rows) > SAMPLES_NAMED else ""
                 raise NonFiniteError(
                     f"step {step}: loss {all_reduce_mean(loss).item():g}, "
                     f"gradient norm {norm.item():g} on samples {shown}{more}",

@@ -2,17 +2,54 @@
 
 import json
 import os
-import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ssl_dml.config import ConfigError
+from ssl_dml.config import to_yaml
+from ssl_dml.distributed import broadcast_object, rank
+from ssl_dml.training.run_lock import LOCK, RunLock
+from ssl_dml.types import ConfigError
 
 # Keys that may differ when a run goes on without it being another run.
 FREE = ("resume", "config", "output_dir")
+
+
+@contextmanager
+def claim(folder: Path, *, resume: bool) -> Iterator[None]:
+    """A run folder that no other run writes into, until this one ends.
+
+    The main process has the lock, and all processes are told if it cannot have it.
+
+    Args:
+        folder: The run folder; made if there is none.
+        resume: Whether it may hold something.
+
+    Raises:
+        ConfigError: If another process is at work in the folder, or :func:`refuse_existing` does.
+        OSError: If the folder cannot be made or written into.
+    """
+    lock: RunLock | None = None
+    problem: ConfigError | OSError | None = None
+    try:
+        if rank() == 0:
+            try:
+                if folder.is_dir() or not folder.exists():
+                    lock = RunLock(folder)
+                refuse_existing(folder, resume=resume)
+            except (ConfigError, OSError) as error:
+                problem = error
+        problem = broadcast_object(problem)
+        if problem is not None:
+            raise problem
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def refuse_existing(folder: Path, *, resume: bool) -> None:
@@ -23,32 +60,31 @@ def refuse_existing(folder: Path, *, resume: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output_dir {str(folder)!r} is a file; name a folder")
-    if not resume and folder.exists() and any(folder.iterdir()):
+    if not resume and folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
         raise ConfigError(
             f"output_dir {str(folder)!r} exists already; name another with --output_dir, or go on "
             "with --resume true"
         )
 
 
-def open_run(folder: Path, resolved: str) -> None:
+def write_config(folder: Path, values: dict[str, Any]) -> None:
     """Make the folder and write ``config.yaml``; say what differs from the run's beginning.
 
     Args:
         folder: The run folder.
-        resolved: The run's configuration as YAML.
+        values: The run's configuration as plain values.
     """
     path = folder / "config.yaml"
     if path.exists():
-        changes = _changes(yaml.safe_load(path.read_text()), yaml.safe_load(resolved))
+        changes = _changes(yaml.safe_load(path.read_text()), values)
         if changes:
-            words = "; ".join(changes)
             print(
-                f"going on with other settings than the run began with: {words} (what the "
-                "optimizer and its schedule have saved stays as it was)",
+                "continuing with other settings than the run began with: "
+                f"{'; '.join(changes)} (the saved optimizer and its schedule stay as they were)",
                 file=sys.stderr,
             )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, re.sub(r"(?m)^resume: true$", "resume: false", resolved))
+    write_text(path, to_yaml({**values, "resume": False}))
 
 
 def write_json(path: Path, metadata: dict[str, Any]) -> None:
@@ -61,27 +97,6 @@ def write_text(path: Path, text: str) -> None:
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     beside.write_text(text)
     beside.replace(path)
-
-
-def config_for(args: list[str], default: Path) -> Path:
-    """The YAML a command line starts from when it names none.
-
-    A run that is resumed goes on with its own; every other takes ``default``.
-    """
-    values: dict[str, str] = {}
-    for position, arg in enumerate(args):
-        name, _, value = arg.partition("=")
-        following = args[position + 1] if position + 1 < len(args) else ""
-        values[name] = value or following
-    if values.get("--resume", "false").lower() != "true":
-        return default
-    folder = values.get("--output_dir") or yaml.safe_load(default.read_text())["output_dir"]
-    own = Path(folder) / "config.yaml"
-    if own.exists():
-        return own
-    if "--config" not in values:
-        print(f"nothing to resume in {folder}: a new run by {default}", file=sys.stderr)
-    return default
 
 
 def _changes(before: Any, after: Any, prefix: str = "") -> list[str]:  # noqa: ANN401

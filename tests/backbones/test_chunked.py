@@ -123,7 +123,7 @@ def test_its_state_is_that_of_the_backbone(tmp_path):
 PEAK = """
 import sys, torch
 from ssl_dml.backbones import Chunked, TimmBackbone
-from ssl_dml.benchmarks.memory import PeakMemory
+from benchmarks.memory import PeakMemory
 from ssl_dml.types import ImageSpec
 torch.set_num_threads(1)
 spec = ImageSpec(channels=1, size=28, mean=(0.5,), std=(0.2,))

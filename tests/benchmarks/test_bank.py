@@ -1,6 +1,6 @@
 import torch
+from benchmarks import bank_costs
 
-from ssl_dml.benchmarks import bank_costs
 from ssl_dml.memory import BankStorage
 
 

@@ -1,6 +1,5 @@
 import pytest
-
-from ssl_dml.benchmarks import class_table, classes
+from benchmarks import class_table, classes
 
 
 def test_the_table_of_real_steps(capsys):

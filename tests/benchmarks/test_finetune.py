@@ -1,8 +1,7 @@
 from pathlib import Path
 
 import pytest
-
-from ssl_dml.benchmarks.finetune import HEADS, Trial, _lines, finetune_table
+from benchmarks.finetune import HEADS, Trial, _lines, finetune_table
 
 ROOT = Path(__file__).parents[2]
 

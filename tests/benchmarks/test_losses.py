@@ -2,10 +2,9 @@ import math
 
 import pytest
 import torch
-
-from ssl_dml.benchmarks import loss_table
-from ssl_dml.benchmarks.loss_cases import CASES, loss_of
-from ssl_dml.benchmarks.losses import Cost, expected, in_child, measure_cost, measure_times
+from benchmarks import loss_table
+from benchmarks.loss_cases import CASES, loss_of
+from benchmarks.losses import Cost, expected, in_child, measure_cost, measure_times
 
 BOTH = [name for name, case in CASES.items() if case.theirs]
 

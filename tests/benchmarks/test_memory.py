@@ -2,8 +2,7 @@ import mmap
 import time
 
 import torch
-
-from ssl_dml.benchmarks.memory import PeakMemory
+from benchmarks.memory import PeakMemory
 
 SIZE = 80_000_000
 

@@ -2,8 +2,7 @@ import re
 
 import pytest
 import yaml
-
-from ssl_dml.benchmarks.methods import _of_clothes, interval, method_table, run_once
+from benchmarks.methods import _of_clothes, interval, method_table, run_once
 
 
 def test_interval_of_three_seeds():

@@ -3,9 +3,8 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-
-from ssl_dml.benchmarks import speak, speech
-from ssl_dml.benchmarks.speech import WORDS, draw_speakers
+from benchmarks import speak, speech
+from benchmarks.speech import WORDS, draw_speakers
 
 spoken = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
 

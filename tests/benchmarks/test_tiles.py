@@ -1,7 +1,6 @@
 import pytest
+from benchmarks.tiles import measure, tile_table
 from torch.testing import assert_close
-
-from ssl_dml.benchmarks.tiles import measure, tile_table
 
 
 def test_both_losses_are_measured_and_agree(tmp_path):

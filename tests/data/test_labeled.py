@@ -8,7 +8,7 @@ from ssl_dml.data.labeled import (
     LabeledBatches,
     LabeledSplit,
     ValidationConfig,
-    numbers_of,
+    label_values_of,
     split_labeled,
 )
 
@@ -81,9 +81,9 @@ def test_batches_hold_labeled_samples_alone_and_go_on(clothes, classes):
 
 
 def test_numbers_keep_their_digits():
-    large = numbers_of(["1700000000.25", "1700000001.5", "1700000003"])
+    large = label_values_of(["1700000000.25", "1700000001.5", "1700000003"])
     assert (large[1:] - large[:1])[:, 0].tolist() == [1.25, 2.75]
-    assert numbers_of(["0.5 -1e3", "1.5 0"]).tolist() == [[-0.5, -500.0], [0.5, 500.0]]
+    assert label_values_of(["0.5 -1e3", "1.5 0"]).tolist() == [[-0.5, -500.0], [0.5, 500.0]]
 
 
 def test_batches_are_drawn_around_an_anchor():
@@ -115,10 +115,10 @@ def test_batches_are_drawn_around_an_anchor():
             lambda: LabelConfig(nearest=4, classes_per_batch=2, continuous=True),
             "give either labels.nearest or labels.classes_per_batch",
         ),
-        (lambda: numbers_of(["1", "shoe"]), "labels that are numbers .* one is 'shoe'"),
-        (lambda: numbers_of(["1 2", "3"]), "as many of each sample, and one is '3'"),
-        (lambda: numbers_of(["1", "nan"]), "one is 'nan'"),
-        (lambda: numbers_of(["1", ""]), "one is ''"),
+        (lambda: label_values_of(["1", "shoe"]), "labels that are numbers .* one is 'shoe'"),
+        (lambda: label_values_of(["1 2", "3"]), "as many of each sample, and one is '3'"),
+        (lambda: label_values_of(["1", "nan"]), "one is 'nan'"),
+        (lambda: label_values_of(["1", ""]), "one is ''"),
         (lambda: ValidationConfig(fraction=1.0), "validation.fraction must be above 0 and below 1"),
         (lambda: ValidationConfig(every_epochs=0), "validation.every_epochs must be at least 1"),
     ],

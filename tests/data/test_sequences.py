@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data import DataConfig, load_test, load_train, make_loader
+from ssl_dml.data import DataConfig, epochs, load_test, load_train, make_loader
 from ssl_dml.data.dataset import decoded_for, describe
 from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.types import ImageSpec
@@ -99,7 +99,9 @@ def test_every_home_gives_the_same_batches(tmp_path, config, home):
     settings = config(batch_size=2, workers=1, **fractions)
     samples = load_train(settings)
     expected = load_train(config(memory_fraction=1.0))[torch.arange(6)][0]
-    for values, indices in itertools.islice(make_loader(samples, settings, seed=0), 3):
+    for values, indices in itertools.islice(
+        make_loader(samples, epochs(samples, settings, seed=0)), 3
+    ):
         assert torch.equal(values, expected[indices])
 
 

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+from benchmarks.memory import PeakMemory
 from torch.testing import assert_close
 
-from ssl_dml.benchmarks.memory import PeakMemory
 from ssl_dml.losses import log_sum_exp, nt_xent
 
 

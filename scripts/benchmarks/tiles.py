@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_dml.benchmarks.memory import PeakMemory
+from benchmarks.memory import PeakMemory
 from ssl_dml.losses import TILE, nt_xent
 
 DIM, TEMPERATURE = 128, 0.1

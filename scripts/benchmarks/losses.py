@@ -14,8 +14,8 @@ import psutil
 import torch
 from torch import Tensor
 
-from ssl_dml.benchmarks.loss_cases import CASES, Loss, Side, loss_of
-from ssl_dml.benchmarks.memory import PeakMemory
+from benchmarks.loss_cases import CASES, Loss, Side, loss_of
+from benchmarks.memory import PeakMemory
 
 DIM, WARM_UP = 128, 64
 FEWEST, ROUNDS, MOST = 3, 9, 99

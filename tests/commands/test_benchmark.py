@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from ssl_dml.benchmarks import compare_speed
+from ssl_dml.commands.benchmark import compare_speed
 
 
 def steps(seconds):

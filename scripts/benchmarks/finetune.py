@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ssl_dml.benchmarks.methods import SCRIPTS, check_seeds, interval, launch
+from benchmarks.methods import SCRIPTS, check_seeds, interval, launch
 from ssl_dml.progress import progress
 
 CONFIGS = SCRIPTS.parent / "configs"

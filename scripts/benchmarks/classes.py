@@ -9,7 +9,7 @@ from statistics import median
 
 import torch
 
-from ssl_dml.benchmarks.memory import PeakMemory
+from benchmarks.memory import PeakMemory
 from ssl_dml.heads import MarginSoftmax, attach_partial_fc
 from ssl_dml.margins import ArcFace
 

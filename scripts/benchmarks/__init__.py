@@ -1,0 +1,20 @@
+"""Measurements of the toolkit itself, one file each; scripts/benchmark.py runs them."""
+
+from benchmarks.bank import bank_costs, bank_table
+from benchmarks.classes import class_table
+from benchmarks.finetune import finetune_table
+from benchmarks.losses import loss_table
+from benchmarks.methods import method_table
+from benchmarks.speech import speak
+from benchmarks.tiles import tile_table
+
+__all__ = [
+    "bank_costs",
+    "bank_table",
+    "class_table",
+    "finetune_table",
+    "loss_table",
+    "method_table",
+    "speak",
+    "tile_table",
+]

@@ -1,0 +1,103 @@
+"""The command ``ssl_dml``: in place on one process, by accelerate's launcher on several."""
+
+import os
+import sys
+from importlib import import_module
+
+from ssl_dml.console import run_main
+from ssl_dml.types import ConfigError
+
+COMMANDS = {
+    "pretrain": "train a backbone without labels",
+    "finetune": "train an embedding with labels",
+    "evaluate": "kNN, linear probe or retrieval of a finished run",
+    "benchmark": "samples a second of the real run beside the bare network",
+}
+JOURNEY = """Self-supervised pretraining and deep metric learning: from images to an embedding.
+
+  1. ssl_dml pretrain --data.source ~/images --output_dir runs/mine
+  2. ssl_dml evaluate --config linear --run runs/mine
+  3. ssl_dml finetune --init runs/mine/backbone --data.source ~/labeled --output_dir runs/tuned
+  4. in Python: ssl_dml.load("runs/tuned").embed(["a.png", "b.png"])
+
+Without a source the first trains on 10,000 embedded images. Commands:
+{commands}
+Every command: --config NAME, --KEY VALUE, --help. Several processes: --processes N."""
+
+
+def main() -> None:
+    """Run the command that the first word names."""
+    run_main(lambda: run(sys.argv[1:]))
+
+
+def run(args: list[str]) -> None:
+    """Run a command in place, or start as many processes as are asked for.
+
+    Args:
+        args: The command, then its arguments. ``--processes N`` starts N processes; by default
+            there is one for each accelerator of the machine.
+
+    Raises:
+        ConfigError: If there is no such command.
+    """
+    if not args or args[0] in ("-h", "--help"):
+        lines = (f"  {name:10} {what}" for name, what in COMMANDS.items())
+        print(JOURNEY.format(commands="\n".join(lines)))
+        return
+    name, *rest = args
+    if name not in COMMANDS:
+        raise ConfigError(f"there is no command {name!r}; choose one of {', '.join(COMMANDS)}")
+    processes, rest = _processes(rest)
+    if processes > 1 and name != "benchmark" and "--help" not in rest:
+        launch([name, *rest], processes)
+    else:
+        import_module(f"ssl_dml.commands.{name}").main(rest)
+
+
+def _processes(args: list[str]) -> tuple[int, list[str]]:
+    """How many processes to start, and the other arguments."""
+    names = [arg.partition("=")[0] for arg in args]
+    if "--processes" not in names:
+        return (1, args) if "WORLD_SIZE" in os.environ else (_accelerators(), args)
+    at = names.index("--processes")
+    _, equals, value = args[at].partition("=")
+    value = value if equals else "".join(args[at + 1 : at + 2])
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigError(f"--processes must be a number from 1, got {value!r}")
+    if "WORLD_SIZE" in os.environ:
+        raise ConfigError("--processes is for a single command; the launcher has started some")
+    return int(value), args[:at] + args[at + (1 if equals else 2) :]
+
+
+def _accelerators() -> int:
+    import torch
+
+    return torch.accelerator.device_count() if torch.accelerator.is_available() else 1
+
+
+def launch(args: list[str], processes: int) -> None:
+    """Start processes of this command with accelerate's launcher, and leave with their exit code.
+
+    Processes on a CPU share its cores evenly; without an accelerator they communicate by gloo.
+
+    Args:
+        args: The command and its arguments.
+        processes: How many.
+    """
+    from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    options = [
+        "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+        "--module", "ssl_dml",
+    ]  # fmt: skip
+    try:
+        launch_command(launch_command_parser().parse_args([*options, *args]))
+    except ChildFailedError as error:  # the process itself has said why
+        codes = [failure.exitcode for failure in error.failures.values()]
+        sys.exit(next((code for code in codes if code > 0), 1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""The toolkit from Python: load a model and embed, pretrain and fine-tune as functions."""
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import soundfile
+import torch
+from jaxtyping import Float, Shaped
+from PIL import Image
+
+from ssl_dml.augment import Normalize
+from ssl_dml.backbones import Backbone
+from ssl_dml.backbones import load as load_backbone
+from ssl_dml.backbones.saved import read_metadata
+from ssl_dml.checks import at_least
+from ssl_dml.config import parse_run
+from ssl_dml.data.audio import read_resampled
+from ssl_dml.data.decode import ImageDecoder
+from ssl_dml.data.recordings import SequenceDecoder
+from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
+
+Sample = str | Path | Image.Image | np.ndarray
+
+
+@final
+class EmbeddingModel:
+    """A trained backbone with the preprocessing of its training.
+
+    Args:
+        backbone: The network.
+        decoder: Turns an image or a recording into what the network was trained on.
+        device: Where it runs.
+
+    Attributes:
+        dim: Dimension of an embedding.
+        inputs: Size or length, channels and normalization of the samples.
+    """
+
+    def __init__(
+        self, backbone: Backbone, decoder: ImageDecoder | SequenceDecoder, device: torch.device
+    ) -> None:
+        self.backbone, self.decoder, self.device = backbone.to(device).eval(), decoder, device
+        self.inputs, self.dim = backbone.inputs, backbone.feature_dim
+        self._normalize = Normalize(backbone.inputs).to(device)
+
+    @torch.inference_mode()
+    def embed(
+        self, samples: Sample | Iterable[Sample], *, batch_size: int = 256
+    ) -> Float[np.ndarray, "samples dim"]:
+        """Embeddings of images or recordings, decoded and normalized as in training.
+
+        Args:
+            samples: Paths, PIL images or arrays (images ``[height, width]`` or
+                ``[height, width, channels]``, recordings ``[time]`` or ``[channels, time]``); one
+                or many.
+            batch_size: Samples that are decoded and encoded at once.
+
+        Returns:
+            A float32 row for each sample, not normalized to length 1.
+
+        Raises:
+            ValueError: Naming the sample, if one cannot be read.
+        """
+        at_least(1, batch_size=batch_size)
+        many = [samples] if isinstance(samples, Sample) else list(samples)
+        found = np.empty((len(many), self.dim), np.float32)
+        with ThreadPoolExecutor() as pool:
+            for first in range(0, len(many), batch_size):
+                part = range(first, min(first + batch_size, len(many)))
+                stored = np.stack(list(pool.map(self._decode, [many[i] for i in part], part)))
+                rows = self.backbone(self._normalize(torch.from_numpy(stored).to(self.device)))
+                found[part.start : part.stop] = rows.float().cpu().numpy()
+        return found
+
+    def _decode(self, sample: Sample, number: int) -> Shaped[np.ndarray, "channels *extent"]:
+        try:
+            if isinstance(self.decoder, SequenceDecoder):
+                return self.decoder.decode(_recording(sample, self.decoder))
+            if isinstance(sample, str | Path):
+                with Image.open(sample) as image:
+                    return self.decoder.decode(image)
+            return self.decoder.decode(sample)
+        except (OSError, ValueError, SyntaxError) as error:
+            name = sample if isinstance(sample, str | Path) else f"sample {number}"
+            raise ValueError(f"{name} cannot be embedded: {error}") from error
+
+
+def _recording(sample: Sample, decoder: SequenceDecoder) -> Shaped[np.ndarray, "channels time"]:
+    """The first values of a recording, as many as the network was trained on."""
+    if isinstance(sample, np.ndarray):
+        return np.atleast_2d(sample)[:, : decoder.length]
+    if decoder.sampling_rate is None or not isinstance(sample, str | Path):
+        raise ValueError("the model is for arrays of [channels, time]")
+    with soundfile.SoundFile(sample) as file:
+        values = read_resampled(file, decoder.sampling_rate, 0, decoder.length)
+    return values.mean(axis=0, keepdims=True) if decoder.channels == 1 else values
+
+
+def load(folder: str | Path, *, device: torch.device | str | None = None) -> EmbeddingModel:
+    """The model of a run, ready to embed.
+
+    Nothing in the folder is executed.
+
+    Args:
+        folder: A run folder, of which the model after the last step is taken, or a ``backbone`` or
+            ``best`` folder in one.
+        device: Where it runs; None for an accelerator if there is one, else the CPU.
+
+    Raises:
+        ValueError: Naming the file, if one is missing or damaged.
+    """
+    folder = Path(folder).expanduser()
+    if (folder / "config.yaml").exists():
+        if not (folder / "backbone").exists():
+            raise ConfigError(f"{folder} has no backbone yet: finish the run with --resume true")
+        folder = folder / "backbone"
+    backbone = load_backbone(folder)
+    if device is None and torch.accelerator.is_available():
+        device = torch.accelerator.current_accelerator()
+    saved = read_metadata(folder)["trained"].get("data", {}).get("decoder", {})
+    return EmbeddingModel(backbone, _decoder(backbone.inputs, saved), torch.device(device or "cpu"))
+
+
+def _decoder(
+    spec: ImageSpec | SequenceSpec, saved: dict[str, Any]
+) -> ImageDecoder | SequenceDecoder:
+    """The decoder of training; what was not saved is that of 8-bit images, or of floats."""
+    if isinstance(spec, ImageSpec):
+        return ImageDecoder(**{"channels": spec.channels, "size": spec.size, **saved})
+    own = {"channels": spec.channels, "length": spec.length, "sampling_rate": spec.sampling_rate}
+    return SequenceDecoder(
+        **{**own, "kept_as": "int16" if spec.sampling_rate else "float32", **saved}
+    )
+
+
+def pretrain(
+    source: str | Path | None = None,
+    *,
+    config: str | Path = "default",
+    epochs: float | None = None,
+    steps: int | None = None,
+    **options: Any,  # noqa: ANN401 - any key of the configuration
+) -> EmbeddingModel:
+    """Pretrain without labels, as ``ssl_dml pretrain`` does on one process.
+
+    Args:
+        source: Images or recordings, ``data.source``; None for that of the configuration.
+        config: A shipped name such as ``moco_v2``, or a YAML file.
+        epochs: Epochs to train.
+        steps: Optimizer steps to train, instead of epochs.
+        **options: Other keys of the configuration, such as ``output_dir="runs/mine"``, ``seed=1``,
+            ``resume=True`` or ``data={"image_size": 64}``.
+
+    Returns:
+        The model after the last step; the run folder holds everything else.
+
+    Raises:
+        ValueError: Naming key and value, if the configuration or the data cannot be used.
+    """
+    from ssl_dml.commands.pretrain import PretrainConfig
+    from ssl_dml.commands.pretrain import pretrain as run
+
+    args = _arguments(config, source, epochs, steps, options)
+    settings, values = parse_run(PretrainConfig, args, kind="pretrain", default="default")
+    run(settings, values)
+    return load(settings.output_dir)
+
+
+def finetune(
+    source: str | Path | None = None,
+    *,
+    config: str | Path = "arcface",
+    init: str | Path | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    **options: Any,  # noqa: ANN401 - any key of the configuration
+) -> EmbeddingModel:
+    """Fine-tune with labels, as ``ssl_dml finetune`` does on one process.
+
+    Args:
+        source: Labeled images or recordings; None for those of the configuration.
+        config: A shipped name such as ``triplet``, or a YAML file.
+        init: The ``backbone`` folder of a run, or a file of timm weights; None for random weights.
+        epochs: Epochs to train.
+        steps: Optimizer steps to train, instead of epochs.
+        **options: Other keys of the configuration.
+
+    Returns:
+        The embedding model after the last step.
+
+    Raises:
+        ValueError: Naming key and value, if the configuration or the data cannot be used.
+    """
+    from ssl_dml.commands.finetune import FinetuneConfig
+    from ssl_dml.commands.finetune import finetune as run
+
+    args = _arguments(config, source, epochs, steps, {"init": init, **options})
+    settings, values = parse_run(FinetuneConfig, args, kind="finetune", default="arcface")
+    run(settings, values)
+    return load(settings.output_dir)
+
+
+def _arguments(
+    config: str | Path,
+    source: str | Path | None,
+    epochs: float | None,
+    steps: int | None,
+    options: dict[str, Any],
+) -> list[str]:
+    """The command line of a call."""
+    keys = {"data.source": source, "train.epochs": epochs, "train.steps": steps, **options}
+    args = [] if options.get("resume") else [f"--config={config}"]
+    for key, value in keys.items():
+        if value is not None:
+            text = str(value) if isinstance(value, str | Path) else json.dumps(value)
+            args.append(f"--{key}={text}")
+    return args

@@ -1,0 +1,133 @@
+"""Measure a run's speed beside the bare network: ``ssl_dml benchmark --config NAME``."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from ssl_dml.commands.pretrain import PretrainConfig, build, read_data
+from ssl_dml.config import parse
+from ssl_dml.data import epochs, make_loader
+from ssl_dml.distributed import world_size
+from ssl_dml.progress import say
+from ssl_dml.reporting import start_trackers
+from ssl_dml.training import batches, fit, make_accelerator, make_optimizer
+
+WARM_UP = 5
+
+
+def compare_speed(
+    real: Iterator[Any],
+    bare: Callable[[], Any],
+    *,
+    samples: int,
+    device: torch.device,
+    rounds: int = 7,
+    steps: int = 20,
+) -> dict[str, float]:
+    """Samples a second of both, in turns within one process, and their ratio.
+
+    Turns share whatever else the machine is doing, so their ratio is steadier than either speed.
+
+    Args:
+        real: Makes one step of the real run each time it is advanced.
+        bare: Makes one step of the bare network each time it is called.
+        samples: Samples in a step.
+        device: Where both run.
+        rounds: Turns of each.
+        steps: Steps in a turn.
+
+    Returns:
+        ``real`` and ``bare``, medians over turns in samples a second, and ``ratio``, the median
+        of the turns' ratios.
+    """
+
+    def speed(step: Callable[[], Any]) -> float:
+        _wait(device)
+        began = time.perf_counter()
+        for _ in range(steps):
+            step()
+        _wait(device)
+        return steps * samples / (time.perf_counter() - began)
+
+    for _ in range(WARM_UP):
+        next(real)
+        bare()
+    turns: list[tuple[float, float]] = []
+    for number in range(rounds):
+        first = number % 2 == 0
+        a = speed(lambda: next(real)) if first else speed(bare)
+        b = speed(bare) if first else speed(lambda: next(real))
+        turns.append((a, b) if first else (b, a))
+    return {
+        "real": median(a for a, _ in turns),
+        "bare": median(b for _, b in turns),
+        "ratio": median(a / b for a, b in turns),
+    }
+
+
+def _wait(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def benchmark(config: PretrainConfig) -> dict[str, float]:
+    """Samples a second of a real run and of its bare network, and their ratio.
+
+    The bare network makes forward, backward and optimizer steps on one fixed batch of the same
+    shape, precision and layout. Both take turns in one process.
+
+    Args:
+        config: The run; nothing is written into its folder.
+    """
+    accelerator = make_accelerator(config.train, seed=config.seed)
+    train, _, _ = read_data(config)
+    order = epochs(train, config.data, seed=config.seed)
+    plan = config.train.plan(order.per_epoch)
+    augment = config.augment(train.spec).to(accelerator.device)
+    method = build(config, train, plan)
+    optimizer, scheduler = make_optimizer(method, config, plan)
+    model, optimizer = accelerator.prepare(method, optimizer)
+    loader = make_loader(train, order, workers=config.data.workers, device=accelerator.device)
+    inputs = batches(loader, augment, accelerator.device, train.labels)
+    fixed = next(inputs)
+
+    def bare() -> None:
+        for _ in range(plan.accumulation):
+            accelerator.backward(model(fixed).loss)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    with tempfile.TemporaryDirectory() as folder:
+        start_trackers(
+            accelerator, Path(folder), step=0, steps=plan.steps, steps_per_epoch=plan.per_epoch
+        )
+        real = fit(
+            model,
+            optimizer,
+            scheduler,
+            inputs,
+            start=0,
+            steps=sys.maxsize,
+            config=config.train,
+            accelerator=accelerator,
+        )
+        samples = len(fixed.indices) * world_size() * plan.accumulation
+        found = compare_speed(real, bare, samples=samples, device=accelerator.device)
+        accelerator.end_training()
+    return found
+
+
+def main(args: list[str] | None = None) -> None:
+    """Parse the command line, measure, print."""
+    either = ("train.steps", "train.epochs")
+    config, _ = parse(PretrainConfig, args, kind="pretrain", default="default", either=either)
+    found = benchmark(config)
+    say(f"real run      {found['real']:8.0f} samples/s")
+    say(f"bare network  {found['bare']:8.0f} samples/s")
+    say(f"ratio         {found['ratio']:8.3f}")

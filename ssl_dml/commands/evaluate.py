@@ -1,0 +1,176 @@
+"""Evaluate a finished run: ``ssl_dml evaluate --config knn|linear|retrieval --run FOLDER``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from accelerate import Accelerator
+
+from ssl_dml.backbones import Backbone, load
+from ssl_dml.config import fill, parse
+from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
+from ssl_dml.data.dataset import decoded_for
+from ssl_dml.data.labeled import label_values_of
+from ssl_dml.evaluation import (
+    embed_labeled,
+    embed_split,
+    encoder,
+    knn,
+    label_distances,
+    linear_probe,
+    probe_split,
+    retrieval,
+)
+from ssl_dml.progress import say
+from ssl_dml.training.accelerator import use_threads
+from ssl_dml.training.run_folder import write_json
+from ssl_dml.types import ConfigError
+
+TABLES: set[str | int] = {"gallery", "query"}
+# Each section of the configuration is the keyword arguments of a function.
+FUNCTIONS = {
+    "knn": (knn, TABLES),
+    "linear": (linear_probe, TABLES),
+    "retrieval": (retrieval, TABLES),
+    "label_distances": (label_distances, {*TABLES, "label_values"}),
+}
+Results = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """An evaluation of a finished run.
+
+    Args:
+        run: The run folder.
+        evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
+            or, where labels are continuous, distances of the labels of nearest neighbors.
+        model: Which model of the run: after the last step, or of fine-tuning the best by
+            validation.
+    """
+
+    run: Path
+    evaluator: Literal["knn", "linear", "retrieval", "label_distances"]
+    model: Literal["backbone", "best"] = "backbone"
+
+    @property
+    def folder(self) -> Path:
+        """Where the model is.
+
+        Raises:
+            ConfigError: If this is no run, or the run has no such model.
+        """
+        if not (self.run / "config.yaml").exists():
+            raise ConfigError(f"--run {str(self.run)!r} is no run folder: it has no config.yaml")
+        if (self.run / self.model).exists():
+            return self.run / self.model
+        missing = {
+            "best": "best model: fine-tuning keeps one where it validates",
+            "backbone": "backbone yet: finish it with --resume true",
+        }
+        raise ConfigError(f"--run {str(self.run)!r} has no {missing[self.model]}")
+
+
+def data_of(run: Path) -> DataConfig:
+    """The data that a run was trained on.
+
+    Raises:
+        ConfigError: If its configuration cannot be read.
+    """
+    path = run / "config.yaml"
+    try:
+        section = yaml.safe_load(path.read_text())["data"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is no configuration of a run: {error!r}") from error
+    return fill(DataConfig, section)
+
+
+def probe(
+    evaluator: str, options: dict[str, Any], train: SampleSet, test: SampleSet | None,
+    backbone: Backbone, accelerator: Accelerator,
+) -> tuple[str, Results]:  # fmt: skip
+    """Who is classified by whom, and the accuracy of kNN or a linear probe."""
+    split = probe_split(train, test)
+    if isinstance(split, str):
+        raise ConfigError(split)
+    if evaluator == "knn" and max(options["ks"]) > len(split.gallery_rows):
+        raise ConfigError(
+            f"knn.ks must be at most the number of gallery rows, {len(split.gallery_rows)}; "
+            f"got {max(options['ks'])}"
+        )
+    encode = encoder(backbone, accelerator.device)
+    tables = embed_split(encode, split, device=accelerator.device)
+    if not accelerator.is_main_process:
+        return split.description, {}
+    measure = {"knn": knn, "linear": linear_probe}[evaluator]
+    return split.description, measure(*tables, **options)
+
+
+def retrieve(
+    evaluator: str, options: dict[str, Any], test: SampleSet | None, backbone: Backbone,
+    accelerator: Accelerator,
+) -> tuple[str, Results]:  # fmt: skip
+    """Who searches among whom, and what is found among the test samples."""
+    if test is None:
+        raise ConfigError("there are no test samples; data.test_source of the run gives them")
+    if test.labels is None:
+        raise ConfigError(
+            "the test samples have no labels; sub-folders, or a label column, give them"
+        )
+    rows, ks = (test.labels >= 0).nonzero()[:, 0], options["ks"]
+    if not ks or min(ks) < 1 or max(ks) >= len(rows):
+        raise ConfigError(
+            f"{evaluator}.ks must be from 1 to the number of other test samples, "
+            f"{len(rows) - 1}; got {ks}"
+        )
+    encode = encoder(backbone, accelerator.device)
+    table = embed_labeled(encode, test, rows, device=accelerator.device)
+    words = f"each of {len(rows):,} test samples searches among the others"
+    if not accelerator.is_main_process:
+        return words, {}
+    if evaluator == "label_distances":
+        values = label_values_of(test.class_names)
+        return words, label_distances(table, label_values=values, **options)
+    return words, retrieval(table, **options)
+
+
+def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> Results:
+    """Load the model, embed, measure, write ``NAME.json`` into the run folder.
+
+    Args:
+        config: Which run and what to measure.
+        values: Options of each measure, by section.
+    """
+    folder = config.folder
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+    use_threads(None, accelerator.device)
+    backbone = load(folder).to(accelerator.device)
+    data = decoded_for(data_of(config.run), backbone.inputs)
+    train = load_train(data)
+    test = load_test(data, train)
+    options = values[config.evaluator]
+    try:
+        if config.evaluator in ("knn", "linear"):
+            words, results = probe(config.evaluator, options, train, test, backbone, accelerator)
+        else:
+            words, results = retrieve(config.evaluator, options, test, backbone, accelerator)
+    except ConfigError as error:
+        raise ConfigError(f"data.source {data.source!r}: {error}") from error
+    if accelerator.is_main_process:
+        say(f"{config.run}: {words}")
+        say("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
+        suffix = "" if config.model == "backbone" else "_best"
+        write_json(config.run / f"{config.evaluator}{suffix}.json", results)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return results
+
+
+def main(args: list[str] | None = None) -> None:
+    """Parse the command line and evaluate."""
+    config, values = parse(
+        EvaluateConfig, args, kind="evaluate", default="knn", functions=FUNCTIONS
+    )
+    evaluate(config, values)

@@ -1,0 +1,168 @@
+"""Fine-tune an embedding with labels: ``ssl_dml finetune --config NAME --init FOLDER``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ssl_dml.backbones import Embedder, Initial, Neck, initial, save
+from ssl_dml.config import component, parse_run
+from ssl_dml.data import SampleSet, load_train, make_loader
+from ssl_dml.data.dataset import decoded_for, describe
+from ssl_dml.data.labeled import (
+    LabelConfig,
+    LabeledBatches,
+    LabeledSplit,
+    ValidationConfig,
+    announce,
+    split_labeled,
+)
+from ssl_dml.evaluation import validate
+from ssl_dml.heads import Head, attach_partial_fc
+from ssl_dml.progress import say
+from ssl_dml.reporting import finetune_summary, finish, record_probe
+from ssl_dml.training import (
+    Best,
+    Finetuner,
+    FinetuneSettings,
+    RunConfig,
+    batches,
+    claim,
+    fit_in_phases,
+    in_chunks,
+    make_accelerator,
+    make_optimizer,
+    start_run,
+)
+from ssl_dml.types import ConfigError
+
+EMBEDDER = "ssl_dml.backbones.Embedder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(RunConfig):
+    """A fine-tuning run.
+
+    Args:
+        head: The objective, given the dimension of an embedding and the number of classes.
+        init: The ``backbone`` folder of a run, which then names the backbone, or a file of timm
+            weights for it; null starts from random weights.
+        neck: What follows the backbone: none, linear, batch_norm or linear_batch_norm.
+        embedding_dim: Dimension of an embedding; null keeps that of the backbone's features.
+        finetune: Freezing and learning-rate multipliers.
+        labels: How labels are used.
+        validation: What is held out.
+    """
+
+    head: Callable[[int, int], Head]
+    init: Path | None = None
+    neck: Neck = "linear_batch_norm"
+    embedding_dim: int | None = 128
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+
+
+def read_data(
+    config: FinetuneConfig, begin: Initial
+) -> tuple[SampleSet, LabeledSplit, dict[str, Any]]:
+    """The samples decoded for the backbone, how they are divided, and what was read."""
+    train = load_train(decoded_for(config.data, begin.inputs))
+    rows = split_labeled(train, config.labels, config.validation, seed=config.seed)
+    announce(rows)
+    return train, rows, describe(train, None, config.data.source) | {"classes": rows.num_classes}
+
+
+def build(config: FinetuneConfig, embedder: Embedder, num_classes: int) -> Finetuner:
+    """The embedding model under its head.
+
+    Raises:
+        ConfigError: If head and labels, or batch and batch norm, do not fit.
+    """
+    if config.data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in embedder.modules()):
+        raise ConfigError("data.batch_size must be at least 2 for a network with batch norm, got 1")
+    head = config.head(embedder.feature_dim, num_classes)
+    if head.continuous != config.labels.continuous:
+        wanted, given = ("continuous", "false") if head.continuous else ("class", "true")
+        raise ConfigError(
+            f"head {type(head).__name__} is for {wanted} labels, and labels.continuous is {given}"
+        )
+    embedder.backbone = in_chunks(embedder.backbone, config.train.encode_chunk)
+    return Finetuner(embedder, head)
+
+
+def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
+    """Train and validate, from the start or the newest checkpoint, to the last step; save.
+
+    Args:
+        config: The run.
+        values: The same as plain values, for ``config.yaml``.
+    """
+    with claim(config.output_dir, resume=config.resume):
+        accelerator = make_accelerator(config.train, seed=config.seed)
+        device = accelerator.device
+
+        begin = initial(config.init, *component(values, "backbone"))
+        train, rows, data = read_data(config, begin)
+        size = {"batch_size": config.data.batch_size, "seed": config.seed}
+        order = LabeledBatches(rows, config.labels, **size)
+        plan = config.train.plan(order.per_epoch)
+
+        embedder = begin.build(train.spec, neck=config.neck, dim=config.embedding_dim)
+        augment = config.augment(embedder.inputs).to(device)
+        model = build(config, embedder, rows.num_classes)
+        optimizer, scheduler = make_optimizer(model, config, plan, config.finetune.lr_scales(model))
+        attach_partial_fc(model, optimizer)
+        model.to(device)
+        optimizer = accelerator.prepare_optimizer(optimizer)
+        classes = rows.label_values is None
+        best = Best("recall_at_1" if classes else "label_distance_at_1", lowest=not classes)
+        state = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "best": best}
+        same = {"classes": rows.num_classes, "labels and what is held out": rows.fingerprint}
+        run = start_run(config, values, accelerator, plan=plan, state=state, data=data, same=same)
+
+        def keep(name: str, step: int) -> None:
+            trained = {"head": component(values, "head")[0], "data": data, "steps": step}
+            arguments = begin.arguments(neck=config.neck, dim=config.embedding_dim)
+            if accelerator.is_main_process:
+                save(embedder, run.folder / name, EMBEDDER, arguments, trained=trained)
+
+        def measure(step: int) -> None:
+            if not len(rows.queries):
+                return
+            values_of = {"label_values": rows.label_values, "device": device}
+            found = validate(embedder, train, rows.queries, rows.gallery, **values_of)
+            record_probe(accelerator, step, found)
+            if found and best.improved(found, step):
+                keep("best", step)
+
+        rest = order.skip(run.batches_done)
+        loader = make_loader(train, rest, workers=config.data.workers, device=device)
+        inputs = batches(loader, augment, device, rows.given)
+        if run.start == 0:
+            measure(0)
+        frozen = round(config.finetune.freeze_epochs * plan.per_epoch)
+        phases = {"frozen": frozen, "start": run.start, "steps": plan.steps}
+        steps = fit_in_phases(
+            model,
+            optimizer,
+            scheduler,
+            inputs,
+            **phases,
+            config=config.train,
+            accelerator=accelerator,
+        )
+        for step in run.checkpointed(steps):
+            if plan.due(step, every_epochs=config.validation.every_epochs):
+                measure(step)
+
+        keep("backbone", plan.steps)
+        finish(accelerator)
+        say(finetune_summary(run.folder))
+
+
+def main(args: list[str] | None = None) -> None:
+    """Parse the command line and fine-tune."""
+    finetune(*parse_run(FinetuneConfig, args, kind="finetune", default="arcface"))

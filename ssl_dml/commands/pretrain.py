@@ -1,0 +1,118 @@
+"""Pretrain a backbone without labels: ``ssl_dml pretrain --config NAME``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ssl_dml.backbones import Backbone, save
+from ssl_dml.config import component, parse_run
+from ssl_dml.data import SampleSet, epochs, load_test, load_train, make_loader
+from ssl_dml.data.dataset import announce, describe
+from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, open_probe, probe_method
+from ssl_dml.methods import Method, RunInfo
+from ssl_dml.progress import say
+from ssl_dml.reporting import finish, record_probe, show_first, summary
+from ssl_dml.training import (
+    Plan,
+    RunConfig,
+    batches,
+    claim,
+    fit,
+    in_chunks,
+    make_accelerator,
+    make_optimizer,
+    start_run,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(RunConfig):
+    """A pretraining run.
+
+    Args:
+        method: The training objective around the backbone, given what it is told of the run.
+        evaluation: How the backbone is probed.
+    """
+
+    method: Callable[[Backbone, RunInfo], Method]
+    evaluation: ProbeConfig = field(default_factory=ProbeConfig)
+
+
+def read_data(config: PretrainConfig) -> tuple[SampleSet, ProbeSplit | None, dict[str, Any]]:
+    """The samples to train on, the probe's split if there are labels, and what was read."""
+    train = load_train(config.data)
+    test = load_test(config.data, train)
+    announce(train, test)
+    split = open_probe(train, test, config.evaluation)
+    return train, split, describe(train, test, config.data.source)
+
+
+def build(config: PretrainConfig, train: SampleSet, plan: Plan) -> Method:
+    """The method around a new backbone."""
+    run_info = RunInfo(
+        num_instances=len(train),
+        batch_size=config.data.batch_size,
+        num_batches=plan.steps * plan.accumulation,
+        labeled=train.labels is not None,
+    )
+    backbone = in_chunks(config.backbone(train.spec), config.train.encode_chunk)
+    return config.method(backbone, run_info)
+
+
+def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
+    """Train and probe, from the start or the newest checkpoint, to the last step; save.
+
+    Args:
+        config: The run.
+        values: The same as plain values, for ``config.yaml``.
+    """
+    with claim(config.output_dir, resume=config.resume):
+        accelerator = make_accelerator(config.train, seed=config.seed)
+        device = accelerator.device
+
+        train, split, data = read_data(config)
+        order = epochs(train, config.data, seed=config.seed)
+        plan = config.train.plan(order.per_epoch)
+
+        augment = config.augment(train.spec).to(device)
+        method = build(config, train, plan)
+        optimizer, scheduler = make_optimizer(method, config, plan)
+        model, optimizer = accelerator.prepare(method, optimizer)
+        state = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
+        run = start_run(config, values, accelerator, plan=plan, state=state, data=data)
+
+        settings = {"config": config.evaluation, "device": device}
+        measure = partial(probe_method, method, train, split, augment, **settings)
+        rest = order.skip(run.batches_done)
+        loader = make_loader(train, rest, workers=config.data.workers, device=device)
+        inputs = batches(loader, augment, device, train.labels)
+        if run.start == 0:
+            accelerator.log({"data/damaged": len(train.damaged)}, step=0)
+            record_probe(accelerator, 0, {**measure(), **baseline(split, **settings)})
+            inputs = show_first(inputs, train, accelerator)
+        steps = fit(
+            model,
+            optimizer,
+            scheduler,
+            inputs,
+            start=run.start,
+            steps=plan.steps,
+            config=config.train,
+            accelerator=accelerator,
+        )
+        for step in run.checkpointed(steps):
+            if plan.due(step, every_epochs=config.evaluation.every_epochs):
+                record_probe(accelerator, step, measure())
+
+        if accelerator.is_main_process:
+            trained = {"method": component(values, "method")[0], "steps": plan.steps, "data": data}
+            arguments = component(values, "backbone")
+            save(method.backbone, run.folder / "backbone", *arguments, trained=trained)
+        finish(accelerator)
+        say(summary(run.folder))
+
+
+def main(args: list[str] | None = None) -> None:
+    """Parse the command line and pretrain."""
+    pretrain(*parse_run(PretrainConfig, args, kind="pretrain", default="default"))

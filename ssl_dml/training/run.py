@@ -1,0 +1,176 @@
+"""A run that can be resumed: its folder, where it continues, and what is saved while it trains."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.optim import Optimizer
+
+from ssl_dml.augment import Augmentation
+from ssl_dml.backbones import Backbone
+from ssl_dml.data import DataConfig
+from ssl_dml.memory import split_rows
+from ssl_dml.progress import say
+from ssl_dml.reporting import explain_non_finite, finish, start_trackers
+from ssl_dml.training.checkpoint import Checkpoints, Stateful
+from ssl_dml.training.interrupt import Interrupt
+from ssl_dml.training.loop import Plan, TrainConfig
+from ssl_dml.training.run_folder import write_config, write_json
+from ssl_dml.types import ConfigError, ImageSpec, Interrupted, NonFiniteError, SequenceSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What the configurations of pretraining and fine-tuning have in common.
+
+    Args:
+        output_dir: The run folder; it must be new unless the run is resumed.
+        data: Which images or sequences.
+        augment: Makes views of them.
+        backbone: The encoder.
+        optimizer: Given the parameters; its learning rate is the peak.
+        train: How long and how fast.
+        seed: Seed of weights, order and augmentation.
+        resume: Continue from the newest checkpoint of the run folder, or begin if there is none.
+    """
+
+    output_dir: Path
+    data: DataConfig
+    augment: Callable[[ImageSpec | SequenceSpec], Augmentation]
+    backbone: Callable[[ImageSpec | SequenceSpec], Backbone]
+    optimizer: Callable[[list[dict[str, Any]]], Optimizer]
+    train: TrainConfig
+    seed: int = 0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed must be from 0 to 2147483647, got {self.seed}")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """An opened run folder.
+
+    Args:
+        folder: The run folder.
+        accelerator: The processes of the run.
+        plan: How many steps there are.
+        start: Optimizer steps already made.
+        state: Objects whose state is checkpointed, by name.
+        metadata: Must be unchanged when the run is resumed.
+        checkpoints: Where they are kept.
+        save_every: Steps between two checkpoints.
+    """
+
+    folder: Path
+    accelerator: Accelerator
+    plan: Plan
+    start: int
+    state: dict[str, Stateful]
+    metadata: dict[str, Any]
+    checkpoints: Checkpoints
+    save_every: int
+
+    @property
+    def batches_done(self) -> int:
+        """Batches that were already visited."""
+        return self.start * self.plan.accumulation
+
+    def checkpointed(self, updates: Iterator[int]) -> Iterator[int]:
+        """Yield each step; when the caller is done with it, save if due or asked to stop.
+
+        Raises:
+            Interrupted: After saving, if a signal asked the run to stop.
+            NonFiniteError: If loss or gradient is not finite, naming the last good checkpoint.
+        """
+        try:
+            yield from self._checkpointed(updates)
+        except NonFiniteError as error:
+            raise explain_non_finite(error, self.folder) from error
+
+    def _checkpointed(self, updates: Iterator[int]) -> Iterator[int]:
+        last = self.plan.steps
+        with Interrupt() as interrupt:
+            for step in updates:
+                stop = interrupt.wanted(step, self.accelerator.device) and step < last
+                yield step
+                if stop or step == last or step % self.save_every == 0:
+                    self.checkpoints.save(step, self.state, self.metadata)
+                if stop:
+                    finish(self.accelerator)
+                    raise Interrupted(
+                        f"stopped at step {step} of {last} and saved; to continue: "
+                        f"--resume true --output_dir {self.folder}",
+                        interrupt.exit_code,
+                    )
+
+
+def start_run(
+    config: RunConfig,
+    values: dict[str, Any],
+    accelerator: Accelerator,
+    *,
+    plan: Plan,
+    state: dict[str, Stateful],
+    data: dict[str, Any],
+    same: dict[str, Any] | None = None,
+) -> Run:
+    """Restore the newest checkpoint if asked to, and write what the run folder says of the run.
+
+    Args:
+        config: The run's configuration.
+        values: The same as plain values.
+        accelerator: The processes of the run.
+        plan: How many steps there are.
+        state: Objects whose state is checkpointed, by name; one is the ``model``.
+        data: What was read, for ``data.json``.
+        same: What must be unchanged when the run is resumed, besides data, batch and seed.
+
+    Raises:
+        ConfigError: If the run has made more steps already than it is to have, or fp16 is asked
+            for with class weights that are split over processes.
+        ValueError: If the checkpoint is damaged or of another run.
+    """
+    if accelerator.scaler is not None:
+        if split_rows(state["model"]):
+            raise ConfigError(
+                "train.precision fp16 is not for class weights that are split over processes, "
+                "as one alone may overflow; use bf16, or sharded: false"
+            )
+        state = {**state, "scaler": accelerator.scaler}
+    set_seed(config.seed, device_specific=True)  # from here on each process has its own stream
+    metadata = {
+        "data": data["fingerprint"],
+        "samples": data["samples"],
+        **(same or {}),
+        "data.batch_size": config.data.batch_size,
+        "train.accumulation": plan.accumulation,
+        "seed": config.seed,
+    }
+    checkpoints = Checkpoints(config.output_dir / "checkpoints", keep=config.train.keep)
+    start = checkpoints.resume(state, metadata, say=say) if config.resume else 0
+    if start > plan.steps:
+        raise ConfigError(
+            f"train.steps must be at least the {start} already made, got {plan.steps}"
+        )
+    if accelerator.is_main_process:
+        write_config(config.output_dir, values)
+        write_json(config.output_dir / "data.json", data)
+    start_trackers(
+        accelerator, config.output_dir, step=start, steps=plan.steps, steps_per_epoch=plan.per_epoch
+    )
+    return Run(
+        folder=config.output_dir,
+        accelerator=accelerator,
+        plan=plan,
+        start=start,
+        state=state,
+        metadata=metadata,
+        checkpoints=checkpoints,
+        save_every=config.train.save_every,
+    )

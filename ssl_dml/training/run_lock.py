@@ -1,0 +1,91 @@
+"""The lock that a run keeps on its folder; it vanishes with the process, however that ends."""
+
+import fcntl
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import final
+
+from ssl_dml.config import ConfigError
+
+LOCK = "run.lock"
+
+
+@final
+class RunLock:
+    """An exclusive lock of the operating system on a file in the run folder.
+
+    The folder is made if there is none. Processes that this one forks, such as the workers of a
+    loader, do not keep the lock. A file system without locks is warned of, and the run goes on.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        ConfigError: If another process has the lock; nothing in the folder is changed then.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOCK
+        self.made = [place for place in (folder, *folder.parents) if not place.exists()]
+        self.descriptor: int | None = None
+        while self.descriptor is None:
+            self.descriptor = self._take()
+        os.ftruncate(self.descriptor, 0)
+        holder = f"process {os.getpid()} on host {platform.node()}\n"
+        os.pwrite(self.descriptor, holder.encode(), 0)
+        os.register_at_fork(after_in_child=self._close)
+
+    def release(self) -> None:
+        """Remove the file, and those folders that were made for it and are empty."""
+        if self.descriptor is None:
+            return
+        self.path.unlink(missing_ok=True)
+        self._close()
+        try:
+            for place in self.made:
+                place.rmdir()
+        except OSError:
+            pass  # it is not empty
+
+    def _take(self) -> int | None:
+        """The locked file; None where a run that was ending has removed it meanwhile."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            return None
+        try:
+            _lock(descriptor, str(self.path.parent))
+            if os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
+    def _close(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+def _lock(descriptor: int, folder: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        raise ConfigError(
+            f"output_dir {folder!r} is in use by {holder or 'another process'}; wait for it, or "
+            "name another with --output_dir"
+        ) from None
+    except OSError as error:
+        print(
+            f"warning: output_dir {folder!r} is on a file system that refuses locks "
+            f"({error.strerror}); let no other run write into it",
+            file=sys.stderr,
+        )

@@ -1,0 +1,47 @@
+"""What pretraining and fine-tuning build alike: chunked encoders, optimizer and schedule."""
+
+from collections.abc import Mapping
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ssl_dml.backbones import Backbone, Chunked
+from ssl_dml.backbones.chunked import batch_norm_notice
+from ssl_dml.backbones.norms import synchronize_batch_norm
+from ssl_dml.progress import say
+from ssl_dml.training.loop import Plan
+from ssl_dml.training.optimizers import parameter_groups, scale_learning_rate
+from ssl_dml.training.run import RunConfig
+from ssl_dml.training.schedules import warmup_cosine
+
+
+def in_chunks(backbone: Backbone, size: int | None) -> Backbone:
+    """The backbone with gradient caching if a chunk size is given; says when that is inexact."""
+    if size is None:
+        return backbone
+    chunked = Chunked(backbone, size)
+    if notice := batch_norm_notice(chunked):
+        say(notice)
+    return chunked
+
+
+def make_optimizer(
+    model: nn.Module,
+    config: RunConfig,
+    plan: Plan,
+    lr_scales: Mapping[nn.Parameter, float] | None = None,
+) -> tuple[Optimizer, LRScheduler]:
+    """Synchronize batch norm, group the parameters, scale the learning rate, schedule it.
+
+    Args:
+        model: What is trained.
+        config: The optimizer, the batch, and how the learning rate follows it.
+        plan: Steps and warm-up.
+        lr_scales: Learning-rate multiplier of a parameter, 1 where it is not given.
+    """
+    synchronize_batch_norm(model)
+    optimizer = config.optimizer(parameter_groups(model, lr_scales))
+    batch_size = config.data.batch_size * plan.accumulation
+    scale_learning_rate(optimizer, batch_size, config.train.lr_scaling)
+    return optimizer, warmup_cosine(optimizer, steps=plan.steps, warmup=plan.warmup)

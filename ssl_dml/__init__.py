@@ -24,7 +24,11 @@ _HOMES = {
     "SequenceSpec": "ssl_dml.types",
     "StepOutput": "ssl_dml.types",
 }
-__all__ = ["__version__", *_MODULES, *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [  # noqa: PLE0604 - names of modules and of their members
+    "__version__",
+    *_MODULES,  # pyright: ignore[reportUnsupportedDunderAll]
+    *_HOMES,  # pyright: ignore[reportUnsupportedDunderAll]
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

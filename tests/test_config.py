@@ -8,9 +8,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ssl_dml.augment import Augmentation
-from ssl_dml.config import ConfigError, component, fill, parse, run
+from ssl_dml.config import component, fill, find_config, parse, parse_run, shipped, to_yaml
 from ssl_dml.training import parameter_groups
-from ssl_dml.types import ImageSpec, NonFiniteError
+from ssl_dml.types import ConfigError, ImageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,21 +81,21 @@ def test_file_and_command_line_become_a_dataclass(file, gray):
 def test_a_section_may_be_null_and_is_there_once_a_key_of_it_is(file):
     assert parse(Schema, [], default=file())[0].cut is None
     for args, changes in ((["--cut.length", "3"], {}), ([], {"cut": {"length": 3}})):
-        config, text = parse(Schema, args, default=file(**changes))
+        config, values = parse(Schema, args, default=file(**changes))
         assert config.cut == Cut(length=3)
-        assert fill(Schema, yaml.safe_load(text)).cut == Cut(length=3)
+        assert fill(Schema, values).cut == Cut(length=3)
     assert parse(Schema, ["--cut", "null"], default=file(cut={"length": 3}))[0].cut is None
 
 
-def test_the_resolved_text_fills_it_again(file, tmp_path):
-    _, text = parse(Schema, ["--train.mode", "b"], default=file())
+def test_the_plain_values_fill_it_again(file, tmp_path):
+    _, values = parse(Schema, ["--train.mode", "b"], default=file())
     path = tmp_path / "again.yaml"
-    path.write_text(text)
+    path.write_text(to_yaml(values))
     again, same = parse(Schema, [], default=path)
-    assert same == text
+    assert same == values
     assert again.train == Train(steps=3, mode="b")
-    assert component(text, "augment")[0] == "ssl_dml.augment.Gray"
-    assert component(text, "augment")[1]["blur"] == 0.5
+    assert component(values, "augment")[0] == "ssl_dml.augment.Gray"
+    assert component(values, "augment")[1]["blur"] == 0.5
 
 
 def test_a_null_in_the_text_is_kept(tmp_path):
@@ -208,46 +208,6 @@ def test_a_section_alone():
         fill(Train, {"stps": 4})
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (ConfigError("bad key"), 2),
-        (NonFiniteError("step 3"), 1),
-        (OSError(28, "No space left on device", "/there"), 1),
-    ],
-)
-def test_a_users_mistake_ends_in_one_line(error, code, capsys):
-    def main():
-        raise error
-
-    with pytest.raises(SystemExit) as left:
-        run(main)
-    assert left.value.code == code
-    assert capsys.readouterr().err == f"error: {error}\n"
-
-
-def test_a_value_error_of_the_package_is_told_and_a_foreign_one_is_a_bug(capsys):
-    with pytest.raises(SystemExit):
-        run(lambda: ImageSpec(channels=1, size=1, mean=(), std=()))
-    assert "mean and std need one value" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="invalid literal"):
-        run(lambda: int("x"))
-
-
-def test_success_and_ctrl_c_have_their_codes(capsys):
-    with pytest.raises(SystemExit) as left:
-        run(lambda: 0)
-    assert left.value.code == 0
-
-    def interrupted():
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as left:
-        run(interrupted)
-    assert left.value.code == 130
-    assert "interrupted" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("form", [["--config", "{}"], ["--config={}"]])
 def test_a_key_overrides_the_file_wherever_it_is_written(tmp_path, form):
     @dataclass(frozen=True, kw_only=True)
@@ -263,3 +223,56 @@ def test_a_key_overrides_the_file_wherever_it_is_written(tmp_path, form):
     for args in (["--first", "3", *file], [*file, "--first", "3"], ["--first=3", *file]):
         config, _ = parse(Two, args)
         assert (config.first, config.second) == (3, 2)
+
+
+@pytest.mark.parametrize("text", ["1e3", "012", "yes", "~", "a: b", "[x]", "{y}", "#z", "é ß 글"])
+def test_text_that_looks_like_something_else_reads_back_as_text(tmp_path, text):
+    @dataclass(frozen=True, kw_only=True)
+    class OneText:
+        """One text."""
+
+        source: str
+
+    (tmp_path / "one.yaml").write_text(to_yaml({"source": text}))
+    assert parse(OneText, [], default=tmp_path / "one.yaml")[0].source == text
+
+
+def test_shipped_configurations_are_found_by_name_and_by_path(tmp_path):
+    assert "moco_v2" in shipped("pretrain")
+    assert find_config("moco_v2", "pretrain") == find_config("pretrain/moco_v2", "evaluate")
+    assert find_config("finetune/arcface", "pretrain").name == "arcface.yaml"
+    (tmp_path / "own.yaml").touch()
+    assert find_config(tmp_path / "own.yaml", "pretrain") == tmp_path / "own.yaml"
+    with pytest.raises(ConfigError, match=r"moco_v9: there is no such file .*mean moco_v"):
+        find_config("moco_v9", "pretrain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumable:
+    """A run."""
+
+    output_dir: str
+    train: Train = field(default_factory=Train)
+    resume: bool = False
+
+
+def test_a_resumed_run_continues_with_its_own_configuration(tmp_path, capsys):
+    default, folder, usual = tmp_path / "default.yaml", tmp_path / "run", tmp_path / "usual"
+    default.write_text(f"output_dir: {usual}\ntrain: {{steps: 1}}\n")
+
+    def steps(*args):
+        return parse_run(Resumable, args, kind="pretrain", default=str(default))[0].train.steps
+
+    for place, number in ((folder, 5), (usual, 7)):
+        place.mkdir()
+        assert steps("--resume", "true", f"--output_dir={place}") == 1
+        assert f"nothing to resume in {place}" in capsys.readouterr().out
+        (place / "config.yaml").write_text(f"output_dir: {place}\ntrain: {{steps: {number}}}\n")
+    assert steps("--output_dir", str(folder)) == 1
+    for value in ("true", "True", "yes"):
+        assert steps("--output_dir", str(folder), "--resume", value) == 5
+        assert steps(f"--output_dir={folder}", f"--resume={value}") == 5
+        assert steps("--resume", value) == 7
+    assert steps("--output_dir", str(folder), "--resume", "false") == 1
+    assert steps("--output_dir", str(folder), "--resume=true", "--train.steps", "9") == 9
+    assert steps("--config", str(default), "--output_dir", str(folder), "--resume", "true") == 1

@@ -22,7 +22,7 @@ STEPS = 20
 SMALL = [
     "--data.batch_size", "16", "--train.steps", STEPS, "--train.save_every", "3",
     "--train.warmup_epochs", "0", "--train.log_every", "1", "--validation.fraction", "0.25",
-    "--validation.every_epochs", "1", "--start.embedding_dim", "16",
+    "--validation.every_epochs", "1", "--embedding_dim", "16",
 ]  # fmt: skip
 SPLIT = """
 class_path: ssl_dml.heads.WeightedSum
@@ -125,7 +125,7 @@ def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, images, tmp_pa
 def test_two_processes_with_split_rows_resume_bit_for_bit(split_config, images, tmp_path):
     command = ["--config", split_config, "--data.source", images, *SMALL]
     # While the backbone is frozen there is nothing for DDP to average.
-    command += ["--start.frozen_epochs", "1", "--start.neck", "none", "--start.embedding_dim"]
+    command += ["--finetune.freeze_epochs", "1", "--neck", "none", "--embedding_dim"]
     command.append("null")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run("finetune", *command, "--output_dir", whole, processes=2)
@@ -149,7 +149,7 @@ def test_a_frozen_backbone_stays_as_it_was_pretrained(images, tmp_path):
     small = ["--data.batch_size", "16", "--train.steps", "3", "--train.warmup_epochs", "0"]
     source = ["--data.source", images]
     run("pretrain", *source, *small, "--evaluation.k", "5", "--output_dir", first)
-    frozen = [*SMALL, "--init", first / "backbone", "--start.frozen_epochs", "2"]
+    frozen = [*SMALL, "--init", first / "backbone", "--finetune.freeze_epochs", "2"]
     # Eight steps with a validation after four, which is not to wake what is frozen.
     run("finetune", *source, *frozen, "--train.steps", "8", "--output_dir", second)
     before, after = load(first / "backbone"), load(second / "backbone")
@@ -201,8 +201,10 @@ def test_labels_that_are_numbers(bars, tmp_path):
     assert last < 0.6 * first
     best = min(measured, key=lambda row: row["eval/label_distance_at_1"])["step"]
     assert json.loads((folder / "best/backbone.json").read_text())["trained"]["steps"] == best
-    asked = ["--config", ROOT / probe, "--run", folder, "--retrieval.continuous", "true"]
-    found = json.loads((folder / "retrieval.json").read_text()) if run("evaluate", *asked) else {}
+    asked = ["--config", ROOT / probe, "--run", folder, "--evaluator", "label_distances"]
+    found = (
+        json.loads((folder / "label_distances.json").read_text()) if run("evaluate", *asked) else {}
+    )
     assert found["label_distance_at_1"] < 0.6 * first
     assert found["label_distance_at_8"] < first
 
@@ -235,26 +237,29 @@ def test_weights_of_timm_on_disk(images, tmp_path):
         (["--validation.fraction", "0.99"], "validation.fraction"),
         (["--labels.classes_per_batch", "7"], "the number of classes that have samples, 6; got 7"),
         (["--data.batch_size", "1"], "data.batch_size must be at least 2 for a network with batch"),
-        (["--start.layer_decay", "2"], "start.layer_decay must be at most 1, got 2.0"),
         (
-            ["--start.neck", "batch_norm"],
-            "start.embedding_dim must be null or the 128 of the backbone",
+            ["--finetune.layer_decay", "2"],
+            "finetune.layer_decay must be above 0 and at most 1, got 2.0",
+        ),
+        (
+            ["--neck", "batch_norm"],
+            "embedding_dim must be null or the 128 of the backbone",
         ),
         (["--init", "{backbone}", "--data.channels", "3"], "data.channels is 3, and the backbone"),
         (
             [
                 "--config",
                 ROOT / "configs/finetune/triplet.yaml",
-                "--start.neck",
+                "--neck",
                 "none",
-                "--start.embedding_dim",
+                "--embedding_dim",
                 "null",
-                "--start.frozen_epochs",
+                "--finetune.freeze_epochs",
                 "1",
                 "--labels.classes_per_batch",
                 "4",
             ],
-            "start.frozen_epochs is 1.0 and leaves nothing to train",
+            "finetune.freeze_epochs is 1.0 and leaves nothing to train",
         ),
         (["--labels.continuous", "true"], "as many of each sample, and one is 'class_0'"),
         (["--head.init_args.sample_rate", "0"], "sample_rate must be above 0 and at most 1"),

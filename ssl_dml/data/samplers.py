@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from copy import copy
-from typing import Protocol, TypeVar, final
+from typing import Protocol, TypeVar, final, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -78,6 +78,7 @@ class EpochBatches(Sampler[Tensor]):
             yield order[i * size : (i + 1) * size][self.part]
 
 
+@runtime_checkable
 class Resumable(Protocol):
     """An order of batches that can begin later."""
 

@@ -7,7 +7,7 @@ import torch
 
 from ssl_dml.augment import Auto, Crops
 from ssl_dml.backbones import TimmBackbone, load, save
-from ssl_dml.data import DataConfig, load_train, make_loader
+from ssl_dml.data import DataConfig, epochs, load_train, make_loader
 from ssl_dml.methods import MoCo, RunInfo
 from ssl_dml.types import Batch
 
@@ -28,7 +28,7 @@ def main(folder: str = "runs/moco_example/backbone", steps: int = 200) -> list[f
     optimizer = torch.optim.SGD(trained, lr=0.06, momentum=0.9, weight_decay=5e-4)
 
     losses = []
-    loader = make_loader(train, data, seed=0)
+    loader = make_loader(train, epochs(train, data, seed=0))
     for step, (pixels, indices) in zip(range(steps), loader, strict=False):
         loss, _ = method(Batch(augment(pixels), indices))  # also moves the queue and its encoder
         loss.backward()

@@ -6,7 +6,7 @@ import torch
 
 from ssl_dml.augment import Auto, Crops, Normalize
 from ssl_dml.backbones import TimmBackbone
-from ssl_dml.data import DataConfig, load_test, load_train, make_loader
+from ssl_dml.data import DataConfig, epochs, load_test, load_train, make_loader
 from ssl_dml.evaluation import knn
 from ssl_dml.methods import RunInfo, SimCLR
 from ssl_dml.types import Batch, EmbeddingTable
@@ -27,7 +27,7 @@ def main(steps: int = 200) -> float:
     method = SimCLR(backbone, run_info, temperature=0.1)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
 
-    loader = make_loader(train, data, seed=0)  # endless
+    loader = make_loader(train, epochs(train, data, seed=0))  # endless
     for step, (pixels, indices) in zip(range(steps), loader, strict=False):
         loss, _ = method(Batch(augment(pixels), indices))
         loss.backward()

@@ -93,8 +93,8 @@ class LabeledSplit:
         num_classes: Number of training classes.
         queries: Rows held out for validation; may be empty.
         gallery: Rows that the queries are searched among; None for one another.
-        label_values: Continuous label of each class of the data set, see :func:`label_values_of`; None if
-            labels are classes.
+        label_values: Continuous label of each class of the data set, see
+            :func:`label_values_of`; None if labels are classes.
         targets: Continuous label of each sample; anything where it has none.
     """
 

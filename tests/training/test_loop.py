@@ -125,7 +125,10 @@ def test_a_gradient_that_is_not_finite_stops_too(accelerator):
         ({"steps": 1, "epochs": 1.0}, r"either train\.steps or train\.epochs"),
         ({"steps": 0}, r"train\.steps must be positive, got 0"),
         ({"epochs": -1.0}, r"train\.epochs must be positive, got -1\.0"),
-        ({"steps": 1, "warmup_epochs": -1.0}, r"train\.warmup_epochs must not be negative"),
+        (
+            {"steps": 1, "warmup_epochs": -1.0},
+            r"train\.warmup_epochs must be at least 0, got -1\.0",
+        ),
         ({"steps": 1, "clip_norm": 0.0}, r"train\.clip_norm must be positive, got 0\.0"),
     ],
 )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ssl_dml.augment import Augmentation
-from ssl_dml.backbones import Backbone
+from ssl_dml.backbones import Backbone, TimmBackbone, save
 from ssl_dml.components import find_class, mistakes
 from ssl_dml.config import ConfigError, fill, parse
 from ssl_dml.heads import Head
@@ -23,6 +23,7 @@ from ssl_dml.losses import PairLoss
 from ssl_dml.margins import Margin
 from ssl_dml.methods import Method, RunInfo
 from ssl_dml.mining import Miner
+from ssl_dml.training.run_folder import config_for
 from ssl_dml.types import ImageSpec
 
 ROOT = Path(__file__).parents[1]
@@ -513,3 +514,93 @@ def test_a_script_runs_no_command(mark, tmp_path):
     assert err.count("\n") == 1
     assert not mark.exists()
     assert not (tmp_path / "run").exists()
+
+
+TAG = "!!python/object/apply:os.system ['touch {mark}']"
+# What a stranger's run folder may hold in the place of a configuration, and what is said of it.
+PLANTED = {
+    "a function": (
+        "augment: {{class_path: os.system, init_args: {{command: touch {mark}}}}}",
+        "augment.class_path: os.system is a function; name a subclass of Augmentation",
+    ),
+    "a nested function": (
+        "head: {{class_path: ssl_dml.heads.MarginSoftmax, init_args: {{margin: {{class_path: "
+        "os.system, init_args: {{command: touch {mark}}}}}}}}}",
+        "head.init_args.margin.class_path: os.system is a function; name a subclass of Margin",
+    ),
+    "a section": (
+        "data: {{class_path: os.system, init_args: {{command: touch {mark}}}}}",
+        "data.class_path is not a key",
+    ),
+    "a tag": (f"augment: {TAG}", "python/object/apply:os.system"),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_configuration_in_a_run_folder_is_read_as_data(tmp_path, mark, monkeypatch, planted):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from finetune import FinetuneConfig
+
+    text, said = PLANTED[planted]
+    run = ["--output_dir", str(tmp_path), "--resume", "true"]
+    file = tmp_path / "config.yaml"
+    file.write_text(f"{text.format(mark=mark)}\noutput_dir: {tmp_path}\n")
+    default = config_for(run, ROOT / "configs/finetune/arcface.yaml")
+    assert default == file
+    with pytest.raises(ConfigError) as caught:
+        parse(FinetuneConfig, run, default=default)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not mark.exists()
+
+
+def test_a_script_goes_on_with_nothing_that_a_folder_has_planted(tmp_path, mark):
+    text = (ROOT / "configs/pretrain/default.yaml").read_text()
+    config = yaml.safe_load(text)
+    config["augment"] = {"class_path": "os.system", "init_args": {"command": f"touch {mark}"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    code, err = watched(mark, "pretrain", "--output_dir", tmp_path, "--resume", "true")
+    assert code == 2
+    assert err.startswith("error: augment.class_path: os.system is a function; name a subclass of ")
+    assert err.count("\n") == 1
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{{class_path: os.system, init_args: {{command: touch {mark}}}}}", "is not a key"),
+        (
+            "{{source: x, sequences: {{class_path: os.system, init_args: {{command: {mark}}}}}}}",
+            "sequences.class_path: os.system is a function; leave it out",
+        ),
+        (TAG, "is no configuration of a run"),
+        ("[1]", "data must be keys with values, got [1]"),
+        ("{{batch_size: 0, source: x}}", "data.batch_size must be at least 1, got 0"),
+    ],
+)
+def test_evaluation_reads_a_configuration_as_data(tmp_path, mark, monkeypatch, data, said):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from evaluate import _data_of
+
+    file = tmp_path / "config.yaml"
+    file.write_text(f"data: {data.format(mark=mark)}\n")
+    with pytest.raises(ConfigError) as caught:
+        _data_of(file)
+    assert str(caught.value).startswith(str(file))
+    assert said in str(caught.value)
+    assert not mark.exists()
+
+
+def test_a_script_evaluates_nothing_that_a_folder_has_planted(tmp_path, mark, gray):
+    backbone = TimmBackbone(gray, name="resnet18", width=0.25)
+    arguments = {"name": "resnet18", "width": 0.25}
+    save(backbone, tmp_path / "backbone", "ssl_dml.backbones.TimmBackbone", arguments, trained={})
+    spec = {"class_path": "os.system", "init_args": {"command": f"touch {mark}"}}
+    config = {"data": {"source": "fashion_mini", "sequences": spec}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    code, err = watched(mark, "evaluate", "--run", tmp_path)
+    assert code == 2
+    assert "config.yaml: sequences.class_path: os.system is a function; leave it out" in err
+    assert "RAN" not in err
+    assert not mark.exists()

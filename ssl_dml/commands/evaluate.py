@@ -74,7 +74,7 @@ class EvaluateConfig:
 
 
 def data_of(run: Path) -> DataConfig:
-    """The data that a run was trained on.
+    """The data that a run was trained on; nothing that its configuration names is called.
 
     Raises:
         ConfigError: If its configuration cannot be read.
@@ -82,9 +82,14 @@ def data_of(run: Path) -> DataConfig:
     path = run / "config.yaml"
     try:
         section = yaml.safe_load(path.read_text())["data"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is no configuration of a run: {error!r}") from error
-    return fill(DataConfig, section)
+    if not isinstance(section, dict):
+        raise ConfigError(f"{path}: data must be keys with values, got {section!r}")
+    try:
+        return fill(DataConfig, section)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def probe(

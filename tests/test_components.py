@@ -16,15 +16,15 @@ from torch.optim import Optimizer
 
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone, TimmBackbone, save
+from ssl_dml.commands.finetune import FinetuneConfig
 from ssl_dml.components import find_class, mistakes
-from ssl_dml.config import ConfigError, fill, parse
+from ssl_dml.config import fill, parse, parse_run, to_yaml
 from ssl_dml.heads import Head
 from ssl_dml.losses import PairLoss
 from ssl_dml.margins import Margin
 from ssl_dml.methods import Method, RunInfo
 from ssl_dml.mining import Miner
-from ssl_dml.training.run_folder import config_for
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ConfigError, ImageSpec
 
 ROOT = Path(__file__).parents[1]
 # Each leaves a mark when it is called; functions are typed as if they made what is asked for.
@@ -339,15 +339,15 @@ def own(tmp_path, monkeypatch):
 )
 def test_a_class_of_ones_own_keeps_its_defaults(gray, tmp_path, args):
     schema = schema_of("augment", Callable[[ImageSpec], Augmentation])
-    config, text = parse(schema, args)
+    config, values = parse(schema, args)
     made = config.augment(gray)
     assert type(made).__name__ == "Mine"
     assert made.given == (None, None, None, "mean")
     assert made.own == (True, True)
-    if "module" not in text:
+    if "module" not in str(values):
         file = tmp_path / "again.yaml"
-        file.write_text(text)
-        assert parse(schema, ["--config", str(file)])[1] == text
+        file.write_text(to_yaml(values))
+        assert parse(schema, ["--config", str(file)])[1] == values
 
 
 @pytest.mark.usefixtures("own")
@@ -406,9 +406,9 @@ def test_components_in_a_list(strangers, mark):
 
 def test_the_last_part_of_a_known_name_will_do(gray):
     schema = schema_of("augment", Callable[[ImageSpec], Augmentation])
-    config, text = parse(schema, ["--augment", "Gray"])
+    config, values = parse(schema, ["--augment", "Gray"])
     assert isinstance(config.augment(gray), Augmentation)
-    assert "class_path: ssl_dml.augment.Gray" in text
+    assert values["augment"]["class_path"] == "ssl_dml.augment.Gray"
     assert refusal(schema, ["--augment", "Grey"]).endswith("such as ssl_dml.augment.Gray")
 
 
@@ -537,18 +537,13 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_configuration_in_a_run_folder_is_read_as_data(tmp_path, mark, monkeypatch, planted):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    from finetune import FinetuneConfig
-
+def test_a_configuration_in_a_run_folder_is_read_as_data(tmp_path, mark, planted):
     text, said = PLANTED[planted]
     run = ["--output_dir", str(tmp_path), "--resume", "true"]
     file = tmp_path / "config.yaml"
     file.write_text(f"{text.format(mark=mark)}\noutput_dir: {tmp_path}\n")
-    default = config_for(run, ROOT / "configs/finetune/arcface.yaml")
-    assert default == file
     with pytest.raises(ConfigError) as caught:
-        parse(FinetuneConfig, run, default=default)
+        parse_run(FinetuneConfig, run, kind="finetune", default="arcface")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not mark.exists()

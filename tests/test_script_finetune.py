@@ -15,6 +15,7 @@ from launching import digest, finish, kill_workers, rows, run, start, wait_for
 from PIL import Image
 
 from ssl_dml.backbones import Embedder, load
+from ssl_dml.training.run_lock import RunLock
 
 ROOT = Path(__file__).parents[1]
 CLASSES, EACH, SIDE = 8, 12, 12
@@ -100,6 +101,17 @@ def test_a_run_leaves_what_it_promises(finished):
     best = max(measured, key=lambda row: row["eval/recall_at_1"])["step"]
     metadata = json.loads((folder / "best/backbone.json").read_text())
     assert metadata["trained"]["steps"] == best
+
+
+def test_the_folder_of_a_live_run_is_left_alone(finished):
+    folder, _ = finished
+    lock, before = RunLock(folder), digest(folder, STEPS)
+    code, _, err = finish(start("finetune", "--output_dir", folder, "--resume", "true"))
+    lock.release()
+    assert code == 2
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert f"is in use by process {os.getpid()} on host" in line
+    assert digest(folder, STEPS) == before
 
 
 def test_its_embedding_loads_with_one_call(finished):

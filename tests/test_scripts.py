@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import signal
 import time
@@ -17,6 +18,7 @@ from launching import digest, finish, kill_workers, rows, run, start, wait_for
 from PIL import Image
 
 from ssl_dml.backbones import load
+from ssl_dml.training.run_lock import LOCK, RunLock
 
 ROOT = Path(__file__).parents[1]
 CLOTHES = sorted(
@@ -192,6 +194,57 @@ def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, images, tmp_pa
     printed = run("pretrain", "--output_dir", folder, "--resume", "true")
     assert "going on from" in printed
     assert digest(folder) == digest(finished[0])
+
+
+def state_of(folder):
+    """Content and time of every file."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+def refusal(err):
+    """What a second run in the folder of another is told, which is one line."""
+    assert "Traceback" not in err
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def test_a_second_run_in_the_folder_of_a_live_one_touches_nothing(finished, images, tmp_path):
+    folder = tmp_path / "run"
+    command = ["--data.source", images, "--output_dir", folder, *SMALL]
+    live = start("pretrain", *command)
+    try:
+        wait_for(folder / "checkpoints/step_4", live)
+        os.killpg(live.pid, signal.SIGSTOP)  # it lives on, and takes its time
+        before = state_of(folder)
+        for second in (command, ["--output_dir", folder, "--resume", "true"]):
+            code, _, err = finish(start("pretrain", *second))
+            assert code == 2
+            assert refusal(err) == (
+                f"error: output_dir '{folder}' is in use by process {live.pid} on host "
+                f"{platform.node()}; wait for it, or name another with --output_dir"
+            )
+            assert state_of(folder) == before
+    finally:
+        os.killpg(live.pid, signal.SIGKILL)
+        finish(live)
+    run("pretrain", "--output_dir", folder, "--resume", "true")
+    assert digest(folder) == digest(finished[0])
+    assert not (folder / LOCK).exists()
+
+
+def test_two_processes_in_the_folder_of_another_run_both_end(images, tmp_path):
+    folder = tmp_path / "run"
+    lock = RunLock(folder)
+    command = ["--data.source", images, "--output_dir", folder, *SMALL]
+    code, _, err = finish(start("pretrain", *command, processes=2))
+    assert code != 0
+    errors = {line for line in err.splitlines() if line.startswith("error: ")}
+    assert len(errors) == 1
+    assert f"is in use by process {os.getpid()} on host" in errors.pop()
+    assert [path.name for path in folder.iterdir()] == [LOCK]
+    lock.release()
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -51,13 +51,18 @@ class RunLock:
 
     def _take(self) -> int | None:
         """The locked file; None where a run that was ending has removed it meanwhile."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.path.parent
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
             return None
+        except FileExistsError:
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise
+            return None
         try:
-            _lock(descriptor, str(self.path.parent))
+            _lock(descriptor, str(folder))
             if os.path.samestat(os.fstat(descriptor), self.path.stat()):
                 return descriptor
         except FileNotFoundError:

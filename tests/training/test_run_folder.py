@@ -3,7 +3,8 @@ import json
 import pytest
 import yaml
 
-from ssl_dml.training.run_folder import refuse_existing, write_config, write_json
+from ssl_dml.training.run_folder import claim, refuse_existing, write_config, write_json
+from ssl_dml.training.run_lock import LOCK
 from ssl_dml.types import ConfigError
 
 
@@ -19,6 +20,36 @@ def test_a_folder_with_something_in_it_is_not(tmp_path):
     refuse_existing(tmp_path, resume=True)
     with pytest.raises(ConfigError, match="is a file; name a folder"):
         refuse_existing(tmp_path / "thing", resume=True)
+
+
+def test_the_file_of_a_lock_is_nothing_that_a_folder_holds(tmp_path):
+    (tmp_path / LOCK).touch()
+    refuse_existing(tmp_path, resume=False)
+
+
+def test_a_run_has_its_folder_alone_and_leaves_it_as_it_should_be(tmp_path):
+    folder = tmp_path / "run"
+    with claim(folder, resume=False):
+        for resume in (False, True):
+            with (
+                pytest.raises(ConfigError, match="is in use by process"),
+                claim(folder, resume=resume),
+            ):
+                raise AssertionError
+        (folder / "config.yaml").touch()
+    with (
+        pytest.raises(ConfigError, match="exists already; name another"),
+        claim(folder, resume=False),
+    ):
+        raise AssertionError
+    with claim(folder, resume=True):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+    with (
+        pytest.raises(ConfigError, match="is a file; name a folder"),
+        claim(folder / "config.yaml", resume=True),
+    ):
+        raise AssertionError
 
 
 def test_changed_settings_are_said(tmp_path, capsys):

@@ -79,10 +79,10 @@ class OnDevice(torch.Tensor):
 
 
 class _Settings:
-    double, group, library = True, None, None
+    float64, group, library = True, None, None
 
 
-def install(*, double=True):
+def install(*, float64=True):
     """Make it the accelerator of this process, with float64 or without, as MPS is."""
     generator = {"get_rng_state": lambda *_: torch.get_rng_state()}
     generator["set_rng_state"] = lambda state, *_: torch.set_rng_state(state)
@@ -99,7 +99,7 @@ def install(*, double=True):
         _is_in_bad_fork=lambda: False,
         get_amp_supported_dtype=lambda: [torch.float16, torch.bfloat16],
     )
-    _Settings.double = double
+    _Settings.float64 = float64
     torch.utils.backend_registration._setup_privateuseone_for_python_backend(
         NAME, backend_module=module
     )
@@ -195,7 +195,7 @@ def _factory(operation):
 def _on_device(value):
     if not isinstance(value, torch.Tensor) or isinstance(value, OnDevice):
         return value
-    if value.dtype == torch.float64 and not _Settings.double:
+    if value.dtype == torch.float64 and not _Settings.float64:
         raise TypeError(f"{NAME} has no float64")
     return OnDevice(value)
 

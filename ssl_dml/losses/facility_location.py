@@ -59,7 +59,7 @@ def facility_location(
     if len(embeddings) == 0:
         return embeddings.sum() * 0
     found = distances(embeddings)
-    fixed = found.detach().double().cpu().numpy()
+    fixed = found.detach().cpu().double().numpy()
     if not np.isfinite(fixed).all():
         return found.sum()  # as it is for other losses; there is no clustering of such rows
     classes = np.unique(labels.cpu().numpy(), return_inverse=True)[1]

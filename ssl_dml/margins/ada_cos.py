@@ -58,5 +58,7 @@ class AdaCos(Margin):
         rows = (inputs.columns >= 0).nonzero()[:, 0]
         terms = terms.index_put((rows, inputs.columns[rows]), terms.new_zeros(()))
         others = inputs.group.all_reduce_sum(terms.sum()) / len(inputs.all_cosines)
-        median = angles(inputs.all_cosines).quantile(0.5)
+        # torch's quantile goes through float64, which not every device has.
+        ordered = angles(inputs.all_cosines).sort().values
+        median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
         self.scale.copy_((others.log() + self.scale) / median.clamp(max=math.pi / 4).cos())

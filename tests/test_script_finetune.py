@@ -275,12 +275,19 @@ def test_weights_of_timm_on_disk(images, tmp_path):
         ),
         (["--labels.continuous", "true"], "as many of each sample, and one is 'class_0'"),
         (["--head.init_args.sample_rate", "0"], "sample_rate must be above 0 and at most 1"),
+        (
+            ["--init", "{weights}"],
+            "weights.pth does not fit resnet18 as it is built here: 0 of its 60 tensors found, "
+            "conv1.weight missing, encoder.conv1.weight of the file unused; set name, stem, ",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     finished, images, tmp_path, arguments, words
 ):
-    given = [str(a).format(backbone=finished[0] / "backbone") for a in arguments]
+    weights = tmp_path / "weights.pth"
+    torch.save({"encoder.conv1.weight": torch.zeros(64, 1, 3, 3)}, weights)
+    given = [str(a).format(backbone=finished[0] / "backbone", weights=weights) for a in arguments]
     command = ["--data.source", images, "--output_dir", tmp_path / "run", *SMALL, *given]
     code, _, err = finish(start("finetune", *command))
     assert code in (1, 2)

@@ -11,6 +11,7 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.weights import read_tensors, weights_of
 from ssl_dml.checks import positive
 from ssl_dml.types import ImageSpec
 
@@ -97,29 +98,25 @@ class TimmBackbone(Backbone):
         return [[named[name] for name in names] for names in groups.values()]
 
     def load_weights(self, path: Path) -> None:
-        """Take weights of this network from a file of timm's, such as a download of its hub.
+        """Load every weight of this network from a file of timm, such as a download of its hub.
 
-        The classifier in it is left out, and the first convolution is fitted to the number of
-        channels.
+        The classifier in the file is left out, and the first convolution is adapted to the number
+        of channels.
 
         Args:
-            path: ``.safetensors``, or a ``.pth`` or ``.bin`` of tensors alone.
+            path: ``.safetensors``, or a ``.pth`` or ``.bin`` with nothing but tensors.
 
         Raises:
-            ValueError: Naming the file, if it cannot be read or is of another network.
+            ValueError: If the file cannot be read, or lacks a tensor of this network; the weights
+                then stay as they were.
         """
-        file = {"file": str(path)}
         try:
-            other = timm.create_model(
-                **self.arguments, pretrained=True, pretrained_cfg_overlay=file
-            )
-            self.network.load_state_dict(other.state_dict())
-        except Exception as error:  # timm and torch raise many kinds
-            reason = " ".join(str(error).split()[:40])
+            weights = weights_of(read_tensors(path), self.network, self.arguments)
+        except ValueError as error:
             raise ValueError(
-                f"{path} does not fit {self.arguments['model_name']} as it is built here "
-                f"(stem, width and options must be those of the weights): {reason}"
+                f"{path} does not fit {self.arguments['model_name']} as it is built here: {error}"
             ) from error
+        self.network.load_state_dict(weights)
 
 
 def _size_arguments(name: str, images: ImageSpec) -> dict[str, object]:

@@ -22,11 +22,23 @@ FULL_SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}
 
 
 class StepOutput(NamedTuple):
-    """What one training step of a method or a head returns.
+    """What a method or a head returns for one training step.
+
+    Several processes share a batch, each with its own rows. The convention: **each process returns
+    a loss whose mean over processes is the loss of the whole batch.** The gradient is right then
+    too, since ``DistributedDataParallel`` takes the mean of the gradients. There are three cases:
+
+    - A mean over rows: each process returns the mean over its own rows.
+    - A loss that compares all rows: each process gathers the rows of all processes with gradient
+      and returns the loss of the whole batch, the same on each.
+    - A sum over rows: each of W processes returns W times the sum over its own rows.
+
+    For example, two processes have two rows each, with losses of 1, 3 and 5, 7. The mean is 4, and
+    they return 2 and 6. The sum is 16, and they return 2 · 4 = 8 and 2 · 12 = 24.
 
     Attributes:
-        loss: Scalar to minimize; over processes its mean is the loss of the whole batch.
-        logs: Detached scalars worth watching, by name.
+        loss: Scalar to minimize.
+        logs: Detached scalars to log, by name. The log has their mean over processes too.
     """
 
     loss: Float[Tensor, ""]

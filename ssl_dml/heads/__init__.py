@@ -1,4 +1,4 @@
-"""Supervised objectives on embeddings."""
+"""Heads: supervised objectives on embeddings."""
 
 from ssl_dml.heads.base import Head
 from ssl_dml.heads.center import CenterLoss

@@ -1,4 +1,4 @@
-"""Heads for labels that are numbers: an age, an angle, a pose."""
+"""Heads for continuous labels, such as an age, an angle or a pose."""
 
 from abc import abstractmethod
 from typing import final
@@ -16,17 +16,17 @@ from ssl_dml.types import ContinuousLabels, Embeddings, StepOutput
 
 
 class ContinuousHead(Head):
-    """Distances of embeddings, of any length, beside distances of labels, both Euclidean.
+    """Compares distances of embeddings with distances of labels, both Euclidean.
 
-    Every process computes the loss of the whole batch. ``batches_without_pairs`` in the log
-    counts those whose labels are all the same, which teach nothing: their loss is 0, but not that
-    of the ``official`` form of the log-ratio.
+    Embeddings keep their length. Every process computes the loss of the whole batch. A batch
+    whose labels are all equal teaches nothing: its loss is 0, except in the ``official`` variant of
+    the log-ratio. ``batches_without_pairs`` in the log counts such batches.
 
     Args:
-        embedding_dim: Not used.
-        num_classes: Not used.
-        anchors: First rows of the batch that are anchors; None for all. Batches that are drawn
-            around a sample, by ``labels.nearest``, have it as their first, and 1 is for them.
+        embedding_dim: Dimension of an embedding.
+        num_classes: Number of different labels.
+        anchors: How many rows, the first of the batch, are anchors; None for all. Take 1 for
+            batches that ``labels.nearest`` samples around their first row.
 
     Raises:
         ValueError: If ``anchors`` is below 1.
@@ -51,8 +51,8 @@ class ContinuousHead(Head):
         """Loss of the whole batch, on every process.
 
         Args:
-            embeddings: Rows.
-            labels: Numbers of each.
+            embeddings: Embeddings of this process.
+            labels: Continuous labels of each.
         """
         rows, targets = gather_with_gradient(embeddings), gather(labels)
         loss = self.compare(rows, targets)
@@ -67,12 +67,18 @@ class ContinuousHead(Head):
 
 @final
 class LogRatio(ContinuousHead):
-    """:func:`ssl_dml.losses.log_ratio`: ratios of distances are to be those of the labels.
+    """Module form of :func:`ssl_dml.losses.log_ratio`.
+
+    >>> import torch
+    >>> from ssl_dml.heads import LogRatio
+    >>> ages = torch.tensor([[0.0], [1.0], [3.0]])
+    >>> LogRatio(1, 3)(2 * ages, ages).loss  # distances have the ratios of those of labels
+    tensor(0.)
 
     Args:
-        embedding_dim: Not used.
-        num_classes: Not used.
-        variant: As there.
+        embedding_dim: Dimension of an embedding.
+        num_classes: Number of different labels.
+        variant: As in the function.
         anchors: As in :class:`ContinuousHead`.
 
     References:
@@ -97,12 +103,18 @@ class LogRatio(ContinuousHead):
 
 @final
 class DenseTriplet(ContinuousHead):
-    """:func:`ssl_dml.losses.dense_triplet`: who is nearer by label is to be nearer by a margin.
+    """Module form of :func:`ssl_dml.losses.dense_triplet`.
+
+    >>> import torch
+    >>> from ssl_dml.heads import DenseTriplet
+    >>> ages = torch.tensor([[0.0], [1.0], [3.0]])
+    >>> DenseTriplet(1, 3)(2 * ages, ages).loss  # nearer labels are nearer by far more than 0.2
+    tensor(0.)
 
     Args:
-        embedding_dim: Not used.
-        num_classes: Not used.
-        margin: Of squared distances, at least 0.
+        embedding_dim: Dimension of an embedding.
+        num_classes: Number of different labels.
+        margin: Difference of squared distances, at least 0.
         anchors: As in :class:`ContinuousHead`.
 
     Raises:

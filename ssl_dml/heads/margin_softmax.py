@@ -45,6 +45,7 @@ class MarginSoftmax(Head):
     where classes are sampled ``classes``, their number in this step.
 
     >>> import torch
+    >>> from ssl_dml.heads import MarginSoftmax
     >>> from ssl_dml.margins import NormalizedSoftmax
     >>> head = MarginSoftmax(2, 3, margin=NormalizedSoftmax())
     >>> _ = torch.nn.init.ones_(head.weight)

@@ -1,4 +1,4 @@
-"""A head without parameters: the rows of a batch against each other."""
+"""A head without parameters: losses on pairs and triplets of a batch."""
 
 from copy import deepcopy
 from typing import final
@@ -19,23 +19,33 @@ from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, StepOutput
 
 @final
 class PairHead(Head):
-    """Any loss on pairs or triplets, with any miner, beside a memory of earlier batches.
+    """Any loss on pairs or triplets, with any miner and a memory of earlier batches.
 
-    Every process computes the loss of the whole batch, so a batch is mined and compared as on
-    one process. A batch where no row has both another of its class and one of another class
-    teaches nothing: its loss is 0 with zero gradients, and ``batches_without_pairs`` in the log
-    counts it.
+    Every process computes the loss of the whole batch, so mining and comparing do not depend on
+    the number of processes. A batch teaches nothing if none of its rows has both a positive and a
+    negative: its loss and gradients are 0, and ``batches_without_pairs`` in the log counts it.
+
+    >>> import torch
+    >>> from ssl_dml.heads import PairHead
+    >>> from ssl_dml.losses import Triplet
+    >>> rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> head = PairHead(2, 2, loss=Triplet(margin=0.2))
+    >>> head(rows, torch.tensor([0, 0, 1, 1])).loss  # positives at 0, negatives at √2
+    tensor(0.)
+    >>> head(rows, torch.tensor([0, 1, 0, 1])).loss  # the mean of √2 - 0 + 0.2 and √2 - √2 + 0.2
+    tensor(0.9071)
 
     Args:
-        embedding_dim: Dimension of a row.
-        num_classes: Not used; labels may be any numbers from 0.
-        loss: What is minimized.
-        miner: What counts; None for everything.
-        normalize: Whether rows are scaled to length 1 first. Margins of the literature are for
-            such rows; N-pair is for rows as they are.
-        memory_size: Rows of earlier batches that the batch is compared with too; 0 for none.
+        embedding_dim: Dimension of an embedding.
+        num_classes: Number of classes. Labels may exceed it.
+        loss: Loss to minimize.
+        miner: Selects pairs or triplets; None for all.
+        normalize: Whether to scale rows to length 1 first. Margins in the literature are for
+            such rows. N-pair is for rows as they are.
+        memory_size: Rows of earlier batches to compare the batch with as well; 0 for none.
             The batch's own rows have gradient on both sides.
-        memory_warmup_batches: Batches after which the memory is used, as early embeddings drift.
+        memory_warmup_batches: Number of batches before the memory is used, since early
+            embeddings drift.
 
     Raises:
         ValueError: If an argument of the loss or the miner is outside its range.
@@ -61,7 +71,7 @@ class PairHead(Head):
         super().__init__(embedding_dim, num_classes)
         at_least(0, memory_size=memory_size, memory_warmup_batches=memory_warmup_batches)
         self.loss, self.miner, self.normalize = loss, miner, normalize
-        # A wrong argument is to be named before anything is trained; a copy keeps the state.
+        # Raises for a wrong argument before training; the copy leaves the state as it is.
         rows, labels = torch.eye(4, max(2, embedding_dim)), torch.tensor([0, 0, 1, 1])
         trial = LabeledEmbeddings(rows, labels) if memory_size else None
         deepcopy(self)._compare(rows, labels, trial)

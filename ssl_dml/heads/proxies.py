@@ -1,4 +1,4 @@
-"""Proxies: learned rows that stand for classes in a loss on pairs."""
+"""Proxies: learned vectors that stand for classes in losses on pairs."""
 
 import math
 from typing import final
@@ -21,11 +21,18 @@ class ProxyNCA(Head):
 
     .. math:: -\log \frac{e^{-\|x - p_y\|^2 / T}}{\sum_c e^{-\|x - p_c\|^2 / T}}
 
-    on rows and proxies of length 1. The first ProxyNCA leaves the own proxy out of the
+    on rows and proxies of length 1. The first Proxy-NCA leaves the own proxy out of the
     denominator and has T = 1; pytorch-metric-learning's class of that name keeps it.
 
+    >>> import torch
+    >>> from ssl_dml.heads import ProxyNCA
+    >>> head = ProxyNCA(2, 3)
+    >>> _ = torch.nn.init.ones_(head.proxies)  # all classes are alike
+    >>> round(head(torch.eye(2), torch.tensor([0, 1])).loss.item(), 4)  # log(3)
+    1.0986
+
     Args:
-        embedding_dim: Dimension of a row.
+        embedding_dim: Dimension of an embedding.
         num_classes: Number of proxies.
         temperature: T, above 0; 1/9 in the paper.
 
@@ -50,16 +57,25 @@ class ProxyNCA(Head):
 
 @final
 class ProxyAnchor(Head):
-    r"""Proxies as anchors, each with all rows of the batch.
+    r"""Proxies as anchors, each compared with all rows of the batch.
 
     .. math:: \frac{1}{|P^+|} \sum_{p \in P^+} \log \Big( 1 + \sum_{x \in X_p^+}
         e^{-\alpha (s(x, p) - \delta)} \Big) + \frac{1}{|P|} \sum_p \log \Big( 1 +
         \sum_{x \in X_p^-} e^{\alpha (s(x, p) + \delta)} \Big)
 
-    on cosines s; :math:`P^+` are the proxies of classes in the batch.
+    on cosines s. :math:`P^+` are the proxies of classes in the batch.
+
+    >>> import torch
+    >>> from ssl_dml.heads import ProxyAnchor
+    >>> head = ProxyAnchor(2, 2)
+    >>> _ = torch.nn.init.eye_(head.proxies)
+    >>> round(head(torch.eye(2), torch.tensor([0, 1])).loss.item(), 4)  # rows on their proxies
+    3.24
+    >>> round(math.log1p(math.exp(32 * (0 + 0.1))), 4)
+    3.24
 
     Args:
-        embedding_dim: Dimension of a row.
+        embedding_dim: Dimension of an embedding.
         num_classes: Number of proxies.
         margin: :math:`\delta`, at least 0.
         scale: :math:`\alpha`, above 0.
@@ -89,19 +105,26 @@ class ProxyAnchor(Head):
 
 @final
 class SoftTriple(Head):
-    r"""Several centers a class, of which a row has a soft choice.
+    r"""Several centers for each class, among which a row chooses softly.
 
     .. math:: S_c = \sum_k \frac{e^{s(x, w_{ck}) / \gamma}}{\sum_l e^{s(x, w_{cl}) / \gamma}}
         s(x, w_{ck}), \quad -\log \frac{e^{\lambda (S_y - \delta)}}{e^{\lambda (S_y - \delta)} +
         \sum_{c \ne y} e^{\lambda S_c}}
 
-    on cosines s, and :math:`\tau / 2` times the mean distance of a class's centers from each
-    other, which merges those that are not needed.
+    on cosines s, plus :math:`\tau / 2` times the mean distance between centers of the same class,
+    which merges centers that are not needed.
+
+    >>> import torch
+    >>> from ssl_dml.heads import SoftTriple
+    >>> head = SoftTriple(2, 3, centers=2, margin=0.0)
+    >>> _ = torch.nn.init.ones_(head.proxies)  # all classes are alike
+    >>> round(head(torch.eye(2), torch.tensor([0, 1])).loss.item(), 4)  # log(3)
+    1.0986
 
     Args:
-        embedding_dim: Dimension of a row.
+        embedding_dim: Dimension of an embedding.
         num_classes: Number of classes.
-        centers: Centers of a class, from 1.
+        centers: Number of centers of each class, from 1.
         scale: :math:`\lambda`, above 0.
         temperature: :math:`\gamma`, above 0.
         margin: :math:`\delta`, at least 0.
@@ -134,7 +157,7 @@ class SoftTriple(Head):
         self.proxies = _proxies(num_classes * centers, embedding_dim)
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
-        """Mean over this process's rows, and what holds centers together."""
+        """Mean over this process's rows, plus the distances between centers."""
         check_labels(labels, self.num_classes)
         loss = _soft_triple(
             embeddings,
@@ -157,7 +180,7 @@ def _proxies(number: int, dim: int) -> nn.Parameter:
 def _proxy_nca(
     embeddings: Embeddings, proxies: Tensor, labels: Labels, temperature: float
 ) -> Float[Tensor, ""]:
-    # Squared distances of unit rows are 2 - 2 cos, and a softmax does not see the 2.
+    # Squared distances of unit rows are 2 - 2 cos, and the constant 2 does not change a softmax.
     cosines = unit_rows(embeddings) @ unit_rows(proxies).T
     return F.cross_entropy(2 * cosines / temperature, labels)
 
@@ -185,7 +208,7 @@ def _soft_triple(
     temperature: float,
     margin: float,
 ) -> Float[Tensor, ""]:
-    # With the classes last, a softmax over a few centers is as fast as one over many.
+    # Classes come last, since a softmax over a short last axis is slow.
     turned = unit_rows(proxies).unflatten(0, (-1, centers)).transpose(0, 1).flatten(0, 1)
     cosines = (unit_rows(embeddings) @ turned.T).unflatten(1, (centers, -1))
     similarity = ((cosines / temperature).softmax(dim=1) * cosines).sum(dim=1)
@@ -195,7 +218,7 @@ def _soft_triple(
 
 @full_precision
 def _spread(proxies: Tensor, centers: int) -> Float[Tensor, ""]:
-    """Mean distance of a class's centers from each other, with a finite slope where they meet."""
+    """Mean distance between centers of the same class, with a finite slope where they meet."""
     if centers == 1:
         return proxies.new_zeros(())
     rows = unit_rows(proxies).unflatten(0, (-1, centers))

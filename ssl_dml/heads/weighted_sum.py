@@ -1,4 +1,4 @@
-"""Several heads at once."""
+"""A weighted sum of several heads."""
 
 from collections.abc import Callable, Mapping
 from typing import final
@@ -13,17 +13,27 @@ from ssl_dml.types import ContinuousLabels, Embeddings, Labels, StepOutput
 
 @final
 class WeightedSum(Head):
-    """Heads whose losses are added, each with its weight and each logged.
+    """Adds the losses of several heads, each with a weight, and logs each of them.
+
+    >>> import torch
+    >>> from ssl_dml.heads import CenterLoss, ProxyNCA, WeightedSum
+    >>> heads = {"proxies": ProxyNCA, "center": CenterLoss}
+    >>> head = WeightedSum(2, 3, heads=heads, weights={"center": 0.5})
+    >>> loss, logs = head(torch.eye(2), torch.tensor([0, 1]))
+    >>> sorted(logs), logs["center_loss"]
+    (['center_loss', 'proxies_loss'], tensor(1.))
+    >>> torch.equal(loss, logs["proxies_loss"] + 0.5 * logs["center_loss"])
+    True
 
     Args:
-        embedding_dim: Dimension of a row.
+        embedding_dim: Dimension of an embedding.
         num_classes: Number of classes.
-        heads: By name.
-        weights: Weight of the head of that name; 1 where it is not given.
+        heads: Builders of the heads, by name.
+        weights: Weights of the heads, by name, at least 0; 1 for those that are left out.
 
     Raises:
-        ValueError: If there is no head, a name is no word, a weight is negative or of no head, or
-            some heads want classes and others numbers.
+        ValueError: If there is no head, a name is not an identifier, a weight is negative or names
+            no head, or some heads take classes and others continuous labels.
     """
 
     def __init__(
@@ -44,7 +54,7 @@ class WeightedSum(Head):
         at_least(0, **{f"weights.{name}": weight for name, weight in weights.items()})
         for name in heads:
             if not name.isidentifier() or hasattr(nn.ModuleDict(), name):
-                raise ValueError(f"heads cannot be named {name!r}: take another word of letters")
+                raise ValueError(f"heads cannot be named {name!r}: choose another identifier")
         self.heads = nn.ModuleDict(
             {name: build(embedding_dim, num_classes) for name, build in heads.items()}
         )
@@ -58,7 +68,7 @@ class WeightedSum(Head):
         self.weights = {name: weights.get(name, 1.0) for name in heads}
 
     def forward(self, embeddings: Embeddings, labels: Labels | ContinuousLabels) -> StepOutput:
-        """The sum, with the loss and the logs of each head under its name."""
+        """The weighted sum; the log has the loss and the log of each head under its name."""
         outputs = {name: head(embeddings, labels) for name, head in self.heads.items()}
         losses = [self.weights[name] * output.loss for name, output in outputs.items()]
         logs = {f"{name}_loss": output.loss.detach() for name, output in outputs.items()}

@@ -1,4 +1,4 @@
-"""From cosines with class weights to logits."""
+"""Margins: from cosines with class weights to logits."""
 
 from ssl_dml.margins.ada_cos import AdaCos
 from ssl_dml.margins.ada_face import AdaFace

@@ -1,4 +1,4 @@
-"""AdaCos: a scale that follows from the number of classes and the angles."""
+"""AdaCos: a scale from the number of classes and the angles."""
 
 import math
 from typing import Literal, final
@@ -12,7 +12,7 @@ from ssl_dml.margins.base import Margin, Margined, MarginInputs, angles, plain
 
 @final
 class AdaCos(Margin):
-    r"""``s cos θ`` without a margin, with s chosen so that the softmax is neither flat nor full.
+    r"""``s cos θ`` without a margin, with a scale s that keeps the softmax sensitive to angles.
 
     Fixed, :math:`s = \sqrt2 \ln(C - 1)` for C classes. Dynamic, before each training step,
 
@@ -22,6 +22,14 @@ class AdaCos(Margin):
     with the median of the angles of rows with their own classes, over the whole batch on all
     processes.
 
+    >>> import torch
+    >>> from ssl_dml.margins import AdaCos, whole_batch
+    >>> margin, cosines = AdaCos(scale="fixed"), torch.ones(1, 10)
+    >>> round(margin(cosines, whole_batch(cosines, torch.tensor([0]))).logits[0, 0].item(), 4)
+    3.1073
+    >>> round(math.sqrt(2) * math.log(10 - 1), 4)
+    3.1073
+
     Args:
         scale: ``dynamic`` or ``fixed``.
 
@@ -29,8 +37,8 @@ class AdaCos(Margin):
         ValueError: At the first step, if there are fewer than 3 classes: the scale would be 0.
 
     References:
-        Zhang et al., 2019, arXiv:1905.00292, eq. 12 and 14; the median is the mean of the middle
-        two, where ``torch.median`` and public codes take the lower.
+        Zhang et al., 2019, arXiv:1905.00292, eq. 12 and 14. The median of an even number is the
+        mean of the middle two; ``torch.median`` and public codes take the lower one.
     """
 
     scale: Tensor
@@ -41,7 +49,7 @@ class AdaCos(Margin):
         self.register_buffer("scale", torch.tensor(math.nan))
 
     def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
-        """Cosines times the scale, which moves first in training."""
+        """Update the scale, in training, and multiply the cosines by it."""
         classes = inputs.num_classes
         if classes < 3:  # noqa: PLR2004 - ln(2 - 1) is 0
             raise ValueError(f"AdaCos needs 3 classes or more, got {classes}")
@@ -49,7 +57,7 @@ class AdaCos(Margin):
         self.scale.copy_(torch.where(self.scale.isnan(), fixed, self.scale))
         if self.training and self.dynamic:
             self._adapt(cosines.detach(), inputs)
-        # A copy: the next step moves the scale, perhaps before this one goes backward.
+        # A copy, since the next step may change the scale before this one goes backward.
         return plain(self.scale.clone() * cosines)
 
     def _adapt(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> None:

@@ -1,4 +1,4 @@
-"""AdaFace: the margin follows the length of a row, a measure of its quality."""
+"""AdaFace: a margin that depends on the length of a row, a measure of image quality."""
 
 from typing import final
 
@@ -15,29 +15,37 @@ LEAST_NORM, LARGEST_NORM, EPSILON = 1e-3, 100.0, 1e-3
 
 @final
 class AdaFace(Margin):
-    r"""``s (cos(θ + g_angle) - g_add)`` with margins by the norm of the row.
+    r"""``s (cos(θ + g_angle) - g_add)``, with margins that depend on the norm of the row.
 
     .. math:: \hat z = \mathrm{clip}\Big( h \frac{|z| - \mu}{\sigma}, -1, 1 \Big), \quad
         g_{angle} = -m \hat z, \quad g_{add} = m + m \hat z
 
-    Norms have no gradient here. μ and σ are running statistics of the whole batch on all
-    processes, and move before they are used, in training only. A row of average length has
-    CosFace's margin, a short one ArcFace's.
+    Norms have no gradient here. μ and σ are running mean and standard deviation of the norms on
+    all processes. In training they are updated before they are used. A row of average length has
+    CosFace's margin, and a short one ArcFace's.
+
+    >>> import torch
+    >>> from ssl_dml.margins import AdaFace, whole_batch
+    >>> margin, cosines = AdaFace(scale=10.0).eval(), torch.tensor([[0.6, 0.1]])
+    >>> inputs = whole_batch(cosines, torch.tensor([0]), margin.mean[None])  # of average length
+    >>> margin(cosines, inputs).logits
+    tensor([[2.0000, 1.0000]])
 
     Args:
         scale: s, above 0.
         margin: m, at least 0.
         concentration: h, above 0.
-        momentum: Fraction of a new batch in the running statistics, from 0 to 1; the paper's 0.99
-            for the old. The class in the authors' code has 1 by default, which keeps none.
+        momentum: Weight of a new batch in the running statistics, from 0 to 1. The paper gives
+            the old ones 0.99. The class in the authors' code has 1 by default, which forgets
+            them.
 
     Raises:
-        ValueError: If an argument is outside its range; in training at a batch of 1, which has
+        ValueError: If an argument is outside its range; in training for a batch of 1, which has
             no standard deviation.
 
     References:
-        Kim et al., 2022, arXiv:2204.00964, eq. 13 to 17. Should longer rows be of lower quality in
-        your data, as the authors note of some, look at norms before you trust the margins.
+        Kim et al., 2022, arXiv:2204.00964, eq. 13 to 17. The authors note data in which longer rows
+        have lower quality: check the norms in yours.
     """
 
     mean: Tensor
@@ -61,7 +69,7 @@ class AdaFace(Margin):
         self.register_buffer("deviation", torch.tensor(100.0))
 
     def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
-        """Scaled cosines, the own one with the margin of its row."""
+        """Give each own cosine the margin of its row and scale all."""
         if self.training:
             self._follow(inputs.all_norms.clamp(LEAST_NORM, LARGEST_NORM))
         norms = inputs.norms.detach().clamp(LEAST_NORM, LARGEST_NORM)

@@ -1,4 +1,4 @@
-"""Softmax on cosines, plain and with a margin subtracted."""
+"""Softmax on cosines, without a margin and with one subtracted."""
 
 from typing import final
 
@@ -12,6 +12,12 @@ from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, pla
 @final
 class NormalizedSoftmax(Margin):
     """``s cos θ`` for every class: no margin.
+
+    >>> import torch
+    >>> from ssl_dml.margins import NormalizedSoftmax, whole_batch
+    >>> cosines = torch.tensor([[0.5, -0.25]])
+    >>> NormalizedSoftmax(scale=10.0)(cosines, whole_batch(cosines, torch.tensor([0]))).logits
+    tensor([[ 5.0000, -2.5000]])
 
     Args:
         scale: s, above 0; the inverse of a temperature.
@@ -30,7 +36,7 @@ class NormalizedSoftmax(Margin):
         cosines: Float[Tensor, "rows columns"],
         inputs: MarginInputs,  # noqa: ARG002 - the contract's
     ) -> Margined:
-        """Scaled cosines."""
+        """Scale the cosines."""
         return plain(self.scale * cosines)
 
 
@@ -38,10 +44,19 @@ class NormalizedSoftmax(Margin):
 class CosFace(Margin):
     """``s (cos θ - m)`` for a row's own class; also known as AM-softmax.
 
+    >>> import torch
+    >>> from ssl_dml.margins import CosFace, whole_batch
+    >>> cosines = torch.tensor([[0.5, -0.25]])
+    >>> CosFace(scale=10.0, margin=0.25)(cosines, whole_batch(cosines, torch.tensor([0]))).logits
+    tensor([[ 2.5000, -2.5000]])
+
     Args:
         scale: s, above 0.
-        margin: m, a difference of cosines, at least 0. CosFace has 0.35; insightface's recipes
-            0.4; AM-softmax 0.35 with a scale of 30.
+        margin: m, a difference of cosines, at least 0. CosFace has 0.35, insightface's recipes
+            have 0.4, and AM-softmax has 0.35 with a scale of 30.
+
+    Raises:
+        ValueError: If an argument is outside its range.
 
     References:
         Wang et al., 2018, arXiv:1801.09414, eq. 4; Wang et al., 2018, arXiv:1801.05599.
@@ -54,6 +69,6 @@ class CosFace(Margin):
         self.scale, self.margin = scale, margin
 
     def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
-        """Scaled cosines, the own one less the margin."""
+        """Subtract the margin from own cosines and scale all."""
         changed = change_own(cosines, inputs.columns, lambda own, _: own - self.margin)
         return plain(self.scale * changed)

@@ -1,4 +1,4 @@
-"""Margins added to the angle."""
+"""Margins that are added to the angle."""
 
 import math
 from typing import Literal, final
@@ -30,13 +30,14 @@ def add_angle(
     beyond_pi: BeyondPi,
     least: float = 1e-4,
 ) -> Float[Tensor, " own"]:
-    """cos(θ + angle), and what takes its place where it would rise again.
+    """cos(θ + angle), with a choice of what to do where the sum exceeds π.
 
     Args:
         cosines: cos θ.
-        angle: In radians; a negative one is clipped at 0 alone.
-        beyond_pi: See :class:`ArcFace`.
-        least: How near to 0 and π ``clip`` lets an angle come.
+        angle: Added angle in radians. Only ``clip`` may have negative ones; it keeps the sum
+            above 0 too.
+        beyond_pi: What replaces the cosine of a sum beyond π; see :class:`ArcFace`.
+        least: Smallest distance of the sum from 0 and π that ``clip`` allows, in radians.
     """
     summed = cosine_of_sum(cosines, angle)
     angle = torch.as_tensor(angle, dtype=cosines.dtype, device=cosines.device)
@@ -55,8 +56,8 @@ def add_angle(
 class ArcFace(Margin):
     """``s cos(θ + m)`` for a row's own class.
 
-    Beyond θ = π - m the cosine of the sum rises again, so that a row at the far side would be
-    pulled further away. Published codes differ in what they do there:
+    Beyond θ = π - m the cosine of the sum rises again, so a row at the far side would be pulled
+    even further away. Published codes differ in what they do there:
 
     - ``raw``: nothing, the paper's equation; insightface's PyTorch code today, and its MXNet code.
     - ``monotone``: ``cos θ - m sin m``, which jumps at π - m; pytorch-metric-learning,
@@ -64,17 +65,26 @@ class ArcFace(Margin):
     - ``easy``: ``cos θ`` already from θ = π / 2 on; the ``easy_margin`` of the same codes.
     - ``clip``: ``cos(min(θ + m, π - 1e-4))``, without gradient; AdaFace's code.
 
+    >>> import torch
+    >>> from ssl_dml.margins import ArcFace, whole_batch
+    >>> cosines = torch.tensor([[0.6, 0.1]])
+    >>> ArcFace(scale=10.0)(cosines, whole_batch(cosines, torch.tensor([0]))).logits
+    tensor([[1.4301, 1.0000]])
+    >>> round(10 * math.cos(math.acos(0.6) + 0.5), 4)
+    1.4301
+
     Args:
-        scale: s, above 0. A softmax over few classes learns better with less, see
+        scale: s, above 0. A softmax over few classes learns better with a smaller one; see
             :class:`AdaCos`.
         margin: m, in radians, from 0 to π / 2; pytorch-metric-learning's is in degrees.
-        beyond_pi: What takes the place of the cosine beyond π.
-        gradient: ``exact`` is that of the value. ``straight_through`` takes the slope of the
-            margin for 1, as insightface does since the end of 2022, and so do figures published
-            with it since. Take it for a network that starts from random weights with a large s:
-            where all rows are alike and at right angles to their classes, the exact slope,
-            sin(θ + m) / sin θ = cos m, pulls them to their own class less than the others push,
-            and all end at the far side of all class weights (``own_cosine`` falls to -1).
+        beyond_pi: What replaces the cosine of a sum beyond π.
+        gradient: ``exact`` is the gradient of the value. ``straight_through`` replaces the slope
+            of the margin by 1. insightface has done so since the end of 2022, and so have results
+            published with it since. Choose it for a network that starts from random weights with
+            a large s: there all rows are alike and at right angles to their classes, and the
+            exact slope, sin(θ + m) / sin θ = cos m, pulls them to their own class less than the
+            other classes push. All rows then end at the far side of all class weights
+            (``own_cosine`` falls to -1).
 
     Raises:
         ValueError: If ``scale`` or ``margin`` is outside its range.
@@ -100,7 +110,7 @@ class ArcFace(Margin):
         self.gradient: Gradient = gradient
 
     def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
-        """Scaled cosines, the own one of a larger angle."""
+        """Add the margin to the angle of own cosines and scale all."""
 
         def changed(own: Tensor, _: Tensor) -> Tensor:
             added = add_angle(own, self.margin, beyond_pi=self.beyond_pi)
@@ -113,15 +123,23 @@ class ArcFace(Margin):
 class CombinedMargin(Margin):
     """``s (cos(m1 θ + m2) - m3)`` for a row's own class.
 
-    (1, m, 0) is :class:`ArcFace` and (1, 0, m) :class:`CosFace`. The angle is held at π where it
-    would pass it, without gradient.
+    (1, m, 0) is :class:`ArcFace` and (1, 0, m) is :class:`CosFace`. An angle beyond π is replaced
+    by π, without gradient.
+
+    >>> import torch
+    >>> from ssl_dml.margins import CombinedMargin, whole_batch
+    >>> cosines = torch.tensor([[0.6, 0.1]])
+    >>> CombinedMargin(scale=10.0)(cosines, whole_batch(cosines, torch.tensor([0]))).logits
+    tensor([[1.3679, 1.0000]])
+    >>> round(10 * (math.cos(math.acos(0.6) + 0.3) - 0.2), 4)
+    1.3679
 
     Args:
         scale: s, above 0.
-        m1: Factor of the angle, at least 0; the paper has 1 and 0.9.
-        m2: Added angle in radians, at least 0; 0.3 and 0.4.
-        m3: Subtracted from the cosine, at least 0; 0.2 and 0.15.
-        gradient: As of :class:`ArcFace`. insightface's own class of this name ignores ``m2``
+        m1: Factor of the angle, at least 0. The paper has 1 and 0.9.
+        m2: Added angle in radians, at least 0. The paper has 0.3 and 0.4.
+        m3: Subtracted from the cosine, at least 0. The paper has 0.2 and 0.15.
+        gradient: As in :class:`ArcFace`. insightface's own class of this name ignores ``m2``
             where ``m3`` is given, and fails where m1 is not 1.
 
     Raises:
@@ -147,10 +165,10 @@ class CombinedMargin(Margin):
         self.gradient: Gradient = gradient
 
     def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
-        """Scaled cosines, the own one of a larger angle and less."""
+        """Apply the three margins to own cosines and scale all."""
 
         def changed(own: Tensor, _: Tensor) -> Tensor:
-            # The slope of arccos ends where rounding does.
+            # Keeps the slope of arccos finite at both ends.
             inside = own.clamp(-1 + 1e-7, 1 - 1e-7) if own.dtype == torch.float32 else own
             theta = inside.clamp(-1 + 1e-12, 1 - 1e-12).acos()
             moved = (self.m1 * theta + self.m2).clamp(max=math.pi).cos() - self.m3

@@ -1,4 +1,4 @@
-"""CurricularFace: hard negatives weigh more as training goes on."""
+"""CurricularFace: hard negatives get more weight as training goes on."""
 
 from typing import final
 
@@ -20,17 +20,23 @@ from ssl_dml.margins.base import (
 
 @final
 class CurricularFace(Margin):
-    r"""ArcFace for a row's own class; others closer than that are multiplied by ``t + cos θ``.
+    r"""ArcFace for a row's own class, and ``cos θ (t + cos θ)`` for hard classes.
 
-    A class j counts as hard where :math:`\cos\theta_j > \cos(\theta_y + m)`. t is a running mean
-    of the cosines of rows with their own classes, over the whole batch on all processes; it
-    begins at 0 and moves before it is used, in training only. Beyond π - m the own cosine is
-    that of ArcFace's ``monotone``, but others are compared with the plain one.
+    A class j is hard where :math:`\cos\theta_j > \cos(\theta_y + m)`. t is a running mean of the
+    cosines of rows with their own classes, over the whole batch on all processes. It starts at 0,
+    and in training it is updated before it is used. Beyond π - m the own cosine follows ArcFace's
+    ``monotone``, but other classes are compared with the plain cosine of the sum.
+
+    >>> import torch
+    >>> from ssl_dml.margins import CurricularFace, whole_batch
+    >>> margin, cosines = CurricularFace(scale=10.0).eval(), torch.tensor([[0.6, 0.5, 0.1]])
+    >>> margin(cosines, whole_batch(cosines, torch.tensor([0]))).logits  # class 1 is hard, t is 0
+    tensor([[1.4301, 2.5000, 1.0000]])
 
     Args:
         scale: s, above 0.
         margin: m, in radians, at least 0.
-        momentum: Fraction of a new batch in t, from 0 to 1; 0.01 in the paper.
+        momentum: Weight of a new batch in t, from 0 to 1; 0.01 in the paper.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -50,7 +56,7 @@ class CurricularFace(Margin):
         self.register_buffer("t", torch.zeros(()))
 
     def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
-        """Scaled cosines, own ones with a margin and hard ones with their weight."""
+        """Add the margin to own angles, weight hard classes and scale all."""
         if self.training:
             self.t.lerp_(inputs.all_cosines.mean().to(self.t), self.momentum)
         limits = cosine_of_sum(inputs.cosines, self.margin)[:, None]

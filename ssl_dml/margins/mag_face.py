@@ -1,4 +1,4 @@
-"""MagFace: the margin grows with the length of a row, and length is rewarded."""
+"""MagFace: a margin that grows with the length of a row, and a reward for length."""
 
 from typing import final
 
@@ -12,19 +12,27 @@ from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own
 
 @final
 class MagFace(Margin):
-    r"""``s cos(θ + m(a))`` for a row's own class, with a the row's length.
+    r"""``s cos(θ + m(a))`` for a row's own class, where a is the length of the row.
 
     .. math:: m(a) = m_l + \frac{(m_u - m_l)(a - l)}{u - l}, \quad
-        \text{and to the loss } \lambda_g \, \mathrm{mean} \Big( \frac{a}{u^2} + \frac1a \Big)
+        \text{penalty} = \lambda_g \, \mathrm{mean} \Big( \frac{a}{u^2} + \frac1a \Big)
 
-    a is held between l and u, and has gradient in between.
+    a is clipped to the range from l to u. Inside it has gradient.
+
+    >>> import torch
+    >>> from ssl_dml.margins import MagFace, whole_batch
+    >>> cosines = torch.tensor([[0.6, 0.1]])
+    >>> inputs = whole_batch(cosines, torch.tensor([0]), torch.tensor([10.0]))
+    >>> logits, penalty = MagFace(scale=10.0)(cosines, inputs)
+    >>> logits, round(penalty.item(), 4)  # 10 cos(acos(0.6) + 0.45), and 35 (10 / 110² + 1 / 10)
+    (tensor([[1.9230, 1.0000]]), 3.5289)
 
     Args:
         scale: s, above 0.
         lengths: l and u.
         margins: :math:`m_l` and :math:`m_u`, in radians.
         weight: :math:`\lambda_g`, at least 0; 35 in the authors' scripts.
-        beyond_pi: As of :class:`ArcFace`; the authors' recipes are ``easy``.
+        beyond_pi: As in :class:`ArcFace`; the authors' recipes have ``easy``.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -54,7 +62,7 @@ class MagFace(Margin):
         self.beyond_pi: BeyondPi = beyond_pi
 
     def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
-        """Scaled cosines, the own one with the margin of its row, and the reward of length."""
+        """Add the margin of each row to its own angle, scale all, and penalize short rows."""
         (least, most), (low, high) = self.lengths, self.margins
         lengths = inputs.norms.to(cosines).clamp(least, most)
         angles = low + (high - low) * (lengths - least) / (most - least)

@@ -1,4 +1,4 @@
-"""SphereFace: the angle multiplied, and annealed into."""
+"""SphereFace: a factor on the angle, introduced step by step."""
 
 import math
 from typing import final
@@ -12,11 +12,15 @@ from ssl_dml.margins.base import Margin, Margined, MarginInputs, angles, change_
 
 
 def psi(cosines: Float[Tensor, " own"], factor: int) -> Float[Tensor, " own"]:
-    """``(-1)^k cos(m θ) - 2 k`` with ``k = floor(m θ / π)``: cos(m θ) made to fall from 0 to π.
+    """``(-1)^k cos(m θ) - 2 k`` with ``k = floor(m θ / π)``, which falls from θ = 0 to θ = π.
+
+    >>> import torch
+    >>> psi(torch.tensor([1.0, -1.0]), 4)
+    tensor([ 1., -7.])
 
     Args:
         cosines: cos θ.
-        factor: m, from 1; k is at most m - 1 and has no gradient.
+        factor: m, from 1. k is at most m - 1 and has no gradient.
 
     Returns:
         1 at θ = 0 and ``1 - 2 m`` at θ = π.
@@ -32,17 +36,24 @@ def psi(cosines: Float[Tensor, " own"], factor: int) -> Float[Tensor, " own"]:
 class SphereFace(Margin):
     r"""A-Softmax: ``|x| cos θ``, and for a row's own class ``|x| (λ cos θ + ψ(θ)) / (1 + λ)``.
 
-    Rows keep their length; λ falls from a large value, so that training begins as a plain
-    softmax: :math:`\lambda = \max(\lambda_{min}, \lambda_0 (1 + \gamma \, t)^{-p})` at batch t;
-    where k batches are accumulated for a step, a k-th of γ gives the same schedule. The defaults
-    are those of the authors' Caffe prototxt; clcarwin's PyTorch code begins at 1,500 with
-    γ = 0.1, and pytorch-metric-learning has none (λ = 0).
+    Rows keep their length. λ falls from a large value, so training starts as a plain softmax:
+    :math:`\lambda = \max(\lambda_{min}, \lambda_{start} (1 + \gamma \, t)^{-p})` at batch t. Where
+    k batches are accumulated for a step, a k-th of γ gives the same schedule. The defaults are
+    those of the authors' Caffe prototxt. clcarwin's PyTorch code starts at 1,500 with γ = 0.1,
+    and pytorch-metric-learning has no annealing (λ = 0).
+
+    >>> import torch
+    >>> from ssl_dml.margins import SphereFace, whole_batch
+    >>> margin = SphereFace(factor=2, lambda_start=0.0, lambda_min=0.0)
+    >>> cosines = torch.tensor([[0.6, 0.1]])
+    >>> margin(cosines, whole_batch(cosines, torch.tensor([0]))).logits  # 2 * 0.6² - 1
+    tensor([[-0.2800,  0.1000]])
 
     Args:
         factor: m, a whole number from 1; 4 in the paper.
-        first: :math:`\lambda_0`, at least 0.
-        least: :math:`\lambda_{min}`, at least 0.
-        gamma: How fast it falls, a batch; at least 0.
+        lambda_start: :math:`\lambda_{start}`, at least 0.
+        lambda_min: :math:`\lambda_{min}`, at least 0.
+        gamma: γ, how fast λ falls in a batch, at least 0.
         power: p, at least 0.
 
     Raises:
@@ -71,7 +82,7 @@ class SphereFace(Margin):
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
-        """Cosines times lengths, the own one annealed; one step further in training."""
+        """Change own cosines and multiply all by the lengths; in training, count the batch."""
         weight = self.annealing()
 
         def changed(own: Tensor, _: Tensor) -> Tensor:
@@ -83,6 +94,6 @@ class SphereFace(Margin):
         return plain(inputs.norms[:, None] * changed_cosines)
 
     def annealing(self) -> Float[Tensor, ""]:
-        """λ at this step."""
+        """λ at this batch."""
         fallen = self.lambda_start * (1 + self.gamma * self.step) ** -self.power
         return fallen.clamp(min=self.lambda_min)

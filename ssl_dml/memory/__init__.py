@@ -1,4 +1,4 @@
-"""What a method or a head remembers between steps."""
+"""Queues, memory banks and class weights, which methods and heads keep between steps."""
 
 from ssl_dml.memory.bank import BankStorage, MemoryBank
 from ssl_dml.memory.cross_batch import CrossBatchMemory

@@ -1,4 +1,4 @@
-"""One embedding for every instance of the data set."""
+"""A memory bank: one embedding for each sample of the data set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,17 @@ from ssl_dml.memory.sharded import ShardedRows, random_rows
 
 @dataclass(frozen=True, kw_only=True)
 class BankStorage:
-    """Where and how the rows of a bank are kept.
+    """Type and place of the rows of a memory bank.
+
+    >>> BankStorage(dtype="bfloat16", device="cpu").sharded
+    False
 
     Args:
-        dtype: ``bfloat16`` halves the memory; rows come out in float32 all the same.
-        device: ``cpu`` keeps the rows in main memory wherever the encoder is; each step then
-            sends the rows that it needs across.
-        sharded: Each of W processes keeps about a W-th of the rows and answers for them; otherwise
-            every process keeps all.
+        dtype: ``bfloat16`` halves the memory. Rows are still returned in float32.
+        device: ``cpu`` keeps the rows in main memory, wherever the encoder is. Each step then
+            copies the rows that it needs.
+        sharded: Whether each of W processes keeps about a W-th of the rows and sends them to the
+            others. Otherwise every process keeps all.
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -33,20 +36,29 @@ class BankStorage:
 
 @final
 class MemoryBank(ShardedRows):
-    """A unit vector for every instance, moved towards each new embedding of it.
+    """A unit vector for each instance, moved towards each new embedding of the instance.
 
     It starts with random unit vectors (Wu et al., 2018, arXiv:1805.01978, sec. 3.1; the authors'
-    code starts inside the unit ball), the same ones however many processes share them.
+    code starts inside the unit ball). They do not depend on the number of processes.
+
+    >>> import torch
+    >>> from ssl_dml.memory import MemoryBank
+    >>> bank = MemoryBank(4, 2, momentum=0.0)
+    >>> bank.update(torch.tensor([3]), torch.tensor([[0.6, 0.8]]))
+    >>> bank.rows(torch.tensor([3]))
+    tensor([[0.6000, 0.8000]])
 
     Args:
         size: Number of instances.
         dim: Dimension of an embedding.
-        momentum: Fraction of the old vector that an update keeps, in [0, 1]; 0.5 in the paper.
-        storage: Where and how the rows are kept.
+        momentum: Weight of the old vector in an update, from 0 to 1; 0.5 in the paper.
+        storage: Type and place of the rows.
+
+    Raises:
+        ValueError: If ``momentum`` is outside its range.
 
     Attributes:
         embeddings: The rows that this process keeps.
-        owned: The instances that they belong to.
     """
 
     embeddings: Tensor
@@ -68,12 +80,13 @@ class MemoryBank(ShardedRows):
         self.register_buffer("embeddings", rows)
 
     def rows(self, indices: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
-        """A copy of some rows in float32 or better, which a later update leaves as it is.
+        """Copy the vectors of some instances, in float32 or better.
 
-        If the bank is split, every process calls this at the same time, with its own indices.
+        If the bank is split, every process must call this at the same time, each with its own
+        indices.
 
         Args:
-            indices: Instances; their device is the one the rows are sent to.
+            indices: Instances. The rows are sent to the device of the indices.
         """
         flat = indices.flatten()
         if self.sharded:
@@ -86,9 +99,9 @@ class MemoryBank(ShardedRows):
     def update(
         self, indices: Int[Tensor, " batch"], embeddings: Float[Tensor, "batch dim"]
     ) -> None:
-        """Mix new unit vectors into the rows of distinct instances and normalize them.
+        """Mix new unit vectors into the rows of distinct instances, and normalize the rows.
 
-        Every process is given those of all processes.
+        Every process must pass the instances and vectors of all processes.
         """
         slots = indices - self.owned.start
         if self.sharded:
@@ -100,7 +113,7 @@ class MemoryBank(ShardedRows):
         self.embeddings[slots] = F.normalize(mixed, dim=1).to(self.embeddings.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MemoryBank":  # noqa: ARG002
-        """Follow the model to another device or dtype as far as the storage lets the rows go."""
+        """Follow the model to another device or dtype, unless the storage fixes it."""
         there = fn(self.embeddings[:0])
         device = self.embeddings.device if self.storage.device == "cpu" else there.device
         dtype = self.embeddings.dtype if self.storage.dtype == "bfloat16" else there.dtype

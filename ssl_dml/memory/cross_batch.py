@@ -1,4 +1,4 @@
-"""Embeddings of the batches before, with their labels."""
+"""Embeddings and labels of earlier batches."""
 
 from typing import final
 
@@ -12,16 +12,26 @@ from ssl_dml.types import LabeledEmbeddings
 
 @final
 class CrossBatchMemory(nn.Module):
-    """The last ``size`` embeddings and their labels, oldest overwritten first.
+    """The last ``size`` embeddings with their labels; new ones overwrite the oldest.
 
-    Slots that are not yet filled have the label -1, which is compared with nothing.
+    Slots that are not filled yet have the label -1. Losses and miners ignore such rows.
+
+    >>> import torch
+    >>> from ssl_dml.memory import CrossBatchMemory
+    >>> memory = CrossBatchMemory(3, 2)
+    >>> memory.enqueue(torch.ones(2, 2), torch.tensor([7, 8]))
+    >>> memory.rows().labels
+    tensor([ 7,  8, -1])
+    >>> memory.enqueue(torch.ones(2, 2), torch.tensor([9, 5]))
+    >>> memory.rows().labels
+    tensor([5, 8, 9])
 
     Args:
-        size: Rows held, above 0.
+        size: Number of rows, at least 1.
         dim: Dimension of a row.
 
     Raises:
-        ValueError: If ``size`` is not positive.
+        ValueError: If ``size`` is below 1.
 
     References:
         Wang et al., 2020, arXiv:1912.06798.
@@ -39,14 +49,14 @@ class CrossBatchMemory(nn.Module):
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
 
     def rows(self) -> LabeledEmbeddings:
-        """A copy of what is held, which later steps do not change."""
+        """Copy all rows and labels, so that later steps do not change them."""
         return LabeledEmbeddings(self.embeddings.clone(), self.labels.clone())
 
     @torch.no_grad()
     def enqueue(
         self, embeddings: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]
     ) -> None:
-        """Overwrite the oldest rows; any number is allowed. Every process gives the same."""
+        """Overwrite the oldest rows by any number of new ones, the same on every process."""
         size = len(self.labels)
         slots = (self.pointer + torch.arange(len(labels), device=labels.device)) % size
         self.embeddings[slots[-size:]] = embeddings[-size:].to(self.embeddings.dtype)

@@ -34,6 +34,7 @@ class PartialFC(ShardedRows):
     of steps, is common to all rows, as in ``torch.optim.SparseAdam``.
 
     >>> import torch
+    >>> from ssl_dml.memory import PartialFC, attach_partial_fc
     >>> layer = PartialFC(4, (2,), std=1.0, sampled=True, sharded=False)
     >>> optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
     >>> attach_partial_fc(layer, optimizer)

@@ -1,4 +1,4 @@
-"""The newest keys."""
+"""A queue of the newest keys."""
 
 from typing import final
 
@@ -12,17 +12,31 @@ CHUNK = 8192
 
 @final
 class Queue(nn.Module):
-    """The last ``size`` keys, oldest overwritten first (He et al., 2020, arXiv:1911.05722).
+    """The last ``size`` keys; new ones overwrite the oldest.
 
-    Until as many have been enqueued the rest holds random unit vectors.
+    Slots that are not filled yet hold random unit vectors.
+
+    >>> import torch
+    >>> from ssl_dml.memory import Queue
+    >>> queue = Queue(3, 2, batch_size=2)
+    >>> queue.enqueue(torch.zeros(2, 2))
+    >>> queue.enqueue(torch.ones(2, 2))
+    >>> queue.keys
+    tensor([[1., 1.],
+            [0., 0.],
+            [1., 1.]])
 
     Args:
-        size: Number of keys held, at least a batch.
+        size: Number of keys, at least a batch.
         dim: Dimension of a key.
-        batch_size: Keys that arrive at once; a smaller queue would lose some unseen.
+        batch_size: Number of keys that are enqueued at once. A smaller queue would overwrite
+            some before they are used.
 
     Raises:
         ValueError: If the queue is smaller than a batch.
+
+    References:
+        He et al., 2020, arXiv:1911.05722.
     """
 
     keys: Tensor
@@ -37,7 +51,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys: Float[Tensor, "batch dim"]) -> None:
-        """Overwrite the oldest keys, wrapping at the end; any number is allowed."""
+        """Overwrite the oldest keys by any number of new ones."""
         size = len(self.keys)
         slots = (self.pointer + torch.arange(len(keys), device=keys.device)) % size
         self.keys[slots[-size:]] = keys[-size:].to(self.keys.dtype)
@@ -45,7 +59,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def nearest(self, rows: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-        """The key of the largest inner product with each row."""
+        """For each row, the key with the largest inner product."""
         parts = [(rows.to(keys.dtype) @ keys.T).max(dim=1) for keys in self.keys.split(CHUNK)]
         best = torch.stack([part.values for part in parts]).argmax(dim=0)
         inside = torch.stack([part.indices for part in parts])

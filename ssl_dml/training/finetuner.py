@@ -1,4 +1,4 @@
-"""An embedding model under a head: what fine-tuning trains."""
+"""An embedding model with a head on top, which fine-tuning trains."""
 
 from typing import final
 
@@ -28,7 +28,7 @@ class Finetuner(nn.Module):
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
-        """What ``DistributedDataParallel`` asks a module for by this name."""
+        """Names that ``DistributedDataParallel`` must leave alone; it reads this attribute."""
         return ddp_ignored_names(self)
 
     @property
@@ -54,14 +54,14 @@ class Finetuner(nn.Module):
         return self.head(embeddings, labels.repeat_interleave(len(views), dim=0))
 
     def freeze(self, frozen: bool) -> None:
-        """Hold the backbone, its batch statistics too, or let it go; neck and head train."""
+        """Freeze or unfreeze the backbone, including its batch statistics."""
         self.frozen = frozen
-        for parameter in self._trained:  # what the backbone itself holds stays so
+        for parameter in self._trained:  # what the backbone itself froze stays frozen
             parameter.requires_grad_(not frozen)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Finetuner":
-        """Training mode, in which a frozen backbone stays as in use."""
+        """Set the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.embedder.backbone.eval()

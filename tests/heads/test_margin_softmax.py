@@ -98,10 +98,10 @@ def test_sampled_values_computed_elsewhere(monkeypatch, scale, value):
     made = attached(ArcFace(scale=scale), classes=6, sample_rate=0.5).train()
     fill(made, torch.tensor(SIX).double()[:, None])
     monkeypatch.setattr(made, "_sample", lambda _: torch.tensor([0, 1, 2, 4]))
-    loss, _, opened = gradients(made, rows, labels)
+    loss, _, taken = gradients(made, rows, labels)
     assert_close(loss.item(), value)
     if scale == 16:
-        assert_close(opened[:, 0], torch.tensor(SAMPLED).double())
+        assert_close(taken[:, 0], torch.tensor(SAMPLED).double())
 
 
 @pytest.mark.parametrize("margin", MARGINS)
@@ -169,11 +169,11 @@ def test_a_sampled_step_is_cross_entropy_over_what_was_drawn():
     rows = torch.randn(4, DIM, dtype=torch.float64)
     made = attached(classes=LARGE, dim=DIM, sample_rate=0.2)
     loss, of_rows, of_weights = gradients(made, rows, labels)
-    opened = made.class_weights.sampled_rows
-    weights = made.weight[opened, 0].clone().requires_grad_()
+    taken = made.class_weights.sampled_rows
+    weights = made.weight[taken, 0].clone().requires_grad_()
     rows = rows.requires_grad_()
     cosines = F.normalize(rows, dim=1) @ F.normalize(weights, dim=1).T
-    columns = torch.tensor([opened.tolist().index(label) for label in labels])
+    columns = torch.tensor([taken.tolist().index(label) for label in labels])
     logits, _ = ArcFace()(cosines, whole_batch(cosines, columns))
     expected = F.cross_entropy(logits, columns)
     expected.backward()
@@ -196,9 +196,9 @@ def by_hand(name, steps):
         return row - 0.5 * state["m"] / (1 - 0.9**step) / ahead
 
     weights, states = None, {}
-    for number, (before, opened, gradient) in enumerate(steps, 1):
+    for number, (before, taken, gradient) in enumerate(steps, 1):
         weights = before if weights is None else weights
-        for row, slope in zip(opened, gradient, strict=True):
+        for row, slope in zip(taken, gradient, strict=True):
             state = states.setdefault(row, {})
             extra = (number,) if name == "adamw" else ()
             update = sgd if name == "sgd" else adamw
@@ -226,17 +226,17 @@ def train(made, optimizer, steps, first=0):
         optimizer.zero_grad()
         _, _, gradient = gradients(made, rows, labels)
         plain = made.class_weights.plain
-        opened = list(range(LARGE)) if plain else made.class_weights.sampled_rows.tolist()
-        told.append((before, opened, gradient.numpy()))
+        taken = list(range(LARGE)) if plain else made.class_weights.sampled_rows.tolist()
+        told.append((before, taken, gradient.numpy()))
         optimizer.step()
-        left = sorted({*range(LARGE)} - {*opened})
+        left = sorted({*range(LARGE)} - {*taken})
         assert np.array_equal(made.weight.detach().numpy()[left], before[left])
     return told
 
 
 @pytest.mark.parametrize("rate", [0.1, 1.0])
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_open_rows_alone_are_trained_with_their_own_momentum(name, rate):
+def test_sampled_rows_alone_are_trained_with_their_own_momentum(name, rate):
     made = head(classes=LARGE, dim=DIM, sample_rate=rate)
     told = train(made, optimizer_for(name, made), 30)
     assert_close(made.weight.detach(), torch.from_numpy(by_hand(name, told)))

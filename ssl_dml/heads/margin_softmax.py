@@ -19,6 +19,7 @@ from ssl_dml.distributed import (
 )
 from ssl_dml.heads.base import Head, check_labels
 from ssl_dml.margins import Margin, MarginInputs
+from ssl_dml.margins.base import own_places
 from ssl_dml.memory import PartialFC
 from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import Embeddings, Labels, StepOutput
@@ -93,12 +94,9 @@ class MarginSoftmax(Head):
         at_least(1, sub_centers=sub_centers)
         fraction(sample_rate=sample_rate)
         self.sample_rate, self.seed, self.margin = sample_rate, seed, margin
+        shape, sampled = (sub_centers, embedding_dim), sample_rate < 1
         self.class_weights = PartialFC(
-            num_classes,
-            (sub_centers, embedding_dim),
-            std=STD,
-            sampled=sample_rate < 1,
-            sharded=sharded,
+            num_classes, shape, std=STD, sampled=sampled, sharded=sharded
         )
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
@@ -146,18 +144,21 @@ class MarginSoftmax(Head):
     def _inputs(
         self, cosines: Float[Tensor, "rows columns"], columns: Tensor, embeddings: Embeddings
     ) -> MarginInputs:
-        rows = (columns >= 0).nonzero()[:, 0]
-        own = cosines.new_zeros(len(columns)).index_put((rows,), cosines[rows, columns[rows]])
+        own = _own(cosines, columns)
         with torch.enable_grad():
             norms = embeddings.to(cosines.dtype).norm(dim=1)
         if self.class_weights.sharded:
-            own = all_own = sum_with_gradient(own)
-            all_norms = norms.detach()
+            own = sum_with_gradient(own)
+            everyone = (own, norms.detach())
         else:
-            all_own, all_norms = gather(own), gather(norms)
-        return MarginInputs(
-            columns, own, norms, all_own, all_norms, self.num_classes, process_group()
-        )
+            everyone = (gather(own), gather(norms))
+        return MarginInputs(columns, own, norms, *everyone, self.num_classes, process_group())
+
+
+def _own(values: Float[Tensor, "rows columns"], columns: Tensor) -> Float[Tensor, " rows"]:
+    """Each row's value at its class; 0 where another process has the class."""
+    rows, places = own_places(columns)
+    return values.new_zeros(len(columns)).index_put((rows,), values[rows, places])
 
 
 @full_precision
@@ -185,6 +186,5 @@ def _split_cross_entropy(
     least = logits.new_full((len(logits), 1), torch.finfo(logits.dtype).min)
     highest = all_reduce_max(torch.cat([least, logits.detach()], dim=1).amax(dim=1))
     total = sum_with_gradient((logits - highest[:, None]).exp().sum(dim=1))
-    rows = (columns >= 0).nonzero()[:, 0]
-    own = logits.new_zeros(len(logits)).index_put((rows,), logits[rows, columns[rows]])
-    return (total.log() + highest - sum_with_gradient(own)).mean()
+    own = sum_with_gradient(_own(logits, columns))
+    return (total.log() + highest - own).mean()

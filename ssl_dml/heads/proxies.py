@@ -52,7 +52,13 @@ class ProxyNCA(Head):
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
         """Mean over this process's rows."""
         check_labels(labels, self.num_classes)
-        return StepOutput(_proxy_nca(embeddings, self.proxies, labels, self.temperature), {})
+        return StepOutput(self._loss(embeddings, self.proxies, labels), {})
+
+    @full_precision
+    def _loss(self, embeddings: Embeddings, proxies: Tensor, labels: Labels) -> Float[Tensor, ""]:
+        # Squared distances of unit rows are 2 - 2 cos; the constant does not change a softmax.
+        cosines = unit_rows(embeddings) @ unit_rows(proxies).T
+        return F.cross_entropy(2 * cosines / self.temperature, labels)
 
 
 @final
@@ -100,7 +106,17 @@ class ProxyAnchor(Head):
         """Loss of the whole batch, on every process."""
         rows, labels = gather_with_gradient(unit_rows(embeddings)), gather(labels)
         check_labels(labels, self.num_classes)
-        return StepOutput(_proxy_anchor(rows, self.proxies, labels, self.margin, self.scale), {})
+        return StepOutput(self._loss(rows, self.proxies, labels), {})
+
+    @full_precision
+    def _loss(self, rows: Embeddings, proxies: Tensor, labels: Labels) -> Float[Tensor, ""]:
+        cosines = rows @ unit_rows(proxies).T
+        own = labels[:, None] == torch.arange(len(proxies), device=labels.device)
+        one = cosines.new_zeros(1, len(proxies))
+        pull = (-self.scale * (cosines - self.margin)).masked_fill(~own, -torch.inf)
+        push = (self.scale * (cosines + self.margin)).masked_fill(own, -torch.inf)
+        pulls, pushes = (torch.cat([one, side]).logsumexp(dim=0) for side in (pull, push))
+        return pulls.sum() / own.any(dim=0).sum().clamp(min=1) + pushes.mean()
 
 
 @final
@@ -159,61 +175,23 @@ class SoftTriple(Head):
     def forward(self, embeddings: Embeddings, labels: Labels) -> StepOutput:
         """Mean over this process's rows, plus the distances between centers."""
         check_labels(labels, self.num_classes)
-        loss = _soft_triple(
-            embeddings,
-            self.proxies,
-            labels,
-            self.centers,
-            self.scale,
-            self.temperature,
-            self.margin,
-        )
+        loss = self._loss(embeddings, self.proxies, labels)
         spread = _spread(self.proxies if self.weight else self.proxies.detach(), self.centers)
         return StepOutput(loss + self.weight / 2 * spread, {"center_distance": spread.detach()})
+
+    @full_precision
+    def _loss(self, embeddings: Embeddings, proxies: Tensor, labels: Labels) -> Float[Tensor, ""]:
+        # Classes come last, since a softmax over a short last axis is slow.
+        split = unit_rows(proxies).unflatten(0, (-1, self.centers))
+        by_center = split.transpose(0, 1).flatten(0, 1)
+        cosines = (unit_rows(embeddings) @ by_center.T).unflatten(1, (self.centers, -1))
+        similarity = ((cosines / self.temperature).softmax(dim=1) * cosines).sum(dim=1)
+        own = torch.zeros_like(similarity).scatter_(1, labels[:, None], self.margin)
+        return F.cross_entropy(self.scale * (similarity - own), labels)
 
 
 def _proxies(number: int, dim: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(number, dim) / math.sqrt(dim))
-
-
-@full_precision
-def _proxy_nca(
-    embeddings: Embeddings, proxies: Tensor, labels: Labels, temperature: float
-) -> Float[Tensor, ""]:
-    # Squared distances of unit rows are 2 - 2 cos, and the constant 2 does not change a softmax.
-    cosines = unit_rows(embeddings) @ unit_rows(proxies).T
-    return F.cross_entropy(2 * cosines / temperature, labels)
-
-
-@full_precision
-def _proxy_anchor(
-    rows: Embeddings, proxies: Tensor, labels: Labels, margin: float, scale: float
-) -> Float[Tensor, ""]:
-    cosines = rows @ unit_rows(proxies).T
-    own = labels[:, None] == torch.arange(len(proxies), device=labels.device)
-    one = cosines.new_zeros(1, len(proxies))
-    pull = (-scale * (cosines - margin)).masked_fill(~own, -torch.inf)
-    push = (scale * (cosines + margin)).masked_fill(own, -torch.inf)
-    pulls, pushes = (torch.cat([one, side]).logsumexp(dim=0) for side in (pull, push))
-    return pulls.sum() / own.any(dim=0).sum().clamp(min=1) + pushes.mean()
-
-
-@full_precision
-def _soft_triple(
-    embeddings: Embeddings,
-    proxies: Tensor,
-    labels: Labels,
-    centers: int,
-    scale: float,
-    temperature: float,
-    margin: float,
-) -> Float[Tensor, ""]:
-    # Classes come last, since a softmax over a short last axis is slow.
-    turned = unit_rows(proxies).unflatten(0, (-1, centers)).transpose(0, 1).flatten(0, 1)
-    cosines = (unit_rows(embeddings) @ turned.T).unflatten(1, (centers, -1))
-    similarity = ((cosines / temperature).softmax(dim=1) * cosines).sum(dim=1)
-    own = torch.zeros_like(similarity).scatter_(1, labels[:, None], margin)
-    return F.cross_entropy(scale * (similarity - own), labels)
 
 
 @full_precision

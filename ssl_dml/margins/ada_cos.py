@@ -4,10 +4,9 @@ import math
 from typing import Literal, final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.margins.base import Margin, Margined, MarginInputs, angles, plain
+from ssl_dml.margins.base import Cosines, Margin, Margined, MarginInputs, angles, own_places, plain
 
 
 @final
@@ -48,7 +47,7 @@ class AdaCos(Margin):
         self.dynamic = scale == "dynamic"
         self.register_buffer("scale", torch.tensor(math.nan))
 
-    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Update the scale, in training, and multiply the cosines by it."""
         classes = inputs.num_classes
         if classes < 3:  # noqa: PLR2004 - ln(2 - 1) is 0
@@ -60,11 +59,10 @@ class AdaCos(Margin):
         # A copy, since the next step may change the scale before this one goes backward.
         return plain(self.scale.clone() * cosines)
 
-    def _adapt(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> None:
+    def _adapt(self, cosines: Cosines, inputs: MarginInputs) -> None:
         # Less 1, the largest cosine, so that no exponential overflows.
         terms = (self.scale * (cosines - 1)).exp()
-        rows = (inputs.columns >= 0).nonzero()[:, 0]
-        terms = terms.index_put((rows, inputs.columns[rows]), terms.new_zeros(()))
+        terms = terms.index_put(own_places(inputs.columns), terms.new_zeros(()))
         others = inputs.group.all_reduce_sum(terms.sum()) / len(inputs.all_cosines)
         # torch's quantile goes through float64, which not every device has.
         ordered = angles(inputs.all_cosines).sort().values

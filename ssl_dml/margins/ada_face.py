@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.margins.angular import add_angle
-from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, plain
+from ssl_dml.margins.base import Cosines, Margin, Margined, MarginInputs, change_own, plain
 
 LEAST_NORM, LARGEST_NORM, EPSILON = 1e-3, 100.0, 1e-3
 
@@ -68,7 +68,7 @@ class AdaFace(Margin):
         self.register_buffer("mean", torch.tensor(20.0))
         self.register_buffer("deviation", torch.tensor(100.0))
 
-    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Give each own cosine the margin of its row and scale all."""
         if self.training:
             self._follow(inputs.all_norms.clamp(LEAST_NORM, LARGEST_NORM))

@@ -2,11 +2,8 @@
 
 from typing import final
 
-from jaxtyping import Float
-from torch import Tensor
-
 from ssl_dml.checks import at_least, positive
-from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own, plain
+from ssl_dml.margins.base import Cosines, Margin, Margined, MarginInputs, change_own, plain
 
 
 @final
@@ -31,11 +28,7 @@ class NormalizedSoftmax(Margin):
         positive(scale=scale)
         self.scale = scale
 
-    def forward(
-        self,
-        cosines: Float[Tensor, "rows columns"],
-        inputs: MarginInputs,  # noqa: ARG002 - the contract's
-    ) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:  # noqa: ARG002
         """Scale the cosines."""
         return plain(self.scale * cosines)
 
@@ -68,7 +61,7 @@ class CosFace(Margin):
         at_least(0, margin=margin)
         self.scale, self.margin = scale, margin
 
-    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Subtract the margin from own cosines and scale all."""
         changed = change_own(cosines, inputs.columns, lambda own, _: own - self.margin)
         return plain(self.scale * changed)

@@ -4,15 +4,16 @@ import math
 from typing import Literal, final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml.checks import at_least, positive
 from ssl_dml.margins.base import (
+    Cosines,
     Gradient,
     Margin,
     Margined,
     MarginInputs,
+    Own,
     angles,
     change_own,
     cosine_of_sum,
@@ -23,13 +24,7 @@ from ssl_dml.margins.base import (
 BeyondPi = Literal["raw", "monotone", "easy", "clip"]
 
 
-def add_angle(
-    cosines: Float[Tensor, " own"],
-    angle: float | Float[Tensor, " own"],
-    *,
-    beyond_pi: BeyondPi,
-    least: float = 1e-4,
-) -> Float[Tensor, " own"]:
+def add_angle(cosines: Own, angle: float | Own, *, beyond_pi: BeyondPi, least: float = 1e-4) -> Own:
     """cos(θ + angle), with a choice of what to do where the sum exceeds π.
 
     Args:
@@ -109,7 +104,7 @@ class ArcFace(Margin):
         self.beyond_pi: BeyondPi = beyond_pi
         self.gradient: Gradient = gradient
 
-    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Add the margin to the angle of own cosines and scale all."""
 
         def changed(own: Tensor, _: Tensor) -> Tensor:
@@ -164,7 +159,7 @@ class CombinedMargin(Margin):
         self.scale, self.m1, self.m2, self.m3 = scale, m1, m2, m3
         self.gradient: Gradient = gradient
 
-    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Apply the three margins to own cosines and scale all."""
 
         def changed(own: Tensor, _: Tensor) -> Tensor:

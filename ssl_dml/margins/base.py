@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
+Cosines = Float[Tensor, "rows columns"]
+Own = Float[Tensor, " own"]
 Gradient = Literal["exact", "straight_through"]
 
 
@@ -59,7 +61,7 @@ class Margin(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Turn cosines into the logits of the classes on this process.
 
         Args:
@@ -69,7 +71,7 @@ class Margin(nn.Module, ABC):
 
 
 def whole_batch(
-    cosines: Float[Tensor, "rows columns"],
+    cosines: Cosines,
     labels: Int[Tensor, " rows"],
     norms: Float[Tensor, " rows"] | None = None,
 ) -> MarginInputs:
@@ -86,10 +88,8 @@ def whole_batch(
 
 
 def change_own(
-    cosines: Float[Tensor, "rows columns"],
-    columns: Int[Tensor, " rows"],
-    function: Callable[[Float[Tensor, " own"], Int[Tensor, " own"]], Float[Tensor, " own"]],
-) -> Float[Tensor, "rows columns"]:
+    cosines: Cosines, columns: Int[Tensor, " rows"], function: Callable[[Own, Tensor], Own]
+) -> Cosines:
     """Replace the cosines of rows with their own classes by a function of them.
 
     Args:
@@ -98,28 +98,29 @@ def change_own(
         function: Called with the own cosines of the rows whose class is on this process, and
             with the numbers of these rows.
     """
+    own = own_places(columns)
+    return cosines.index_put(own, function(cosines[own], own[0]))
+
+
+def own_places(columns: Int[Tensor, " rows"]) -> tuple[Int[Tensor, " own"], Int[Tensor, " own"]]:
+    """Index of the own cosines: rows whose class is on this process, and their columns."""
     rows = (columns >= 0).nonzero()[:, 0]
-    places = (rows, columns[rows])
-    return cosines.index_put(places, function(cosines[places], rows))
+    return rows, columns[rows]
 
 
-def plain(logits: Float[Tensor, "rows columns"]) -> Margined:
+def plain(logits: Cosines) -> Margined:
     """Logits without a penalty."""
     return Margined(logits, logits.new_zeros(()))
 
 
-def with_gradient(
-    changed: Float[Tensor, " own"], cosines: Float[Tensor, " own"], gradient: Gradient
-) -> Float[Tensor, " own"]:
+def with_gradient(changed: Own, cosines: Own, gradient: Gradient) -> Own:
     """A changed cosine, with its exact gradient or with a slope of 1."""
     if gradient == "exact":
         return changed
     return cosines + (changed - cosines).detach()
 
 
-def cosine_of_sum(
-    cosines: Float[Tensor, " own"], angle: float | Float[Tensor, " own"]
-) -> Float[Tensor, " own"]:
+def cosine_of_sum(cosines: Own, angle: float | Own) -> Own:
     """cos(θ + angle) from cos θ, with a bounded slope at θ = 0 and θ = π.
 
     The slope of arccos is infinite there; the slope of this, along the sphere, is at most 1.
@@ -129,6 +130,6 @@ def cosine_of_sum(
     return cosines * angle.cos() - sines * angle.sin()
 
 
-def angles(cosines: Float[Tensor, " own"]) -> Float[Tensor, " own"]:
+def angles(cosines: Own) -> Own:
     """θ in radians, without gradient."""
     return cosines.detach().clamp(-1, 1).acos()

@@ -3,17 +3,18 @@
 from typing import final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.margins.angular import add_angle
 from ssl_dml.margins.base import (
+    Cosines,
     Margin,
     Margined,
     MarginInputs,
     change_own,
     cosine_of_sum,
+    own_places,
     plain,
 )
 
@@ -55,15 +56,14 @@ class CurricularFace(Margin):
         self.scale, self.margin, self.momentum = scale, margin, momentum
         self.register_buffer("t", torch.zeros(()))
 
-    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Add the margin to own angles, weight hard classes and scale all."""
         if self.training:
             self.t.lerp_(inputs.all_cosines.mean().to(self.t), self.momentum)
         limits = cosine_of_sum(inputs.cosines, self.margin)[:, None]
         weighted = torch.where(cosines > limits, cosines * (self.t + cosines), cosines)
-        rows = (inputs.columns >= 0).nonzero()[:, 0]
-        places = (rows, inputs.columns[rows])
-        weighted = weighted.index_put(places, cosines[places])  # as it was before its weight
+        own = own_places(inputs.columns)
+        weighted = weighted.index_put(own, cosines[own])  # own classes have no weight
 
         def changed(own: Tensor, _: Tensor) -> Tensor:
             return add_angle(own, self.margin, beyond_pi="monotone")

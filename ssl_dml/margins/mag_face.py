@@ -2,12 +2,11 @@
 
 from typing import final
 
-from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml.checks import at_least, positive
 from ssl_dml.margins.angular import BeyondPi, add_angle
-from ssl_dml.margins.base import Margin, Margined, MarginInputs, change_own
+from ssl_dml.margins.base import Cosines, Margin, Margined, MarginInputs, change_own
 
 
 @final
@@ -61,7 +60,7 @@ class MagFace(Margin):
         self.weight = weight
         self.beyond_pi: BeyondPi = beyond_pi
 
-    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Add the margin of each row to its own angle, scale all, and penalize short rows."""
         (least, most), (low, high) = self.lengths, self.margins
         lengths = inputs.norms.to(cosines).clamp(least, most)

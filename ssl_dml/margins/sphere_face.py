@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml.checks import at_least
-from ssl_dml.margins.base import Margin, Margined, MarginInputs, angles, change_own, plain
+from ssl_dml.margins.base import Cosines, Margin, Margined, MarginInputs, angles, change_own, plain
 
 
 def psi(cosines: Float[Tensor, " own"], factor: int) -> Float[Tensor, " own"]:
@@ -81,7 +81,7 @@ class SphereFace(Margin):
         self.gamma, self.power = gamma, power
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
-    def forward(self, cosines: Float[Tensor, "rows columns"], inputs: MarginInputs) -> Margined:
+    def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Change own cosines and multiply all by the lengths; in training, count the batch."""
         weight = self.annealing()
 

@@ -96,7 +96,7 @@ def change_own(
         cosines: Cosine of each row with each class weight.
         columns: Column of each row's class; -1 where another process has it.
         function: Called with the own cosines of the rows whose class is on this process, and
-            with the numbers of these rows.
+            with the indices of these rows.
     """
     own = own_places(columns)
     return cosines.index_put(own, function(cosines[own], own[0]))

@@ -1,4 +1,4 @@
-"""Partial FC: class weights of which each step trains a sample."""
+"""Partial FC: class weights that are sampled in each step, or split over processes."""
 
 from typing import Any, final
 
@@ -168,7 +168,7 @@ def attach_partial_fc(model: nn.Module, optimizer: Optimizer) -> None:
     Call it once, after building the optimizer. Without such class weights it does nothing.
 
     Args:
-        model: The model, of which ``optimizer`` has the parameters.
+        model: The model whose parameters ``optimizer`` has.
         optimizer: An optimizer of torch, not prepared by accelerate. What it keeps in the shape
             of a parameter must belong to the rows one by one.
 

@@ -31,7 +31,7 @@ def class_table(
     Args:
         classes: Numbers of classes, above 10,000, of which a step draws about 10,000.
         largest: Number of classes that a fraction is compared with the whole at.
-        rate: That share.
+        rate: That fraction.
         rounds: Steps that each figure is the median of.
 
     Raises:

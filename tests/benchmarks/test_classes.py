@@ -3,7 +3,7 @@ from benchmarks import class_table, classes
 
 
 def test_the_table_of_real_steps(capsys):
-    class_table([10_500, 11_000], largest=20_000, sampling_rate=0.1, rounds=1)
+    class_table([10_500, 11_000], largest=20_000, rate=0.1, rounds=1)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["10,500", "11,000"]
     assert lines[1].split()[-1] == "1.00"

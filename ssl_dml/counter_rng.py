@@ -1,4 +1,4 @@
-"""Random draws that depend on what they are for and not on who makes them."""
+"""Counter-based random numbers: a function of their purpose, not of a generator's state."""
 
 import torch
 from jaxtyping import Int
@@ -13,16 +13,23 @@ MIX_2 = 0x94D049BB133111EB - 2**64
 def counter_based_indices(
     instances: Int[Tensor, " batch"], step: Int[Tensor, ""], *, count: int, high: int
 ) -> Int[Tensor, "batch keys"]:
-    """Indices uniform in ``[0, high)``, with replacement, a function of their arguments alone.
+    """Sample indices uniformly from ``[0, high)``, with replacement, as a pure function.
 
-    The draws for an instance at a step are the same on any number of processes and after any
-    restart, so no generator has to be saved or kept in step.
+    The samples of an instance at a step are the same on any number of processes and after any
+    restart, so no generator has to be saved or synchronized.
 
     Args:
-        instances: What the draws are for.
-        step: When; other steps draw afresh.
-        count: Draws for each instance.
-        high: Upper end, exclusive.
+        instances: Samples are independent between instances.
+        step: Samples are independent between steps.
+        count: Samples for each instance.
+        high: Upper bound, exclusive.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.counter_rng import counter_based_indices
+        >>> counter_based_indices(torch.tensor([0, 1]), torch.tensor(0), count=3, high=10)
+        tensor([[8, 7, 3],
+                [0, 5, 9]])
     """
     seeds = _mix(_mix(instances + GAMMA) + step * GAMMA)
     counters = torch.arange(1, count + 1, device=instances.device) * GAMMA
@@ -31,7 +38,7 @@ def counter_based_indices(
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:
-    """Right shift that fills with zeros; torch's own repeats the sign."""
+    """Right shift that fills with zeros; torch's own operator repeats the sign bit."""
     return (bits >> places) & ((1 << (64 - places)) - 1)
 
 

@@ -1,15 +1,170 @@
 """Distances between all pairs of rows."""
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from ssl_dml import checks
 from ssl_dml.precision import full_precision
 
-Distance = Literal["euclidean", "squared", "cosine", "dot"]
+
+@full_precision
+def shrunk_precision(
+    rows: Float[Tensor, "rows dim"], *, shrinkage: float | None = None
+) -> Float[Tensor, "dim dim"]:
+    """Inverse of a covariance that is shrunk towards a multiple of the identity.
+
+    Without shrinkage, a covariance of no more rows than dimensions has no inverse.
+
+    Args:
+        rows: Samples.
+        shrinkage: Weight of the identity, from 0 to 1; None estimates the best weight by the
+            formula of Ledoit and Wolf.
+
+    Raises:
+        ValueError: If ``shrinkage`` is out of range, or the covariance has no inverse.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.distances import shrunk_precision
+        >>> rows = torch.tensor([[2.0, 1.0], [-2.0, 1.0], [2.0, -1.0], [-2.0, -1.0]])
+        >>> shrunk_precision(rows, shrinkage=0.0)  # of the variances 4 and 1
+        tensor([[0.2500, 0.0000],
+                [0.0000, 1.0000]])
+
+    References:
+        Ledoit and Wolf, 2004, "A well-conditioned estimator for large-dimensional covariance
+        matrices", lemma 3.1 and sec. 3.
+    """
+    checks.in_range(0, 1, shrinkage=shrinkage)
+    count, dim = rows.shape
+    rows = rows - rows.mean(dim=0)
+    covariance = rows.T @ rows / count
+    identity = covariance.diagonal().mean() * torch.eye(dim, dtype=rows.dtype, device=rows.device)
+    weight: float | Tensor | None = shrinkage
+    if weight is None:
+        apart = (covariance - identity).square().sum()
+        squared = rows.square()
+        noise = ((squared.T @ squared / count - covariance.square()).sum() / count).clamp(min=0)
+        weight = torch.where(apart > 0, torch.minimum(noise / apart, torch.ones_like(apart)), 0.0)
+    inverse, failed = torch.linalg.inv_ex((1 - weight) * covariance + weight * identity)
+    if failed or not inverse.isfinite().all():
+        raise ValueError(
+            f"the covariance of {count} rows of {dim} dimensions has no inverse; "
+            "raise shrinkage, or leave out dimensions that never change"
+        )
+    return (inverse + inverse.T) / 2
+
+
+@final
+class Mahalanobis(nn.Module):
+    r"""Distance :math:`\sqrt{(a - b)^\top M (a - b)}` with a given, estimated or learned M.
+
+    It is the Euclidean distance after a linear map L with :math:`M = L L^\top`. Pass it as the
+    ``distance`` of a loss or a miner. A YAML file names it by its path and options. A learned L is
+    trained by the loss that has it; a miner does not train it, so share the object with the loss.
+
+    Args:
+        kind: ``learned`` trains L, which starts as the identity. ``given`` takes M from
+            ``matrix``. ``covariance`` takes the :func:`shrunk_precision` of the rows that the
+            batch is compared with, memory included, without gradient.
+        dim: Dimension of the embeddings; for ``learned``.
+        matrix: M, symmetric and positive definite: nested lists, a tensor, or the path of an
+            ``.npy`` file; for ``given``.
+        shrinkage: Of the covariance, from 0 to 1; None estimates the best one.
+
+    Raises:
+        ValueError: If an option that the kind needs is missing, or M is not symmetric and positive
+            definite.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.distances import Mahalanobis
+        >>> distance = Mahalanobis(kind="given", matrix=[[4.0, 0.0], [0.0, 1.0]])
+        >>> distance(torch.zeros(1, 2), torch.eye(2))
+        tensor([[2., 1.]])
+
+    References:
+        Mahalanobis, 1936; as a learned linear map: Weinberger and Saul, 2009, sec. 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["learned", "given", "covariance"] = "learned",
+        dim: int | None = None,
+        matrix: list[list[float]] | Path | Tensor | None = None,
+        shrinkage: float | None = None,
+    ) -> None:
+        super().__init__()
+        for needed, name, value in (("learned", "dim", dim), ("given", "matrix", matrix)):
+            if kind == needed and value is None:
+                raise ValueError(f"{name} must be set for kind {kind}, got None")
+        checks.at_least(1, dim=dim)
+        checks.in_range(0, 1, shrinkage=shrinkage)
+        self.kind, self.shrinkage = kind, shrinkage
+        if dim is not None and kind == "learned":
+            self.root = nn.Parameter(torch.eye(dim))
+        elif matrix is not None:
+            values = np.load(matrix) if isinstance(matrix, Path) else matrix
+            self.register_buffer("root", _root(torch.as_tensor(values)))
+
+    def forward(
+        self, rows: Float[Tensor, "rows dim"], others: Float[Tensor, "others dim"] | None = None
+    ) -> Float[Tensor, "rows all"]:
+        """Distances of all rows to all others, or to each other."""
+        others = rows if others is None else others
+        if self.kind == "covariance":
+            root = _root(shrunk_precision(others.detach(), shrinkage=self.shrinkage))
+        else:
+            root = self.root.to(rows)
+        if len(root) != rows.shape[1]:
+            raise ValueError(f"the distance is of {len(root)} dimensions, rows of {rows.shape[1]}")
+        mapped = rows @ root
+        return distances(mapped, mapped if others is rows else others @ root)
+
+
+def _root(matrix: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
+    """The Cholesky factor L of M = L L^T."""
+    if not torch.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-6):
+        raise ValueError("matrix must be symmetric: its transpose is another matrix")
+    root, failed = torch.linalg.cholesky_ex(matrix)
+    if failed:
+        raise ValueError("matrix must be positive definite; shrunk_precision gives one that is")
+    return root
+
+
+Distance = Literal["euclidean", "squared", "cosine", "dot"] | Mahalanobis
+
+
+@full_precision
+def mahalanobis(
+    rows: Float[Tensor, "rows dim"],
+    others: Float[Tensor, "others dim"],
+    matrix: Float[Tensor, "dim dim"],
+) -> Float[Tensor, "rows others"]:
+    r"""Function form of :class:`Mahalanobis` with a given matrix M.
+
+    Args:
+        rows: Rows to compare with ``others``.
+        others: Rows to compare with.
+        matrix: M, symmetric and positive definite; see :func:`shrunk_precision`.
+
+    Raises:
+        ValueError: If M is not symmetric and positive definite.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.distances import mahalanobis
+        >>> mahalanobis(torch.zeros(1, 2), torch.eye(2), torch.diag(torch.tensor([4.0, 1.0])))
+        tensor([[2., 1.]])
+    """
+    return Mahalanobis(kind="given", matrix=matrix)(rows, others)
 
 
 @full_precision
@@ -19,36 +174,45 @@ def distances(
     *,
     kind: Distance = "euclidean",
 ) -> Float[Tensor, "rows all"]:
-    r"""How far each row is from each other one; a matrix, and nothing larger on the way.
+    r"""Distance of each row to each other row, as a matrix; nothing larger is made on the way.
 
     ``euclidean`` is :math:`\|a - b\|`, ``squared`` its square, ``cosine`` 1 minus the cosine, and
-    ``dot`` the dot product with its sign turned, so that less is always nearer. Only the first is
-    a metric (so is it on unit rows, where ``squared`` is twice ``cosine``).
+    ``dot`` the negative dot product, so that less is always nearer. Only ``euclidean`` is a metric.
+    On unit rows ``squared`` is twice ``cosine``.
 
-    Rows that are equal are at a distance of 0 up to rounding, with finite gradients; a row is
-    exactly 0 from itself, without gradient, except by ``dot``.
+    Equal rows have a distance of 0 up to rounding, with finite gradients. The distance of a row to
+    itself is exactly 0, without gradient, except by ``dot``.
 
     Args:
-        rows: Compared with ``others``, or with each other where there are none.
-        others: What they are compared with.
-        kind: Which distance.
+        rows: Rows to compare.
+        others: Rows to compare with; None for ``rows`` themselves.
+        kind: A name, or a :class:`Mahalanobis`.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.distances import distances
+        >>> distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+        tensor([[0., 5.],
+                [5., 0.]])
     """
     others = rows if others is None else others
     itself = others is rows
+    if isinstance(kind, Mahalanobis):
+        return kind(rows, others)
     if kind == "dot":
         return -(rows @ others.T)
     if kind == "cosine":
         rows = F.normalize(rows, dim=1)
         found = 1 - rows @ (rows if itself else F.normalize(others, dim=1)).T
         return found.fill_diagonal_(0.0) if itself else found
-    # Differences do not change when all move, and cancellation is least near the origin.
+    # Distances are translation-invariant, and cancellation is least near the origin.
     center = others.detach().mean(dim=0) if len(others) else 0.0
     rows, others = rows - center, others - center
     return _Euclidean.apply(rows, others, itself, kind == "squared")  # pyright: ignore[reportReturnType]
 
 
 class _Euclidean(torch.autograd.Function):
-    """Distances or their squares, of which nothing but themselves is kept for backward."""
+    """Distances or their squares; backward needs nothing else of their size."""
 
     @staticmethod
     def forward(
@@ -71,7 +235,7 @@ class _Euclidean(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         rows, others, found = ctx.saved_tensors
         with torch.autocast(rows.device.type, enabled=False):
-            # The slope of a distance is the difference of the rows over it, and 0 at 0.
+            # The gradient of a distance is the difference of the rows over it, and 0 at 0.
             over = 0.5 if ctx.squared else found.masked_fill(found == 0, torch.inf)
             weights = gradients[0] / over
             if ctx.itself:
@@ -81,78 +245,3 @@ class _Euclidean(torch.autograd.Function):
                 return for_rows, None, None, None
             for_others = weights.sum(dim=0)[:, None] * others - weights.T @ rows
             return for_rows, for_others, None, None
-
-
-@full_precision
-def mahalanobis(
-    rows: Float[Tensor, "rows dim"],
-    others: Float[Tensor, "others dim"],
-    matrix: Float[Tensor, "dim dim"],
-) -> Float[Tensor, "rows others"]:
-    r""":math:`\sqrt{(a - b)^\top M (a - b)}` between all rows of two sets.
-
-    It is the Euclidean distance after the linear map L with :math:`M = L^\top L`; to learn M, put
-    a linear layer without bias before any loss, and M is positive by construction.
-
-    Args:
-        rows: Compared with ``others``.
-        others: What they are compared with.
-        matrix: M, symmetric and positive definite; see :func:`shrunk_precision`.
-
-    Raises:
-        ValueError: If M is not symmetric and positive definite.
-
-    References:
-        Mahalanobis, 1936; as a linear map: Weinberger and Saul, 2009, sec. 2.
-    """
-    if not torch.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-6):
-        raise ValueError("matrix must be symmetric: its transpose is another matrix")
-    lower, failed = torch.linalg.cholesky_ex(matrix)
-    if failed:
-        raise ValueError("matrix must be positive definite; shrunk_precision gives one that is")
-    mapped = rows @ lower
-    return distances(mapped, None if others is rows else others @ lower)
-
-
-@full_precision
-def shrunk_precision(
-    rows: Float[Tensor, "rows dim"], *, shrinkage: float | None = None
-) -> Float[Tensor, "dim dim"]:
-    """Inverse of a covariance drawn towards a multiple of the identity: M of :func:`mahalanobis`.
-
-    Without shrinkage a covariance of no more rows than dimensions has no inverse.
-
-    Args:
-        rows: Samples.
-        shrinkage: Weight of the identity, from 0 to 1; None takes Ledoit and Wolf's estimate of
-            the best.
-
-    Raises:
-        ValueError: If ``shrinkage`` is out of range, or the covariance has no inverse.
-
-    References:
-        Ledoit and Wolf, 2004, "A well-conditioned estimator for large-dimensional covariance
-        matrices", lemma 3.1 and sec. 3.
-    """
-    if shrinkage is not None and not 0 <= shrinkage <= 1:
-        raise ValueError(f"shrinkage must be from 0 to 1, got {shrinkage}")
-    count, dim = rows.shape
-    rows = rows - rows.mean(dim=0)
-    covariance = rows.T @ rows / count
-    scale = covariance.diagonal().mean()
-    identity = torch.eye(dim, dtype=rows.dtype, device=rows.device)
-    weight: float | Tensor
-    if shrinkage is None:
-        apart = (covariance - scale * identity).square().sum()
-        squared = rows.square()
-        noise = ((squared.T @ squared / count - covariance.square()).sum() / count).clamp(min=0)
-        weight = torch.where(apart > 0, torch.minimum(noise / apart, torch.ones_like(apart)), 0.0)
-    else:
-        weight = shrinkage
-    inverse, failed = torch.linalg.inv_ex((1 - weight) * covariance + weight * scale * identity)
-    if failed or not inverse.isfinite().all():
-        raise ValueError(
-            f"the covariance of {count} rows of {dim} dimensions has no inverse; "
-            "raise shrinkage, or leave out dimensions that never change"
-        )
-    return (inverse + inverse.T) / 2

@@ -1,4 +1,4 @@
-"""Who is of whose class: a batch against itself and a memory."""
+"""Positive and negative masks of a batch against itself and a memory."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,13 @@ from ssl_dml.types import Embeddings, LabeledEmbeddings, Triplets
 
 
 class PairMasks(NamedTuple):
-    """Anchors, what they are compared with, and which of them are of their class.
+    """The anchors of a batch, the references they are compared with, and both masks.
 
     Attributes:
-        anchors: The rows of the batch.
-        references: The same rows, then those of the memory.
-        positive: Other rows of the anchor's class.
-        negative: Rows of other classes.
+        anchors: Rows of the batch.
+        references: Rows of the batch, then those of the memory.
+        positive: Whether a reference has the class of the anchor and is not the anchor itself.
+        negative: Whether a reference has another class.
     """
 
     anchors: Embeddings
@@ -25,23 +25,32 @@ class PairMasks(NamedTuple):
     negative: Bool[Tensor, "batch references"]
 
     def mined(self, triplets: Triplets | None) -> "PairMasks":
-        """The pairs that are part of a triplet; all where nothing was mined."""
+        """Keep the pairs that are part of a triplet; all pairs for None."""
         if triplets is None:
             return self
         order, anchors, positives, low, high = triplets
-        same = torch.zeros_like(self.positive).index_put_((anchors, positives), high > low)
+        nothing = torch.zeros_like(self.positive)
         inside = count_ranges(triplets, low, high) > 0
         return self._replace(
-            positive=same, negative=torch.zeros_like(same).scatter_(1, order, inside)
+            positive=nothing.index_put((anchors, positives), high > low),
+            negative=nothing.scatter(1, order, inside),
         )
 
 
 def count_ranges(
     triplets: Triplets, low: Int[Tensor, " pairs"], high: Int[Tensor, " pairs"]
 ) -> Int[Tensor, "batch ranks"]:
-    """How many pairs of an anchor have each rank of its order between ``low`` and ``high``."""
+    """Count for each anchor and rank the ranges from ``low`` to ``high`` that cover it.
+
+    Three ranges of one anchor over five ranks::
+
+        rank       0  1  2  3  4
+        1 to 3        x  x               edges: +1 at each low, -1 at each high
+        0 to 2     x  x                  a running sum of the edges counts the ranges
+        1 to 5        x  x  x  x
+        count      1  3  2  1  1
+    """
     batch, ranks = triplets.order.shape
-    # Between two ranks as many ranges go on as began before and have not ended.
     edges = low.new_zeros(batch * (ranks + 1))
     first = triplets.anchors * (ranks + 1)
     one = torch.ones_like(low)
@@ -50,7 +59,14 @@ def count_ranges(
 
 
 def rank_in_group(anchors: Int[Tensor, " pairs"], batch: int) -> tuple[Int[Tensor, " pairs"], int]:
-    """The number of each pair among those of its anchor, from 0, and how many the most have."""
+    """Number the pairs of each anchor from 0, and return the largest count of pairs too.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.pair_masks import rank_in_group
+        >>> rank_in_group(torch.tensor([0, 0, 2, 2, 2]), 3)
+        (tensor([0, 1, 0, 1, 2]), 3)
+    """
     counts = anchors.bincount(minlength=batch)
     begins = counts.cumsum(dim=0) - counts
     numbers = torch.arange(len(anchors), device=anchors.device) - begins[anchors]
@@ -64,13 +80,20 @@ def batched_searchsorted(
     *,
     or_equal: bool,
 ) -> Int[Tensor, " pairs"]:
-    """How many entries of its anchor's row are below each value, or equal to it.
+    """For each pair, count the entries of its anchor's row that are below its value.
 
     Args:
         values: One for each pair.
-        rising: A row for each anchor.
-        anchors: Row of each pair, ascending.
-        or_equal: Whether equal entries count.
+        rising: One sorted row for each anchor.
+        anchors: Anchor of each pair, ascending.
+        or_equal: Whether entries equal to the value count too.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.pair_masks import batched_searchsorted
+        >>> rising, anchors = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 1, 1])
+        >>> batched_searchsorted(torch.tensor([2.0, 2.0, 9.0]), rising, anchors, or_equal=False)
+        tensor([1, 0, 2])
     """
     numbers, most = rank_in_group(anchors, len(rising))
     table = values.new_zeros(len(rising), most)
@@ -81,16 +104,23 @@ def batched_searchsorted(
 def pair_masks(
     embeddings: Embeddings, labels: Int[Tensor, " labels"], memory: LabeledEmbeddings | None = None
 ) -> PairMasks:
-    """Every row of a batch against the others and a memory; never against itself.
+    """Compare each row of a batch with the other rows and a memory.
 
     Args:
         embeddings: Rows of the batch.
-        labels: Class of each; a row of a negative one is compared with nothing.
-        memory: Further references, whose labels may be negative too; gradient does not reach them.
+        labels: Class of each row. A row with a negative label has no positive and no negative.
+        memory: Further references, without gradient; their labels may be negative too.
 
     Raises:
-        ValueError: If there are not as many labels as rows, or the memory is of another
-            dimension.
+        ValueError: If there are not as many labels as rows, or the memory has another dimension.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.pair_masks import pair_masks
+        >>> pair_masks(torch.eye(3), torch.tensor([0, 0, 1])).positive.int()
+        tensor([[0, 1, 0],
+                [1, 0, 0],
+                [0, 0, 0]], dtype=torch.int32)
     """
     if len(labels) != len(embeddings):
         raise ValueError(f"labels need one entry a row: {len(labels)} for {len(embeddings)} rows")
@@ -104,5 +134,5 @@ def pair_masks(
         references = torch.cat([embeddings, memory.embeddings.detach().to(embeddings)])
         classes = torch.cat([labels, memory.labels.to(labels)])
     known = (labels >= 0)[:, None] & (classes >= 0)
-    same = labels[:, None] == classes
-    return PairMasks(embeddings, references, (same & known).fill_diagonal_(False), ~same & known)
+    equal = labels[:, None] == classes
+    return PairMasks(embeddings, references, (equal & known).fill_diagonal_(False), ~equal & known)

@@ -1,4 +1,4 @@
-"""Losses compute in float32 or better whatever surrounds them."""
+"""Compute losses in float32 or better, also within autocast."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +13,7 @@ P = ParamSpec("P")
 
 
 def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Switch autocast off inside, and widen half-precision tensors on the way in."""
+    """Decorator: switch autocast off and convert half-precision arguments to float32."""
 
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Tensor:
@@ -33,5 +33,13 @@ def _widen(value: Any) -> Any:  # noqa: ANN401 - passes anything through
 
 @full_precision
 def unit_rows(rows: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-    """Rows scaled to length 1, in float32 or better; a zero row stays zero."""
+    """Scale rows to length 1, in float32 or better; a zero row stays zero.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.precision import unit_rows
+        >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
     return F.normalize(rows, dim=1)

@@ -73,20 +73,25 @@ class LabeledEmbeddings(NamedTuple):
 
 
 class Triplets(NamedTuple):
-    """Which negatives count beside which positive of an anchor.
+    """Triplets as ranges of ranks: each (anchor, positive) pair has a range of the negatives.
 
-    The rows of a batch are compared with themselves and then with those of a memory. The negatives
-    beside pair i are ``order[anchors[i], k]`` with ``low[i] <= k < high[i]``: a range of the
-    anchor's negatives from near to far. So all triplets of a batch, of which there are as many as
-    its cube, take the memory of its pairs.
+    The references of a batch are its own rows and then those of a memory. ``order[a]`` lists the
+    negatives of anchor ``a`` from near to far, and a pair's triplets are a range of that list::
+
+        rank             0    1    2    3    4
+        order[a]         n7   n2   n9   n4   n5   p3   a        positives come last, if at all
+        pair (a, p3)          [---------)                       low 1, high 3: n2 and n9
+        pair (a, p8)     [-----------------------)              low 0, high 5: all five
+
+    The negatives of pair i are ``order[anchors[i], k]`` with ``low[i] <= k < high[i]``. So all
+    triplets of a batch, as many as its cube, take the memory of its pairs.
 
     Attributes:
-        order: References of each row of the batch: negatives from near to far, as many as the
-            ranges reach; behind them anything.
-        anchors: Row of each pair, ascending.
-        positives: Reference of its class.
-        low: Where the range of each pair begins.
-        high: Where it ends, not before it begins.
+        order: References of each anchor. Entries beyond the last range may be anything.
+        anchors: Anchor of each pair, ascending.
+        positives: Reference of the pair's positive.
+        low: First rank of each pair's range.
+        high: End of the range, exclusive; not below ``low``.
     """
 
     order: Int[Tensor, "batch ranks"]

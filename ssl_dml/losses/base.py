@@ -1,21 +1,70 @@
-"""The contract of losses on pairs and triplets, and how their parts are averaged."""
+"""What the losses have in common: their module form, and the comparison of all pairs."""
 
-from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ssl_dml.distances import Distance, distances
+from ssl_dml.pair_masks import pair_masks
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 Reduction = Literal["mean", "non_zero", "sum"]
+FLOOR = -1e30  # an exponent whose exponential is 0; infinity would make NaN of the gradient
 
 
-class PairLoss(nn.Module, ABC):
-    """A loss that compares the rows of a batch with each other."""
+class Loss(nn.Module):
+    """Module form of a loss function: it remembers the options of the function.
 
-    @abstractmethod
+    Args:
+        function: Computes the loss from tensors.
+        **options: Keyword arguments of the function. Each becomes an attribute; an option that is
+            a module, such as a learned distance, is trained with the rest of the model.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], **options: object) -> None:
+        super().__init__()
+        self.function, self.names = function, tuple(options)
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def forward(self, *inputs: Any, **more: Any) -> Float[Tensor, ""]:  # noqa: ANN401
+        """Compute the loss.
+
+        Args:
+            *inputs: Positional arguments of the function.
+            **more: Keyword arguments that are no options, such as the processes of a batch.
+        """
+        options = {name: getattr(self, name) for name in self.names}
+        return self.function(*inputs, **options, **more)
+
+    def extra_repr(self) -> str:
+        """The options, for ``print``."""
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.names)
+
+
+class PairLoss(Loss):
+    """A loss that compares the rows of a batch with each other.
+
+    A loss of your own is a function with the arguments of :meth:`forward` and a class that names
+    its options. Both :class:`~ssl_dml.heads.PairHead` and YAML files can use it at once.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses.base import PairLoss, average, compare
+        >>> def pull(embeddings, labels, *, scale, memory=None, mined=None):
+        ...     distances, positive, _ = compare(embeddings, labels, memory, mined)
+        ...     return scale * average(distances, positive)
+        >>> class Pull(PairLoss):
+        ...     def __init__(self, *, scale: float = 1.0) -> None:
+        ...         super().__init__(pull, scale=scale)
+        >>> Pull(scale=2.0)(torch.tensor([[0.0], [3.0]]), torch.tensor([7, 7]))
+        tensor(6.)
+    """
+
+    @final
     def forward(
         self,
         embeddings: Embeddings,
@@ -23,16 +72,50 @@ class PairLoss(nn.Module, ABC):
         memory: LabeledEmbeddings | None = None,
         mined: Triplets | None = None,
     ) -> Float[Tensor, ""]:
-        """Loss of a whole batch; 0 with zero gradients where nothing can be compared.
+        """Compute the loss of a whole batch; 0 with zero gradients if it has no pair to compare.
 
         Args:
-            embeddings: Rows.
-            labels: Class of each.
-            memory: Further rows that they are compared with.
-            mined: What counts; None for everything.
+            embeddings: Rows of the batch.
+            labels: Class of each row.
+            memory: Embeddings of earlier batches, further positives and negatives.
+            mined: The triplets of a miner; None for all pairs or triplets.
         """
+        return super().forward(embeddings, labels, memory=memory, mined=mined)
 
 
-def average(values: Float[Tensor, "*shape"], counted: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Mean of what counts; 0 with zero gradients if nothing does."""
-    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
+def compare(
+    embeddings: Embeddings,
+    labels: Labels,
+    memory: LabeledEmbeddings | None,
+    mined: Triplets | None,
+    distance: Distance = "euclidean",
+) -> tuple[
+    Float[Tensor, "batch references"],
+    Bool[Tensor, "batch references"],
+    Bool[Tensor, "batch references"],
+]:
+    """Distances of a batch to itself and a memory, and the masks of its positives and negatives.
+
+    Args:
+        embeddings: Rows of the batch, the anchors.
+        labels: Class of each row.
+        memory: Further references; None for the batch alone.
+        mined: Triplets whose pairs are in the masks; None for all pairs.
+        distance: How distances are measured.
+    """
+    pairs = pair_masks(embeddings, labels, memory)
+    _, _, positive, negative = pairs.mined(mined)
+    return distances(pairs.anchors, pairs.references, kind=distance), positive, negative
+
+
+def average(values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Mean of the values in a mask; 0 with zero gradients if the mask is empty."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def log_sum_where(
+    values: Float[Tensor, "rows columns"], mask: Bool[Tensor, "rows columns"], *, dim: int = 1
+) -> Float[Tensor, " rest"]:
+    """Logarithm of the sum of exponentials in a mask; about -1e30 where the mask is empty."""
+    values = values.masked_fill(~mask, -torch.inf)
+    return values.masked_fill(~mask.any(dim=dim, keepdim=True), FLOOR).logsumexp(dim=dim)

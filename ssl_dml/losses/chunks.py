@@ -1,4 +1,4 @@
-"""Sums over triples of rows, in the memory of pairs."""
+"""Sums over triplets of rows in the memory of pairs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Values that a part may hold.
-ROOM = 1 << 22
+VALUES_PER_CHUNK = 1 << 22
 
 PerPair = Callable[
     [Float[Tensor, "pairs references"], Int[Tensor, " pairs"], Int[Tensor, " pairs"]],
@@ -19,22 +18,30 @@ PerPair = Callable[
 def per_pair(
     matrix: Float[Tensor, "anchors references"],
     anchors: Int[Tensor, " pairs"],
-    others: Int[Tensor, " pairs"],
+    extra: Int[Tensor, " pairs"],
     function: PerPair,
 ) -> Float[Tensor, " pairs"]:
-    """What a function makes of each pair and the whole row of its anchor.
+    """Apply a function to each (anchor, positive) pair and the anchor's row of distances.
 
-    Pairs times references values are never held at once: the pairs are taken in parts, and the
-    gradient of each with respect to the matrix is computed beside its value, so no part is kept.
+    The rows of all pairs together would be a cube. So the pairs are computed in chunks, forward
+    and again in backward, and no chunk is kept.
 
     Args:
-        matrix: Distances or similarities of each anchor.
-        anchors: Row of each pair.
-        others: What else the function is told of each pair, such as its column.
-        function: Given a part's rows of the matrix, its anchors and its others; its values may
-            depend on that row of the matrix alone.
+        matrix: Distances or similarities, one row for each anchor.
+        anchors: Anchor of each pair.
+        extra: A further number for each pair, such as its positive.
+        function: Takes the matrix rows, the anchors and the extra numbers of a chunk. The value
+            of a pair may depend on the pair's own row alone.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses.chunks import per_pair
+        >>> matrix = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> anchors, positives = torch.tensor([0, 1, 1]), torch.tensor([1, 0, 1])
+        >>> per_pair(matrix, anchors, positives, lambda rows, anchors, positives: rows.sum(dim=1))
+        tensor([3., 7., 7.])
     """
-    return _PerPair.apply(matrix, anchors, others, function)  # pyright: ignore[reportReturnType]
+    return _PerPair.apply(matrix, anchors, extra, function)  # pyright: ignore[reportReturnType]
 
 
 class _PerPair(torch.autograd.Function):
@@ -43,26 +50,26 @@ class _PerPair(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401 - torch's own signature
         matrix: Tensor,
         anchors: Tensor,
-        others: Tensor,
+        extra: Tensor,
         function: PerPair,
     ) -> Tensor:
-        size = max(1, ROOM // max(1, matrix.shape[1]))
+        size = max(1, VALUES_PER_CHUNK // max(1, matrix.shape[1]))
         values = [matrix.new_empty(0)]
-        for rows, columns in zip(anchors.split(size), others.split(size), strict=True):
-            values.append(function(matrix[rows], rows, columns))
-        ctx.save_for_backward(matrix, anchors, others)
+        for rows, numbers in zip(anchors.split(size), extra.split(size), strict=True):
+            values.append(function(matrix[rows], rows, numbers))
+        ctx.save_for_backward(matrix, anchors, extra)
         ctx.function, ctx.size = function, size
         return torch.cat(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        matrix, anchors, others = ctx.saved_tensors
+        matrix, anchors, extra = ctx.saved_tensors
         total = torch.zeros_like(matrix)
-        parts = (tensor.split(ctx.size) for tensor in (anchors, others, gradients[0]))
-        for rows, columns, weights in zip(*parts, strict=True):
+        chunks = (tensor.split(ctx.size) for tensor in (anchors, extra, gradients[0]))
+        for rows, numbers, weights in zip(*chunks, strict=True):
             with torch.enable_grad():
-                part = matrix[rows].requires_grad_()
-                values = ctx.function(part, rows, columns)
-            (slope,) = torch.autograd.grad(values, part, weights)
+                chunk = matrix[rows].requires_grad_()
+                values = ctx.function(chunk, rows, numbers)
+            (slope,) = torch.autograd.grad(values, chunk, weights)
             total.index_add_(0, rows, slope)
         return total, None, None, None

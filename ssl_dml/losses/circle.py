@@ -1,16 +1,13 @@
-"""Circle loss: every similarity is weighted by how far it is from its optimum."""
+"""Circle loss: each similarity is weighted by its distance from its optimum."""
 
-from functools import partial
 from typing import final
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.distances import distances
-from ssl_dml.losses.base import PairLoss, average
-from ssl_dml.pair_masks import pair_masks
+from ssl_dml import checks
+from ssl_dml.losses.base import PairLoss, average, compare, log_sum_where
 from ssl_dml.precision import full_precision
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
@@ -25,7 +22,7 @@ def circle(
     memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Circle loss on cosines s, a mean over anchors that have a positive and a negative.
+    r"""Circle loss on cosines s, the mean over anchors that have a positive and a negative.
 
     .. math:: \log \Big( 1 + \sum_n e^{\gamma [s_n + m]_+ (s_n - m)}
         \sum_p e^{-\gamma [1 + m - s_p]_+ (s_p - 1 + m)} \Big)
@@ -34,34 +31,35 @@ def circle(
 
     Args:
         embeddings: Rows; normalized here.
-        labels: Class of each.
-        margin: m, from 0 to 1; 0.25 for faces and 0.4 for retrieval in the paper.
-        scale: :math:`\gamma`, above 0; 256 for faces and 80 for retrieval in the paper.
-        memory: Further rows that the batch is compared with.
-        mined: Pairs that count are those in its triplets; None for all.
+        labels: Class of each row.
+        margin: m, from 0 to 1. The paper takes 0.25 for faces and 0.4 for retrieval.
+        scale: :math:`\gamma`, above 0. The paper takes 256 for faces and 80 for retrieval.
+        memory: Embeddings of earlier batches, further positives and negatives.
+        mined: Triplets whose pairs count; None for all pairs.
 
     Raises:
         ValueError: If ``margin`` or ``scale`` is outside its range.
 
+    Examples:
+        Four equal rows of two classes cost ``scale * (1 - 2 * margin**2) + log(2)``:
+
+        >>> import torch
+        >>> from ssl_dml.losses import circle
+        >>> circle(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]), margin=0.5, scale=80.0)
+        tensor(40.6931)
+
     References:
         Sun et al., 2020, arXiv:2002.10857, eq. 8.
     """
-    if not 0 <= margin <= 1:
-        raise ValueError(f"margin must be from 0 to 1, got {margin}")
-    if scale <= 0:
-        raise ValueError(f"scale must be positive, got {scale}")
-    pairs = pair_masks(embeddings, labels, memory)
-    cosines = 1 - distances(pairs.anchors, pairs.references, kind="cosine")
-    _, _, same, other = pairs.mined(mined)
+    checks.in_range(0, 1, margin=margin)
+    checks.positive(scale=scale)
+    found, positive, negative = compare(embeddings, labels, memory, mined, "cosine")
+    cosines = 1 - found
     fixed = cosines.detach()
     pull = -scale * (1 + margin - fixed).clamp(min=0) * (cosines - 1 + margin)
     push = scale * (fixed + margin).clamp(min=0) * (cosines - margin)
-    counted = same.any(dim=1) & other.any(dim=1)
-    rows = counted[:, None]
-    # Rows that do not count get a 0, as infinities alone would make NaN of the gradient.
-    pull = pull.masked_fill(~same, -torch.inf).masked_fill(~rows, 0.0).logsumexp(dim=1)
-    push = push.masked_fill(~other, -torch.inf).masked_fill(~rows, 0.0).logsumexp(dim=1)
-    return average(F.softplus(pull + push), counted)
+    total = log_sum_where(pull, positive) + log_sum_where(push, negative)
+    return average(F.softplus(total), positive.any(dim=1) & negative.any(dim=1))
 
 
 @final
@@ -71,18 +69,13 @@ class Circle(PairLoss):
     Args:
         margin: From 0 to 1.
         scale: Above 0.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import Circle
+        >>> Circle(margin=0.5, scale=80.0)(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
+        tensor(40.6931)
     """
 
     def __init__(self, *, margin: float = 0.25, scale: float = 256.0) -> None:
-        super().__init__()
-        self.loss = partial(circle, margin=margin, scale=scale)
-
-    def forward(
-        self,
-        embeddings: Embeddings,
-        labels: Labels,
-        memory: LabeledEmbeddings | None = None,
-        mined: Triplets | None = None,
-    ) -> Float[Tensor, ""]:
-        """Loss of a whole batch."""
-        return self.loss(embeddings, labels, memory=memory, mined=mined)
+        super().__init__(circle, margin=margin, scale=scale)

@@ -1,20 +1,18 @@
-"""Pairs: those of a class are drawn together, others pushed beyond a margin."""
+"""Contrastive loss: positives attract, negatives repel up to a margin."""
 
-from functools import partial
 from typing import Literal, final
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.distances import distances
-from ssl_dml.losses.base import PairLoss, average
-from ssl_dml.pair_masks import pair_masks
+from ssl_dml import checks
+from ssl_dml.distances import Distance
+from ssl_dml.losses.base import PairLoss, average, compare
 from ssl_dml.precision import full_precision
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
-Variant = Literal["hadsell", "plain"]
-Averaged = Literal["pairs", "kinds", "non_zero"]
+Averaged = Literal["pairs", "kinds"]
 
 
 @full_precision
@@ -23,52 +21,52 @@ def contrastive(
     labels: Labels,
     *,
     margin: float = 1.0,
-    variant: Variant = "hadsell",
+    distance: Distance = "euclidean",
     reduction: Averaged = "pairs",
     memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Contrastive loss of all pairs, on Euclidean distances d of the rows as they are.
+    r"""Contrastive loss of all pairs, on distances d of the rows as they are.
 
     .. math:: \tfrac12 \big( y \, d^2 + (1 - y) \max(0, m - d)^2 \big)
 
-    with y = 1 for a pair of a class (the paper has it the other way round).
+    with y = 1 for a positive pair (the paper has it the other way round).
 
     Args:
         embeddings: Rows.
-        labels: Class of each.
-        margin: m, the distance beyond which pairs of different classes rest; above 0.
-        variant: ``hadsell`` is the paper's; ``plain`` is :math:`y d + (1 - y) \max(0, m - d)`, that
-            of pytorch-metric-learning.
-        reduction: ``pairs`` is the mean over all pairs; ``kinds`` the mean over pairs of a class
-            plus that over the others; ``non_zero``, pytorch-metric-learning's, the same over
-            pairs whose loss is not 0.
-        memory: Further rows that the batch is compared with.
-        mined: Pairs that count are those in its triplets; None for all.
+        labels: Class of each row.
+        margin: m, above 0. Negatives farther than this cost nothing.
+        distance: d, Euclidean in the paper.
+        reduction: ``pairs`` is the mean over all pairs. ``kinds`` is the mean over positive pairs
+            plus the mean over negative pairs: it keeps the positives from being outnumbered where
+            a memory adds many negatives.
+        memory: Embeddings of earlier batches, further positives and negatives.
+        mined: Triplets whose pairs count; None for all pairs.
 
     Returns:
-        0 where classes are points at least a margin apart, or nothing can be compared.
+        0 where classes are points at least a margin apart, or there is no pair.
 
     Raises:
         ValueError: If ``margin`` is not positive.
 
+    Examples:
+        Two equal rows of two classes cost half the square of the margin:
+
+        >>> import torch
+        >>> from ssl_dml.losses import contrastive
+        >>> contrastive(torch.ones(2, 3), torch.tensor([0, 1]), margin=3.0)
+        tensor(4.5000)
+
     References:
         Hadsell, Chopra and LeCun, 2006, "Dimensionality reduction by learning an invariant
-        mapping", eq. 4; ``kinds`` suits a memory: Wang et al., 2020, arXiv:1912.06798.
+        mapping", eq. 4; with a memory: Wang et al., 2020, arXiv:1912.06798.
     """
-    if margin <= 0:
-        raise ValueError(f"margin must be positive, got {margin}")
-    pairs = pair_masks(embeddings, labels, memory)
-    found = distances(pairs.anchors, pairs.references)
-    near, far = found, F.relu(margin - found)
-    if variant == "hadsell":
-        near, far = near.square() / 2, far.square() / 2
-    _, _, same, other = pairs.mined(mined)
+    checks.positive(margin=margin)
+    found, positive, negative = compare(embeddings, labels, memory, mined, distance)
+    near, far = found.square() / 2, F.relu(margin - found).square() / 2
     if reduction == "pairs":
-        return average(near.where(same, far), same | other)
-    if reduction == "non_zero":
-        same, other = same & (near > 0), other & (far > 0)
-    return average(near, same) + average(far, other)
+        return average(near.where(positive, far), positive | negative)
+    return average(near, positive) + average(far, negative)
 
 
 @final
@@ -76,23 +74,22 @@ class Contrastive(PairLoss):
     """Module form of :func:`contrastive`.
 
     Args:
-        margin: The distance beyond which pairs of different classes rest; above 0.
-        variant: ``hadsell`` (squares) or ``plain``.
-        reduction: ``pairs``, ``kinds`` or ``non_zero``.
+        margin: Distance beyond which negatives cost nothing; above 0.
+        distance: A name, or a :class:`~ssl_dml.distances.Mahalanobis`.
+        reduction: ``pairs`` or ``kinds``.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import Contrastive
+        >>> Contrastive(margin=3.0)(torch.ones(2, 3), torch.tensor([0, 1]))
+        tensor(4.5000)
     """
 
     def __init__(
-        self, *, margin: float = 1.0, variant: Variant = "hadsell", reduction: Averaged = "pairs"
-    ) -> None:
-        super().__init__()
-        self.loss = partial(contrastive, margin=margin, variant=variant, reduction=reduction)
-
-    def forward(
         self,
-        embeddings: Embeddings,
-        labels: Labels,
-        memory: LabeledEmbeddings | None = None,
-        mined: Triplets | None = None,
-    ) -> Float[Tensor, ""]:
-        """Loss of a whole batch."""
-        return self.loss(embeddings, labels, memory=memory, mined=mined)
+        *,
+        margin: float = 1.0,
+        distance: Distance = "euclidean",
+        reduction: Averaged = "pairs",
+    ) -> None:
+        super().__init__(contrastive, margin=margin, distance=distance, reduction=reduction)

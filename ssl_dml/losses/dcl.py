@@ -1,15 +1,14 @@
-"""Decoupled contrastive learning: the positive leaves the denominator."""
+"""Decoupled contrastive learning: NT-Xent without the positive in the denominator."""
+
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.losses.info_nce import (
-    check_temperature,
-    places_of_samples,
-    positive_cosines,
-    unit_views,
-)
+from ssl_dml import checks
+from ssl_dml.losses.base import Loss
+from ssl_dml.losses.nt_xent import indices_of_sample, positive_cosines, unit_views
 from ssl_dml.losses.tiles import log_sum_exp
 from ssl_dml.precision import full_precision
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
@@ -24,45 +23,50 @@ def dcl(
     tile_size: int | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
-    r"""NT-Xent whose denominator holds negatives only, so that easy positives do not mute them.
+    r"""NT-Xent with negatives alone in the denominator, so easy positives do not mute them.
 
     .. math:: \frac1n \sum_i \Big( -w_i \, s_i^+ / \tau
         + \log \sum_{j \in \mathrm{other\ samples}} e^{s_{ij} / \tau} \Big)
 
-    With ``weight_sigma`` it is DCLW: :math:`w_i = 2 - e^{s_i^+ / \sigma} / \mathrm{mean}_j\,
-    e^{s_j^+ / \sigma}` over the whole batch, through which gradient flows as in the authors'
-    code; otherwise :math:`w_i = 1`.
+    ``weight_sigma`` makes it DCLW: :math:`w_i = 2 - e^{s_i^+ / \sigma} / \mathrm{mean}_j\,
+    e^{s_j^+ / \sigma}` over the whole batch, with gradient as in the authors' code. Without it
+    :math:`w_i = 1`.
 
     Args:
-        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalized here. Over more than two
-            views a positive similarity is the mean over the others.
-        temperature: Softmax temperature, dimensionless, above 0.
-        weight_sigma: Width of the weights of DCLW, 0.5 in the paper; None leaves them out.
-        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
+        views: ``views[v][i]`` shows sample ``i``; rows are normalized here. Of more than two
+            views, a positive similarity is the mean over the others.
+        temperature: Softmax temperature, above 0.
+        weight_sigma: Width of the weights of DCLW, above 0; the paper takes 0.5. None for DCL.
+        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
         group: The processes that share the batch.
 
     Returns:
-        Mean over this process's views, in nats; ``log(negatives)`` when all are equally similar.
-        It may be negative, down to ``log(negatives) - 2 / temperature``.
+        Mean over this process's views, in nats. It may be negative, down to
+        ``log(negatives) - 2 / temperature``.
 
     Raises:
         ValueError: If a temperature is not positive, there is one view, or one sample only.
 
+    Examples:
+        Equal views cost the logarithm of the number of negatives:
+
+        >>> import torch
+        >>> from ssl_dml.losses import dcl
+        >>> dcl(torch.ones(2, 4, 3))
+        tensor(1.7918)
+
     References:
         Yeh et al., 2022, arXiv:2110.06848, eq. 5 and 6.
     """
-    check_temperature(temperature)
-    if weight_sigma is not None and weight_sigma <= 0:
-        raise ValueError(f"weight_sigma must be positive or null, got {weight_sigma}")
-    if views.shape[1] * group.count == 1:
-        raise ValueError("a batch of 1 has no negatives: the batch must be at least 2")
+    checks.positive(temperature=temperature, weight_sigma=weight_sigma)
+    checks.at_least(2, batch=views.shape[1] * group.count)
     views = unit_views(views)
     rows = views.flatten(0, 1)
     negatives = log_sum_exp(
         rows,
         rows,
         scale=1 / temperature,
-        excluded=places_of_samples(views, group),
+        excluded=indices_of_sample(views, group),
         tile_size=tile_size,
         group=group,
     )
@@ -74,3 +78,31 @@ def dcl(
         fraction = ((positive - largest) / weight_sigma).exp()
         weights = 2 - fraction / (group.all_reduce_sum(fraction.mean()) / group.count)
     return (negatives - weights * positive / temperature).mean()
+
+
+@final
+class DCL(Loss):
+    """Module form of :func:`dcl`.
+
+    Args:
+        temperature: Above 0.
+        weight_sigma: Above 0; None for weights of 1.
+        tile_size: At least 1; None computes all similarities at once.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import DCL
+        >>> DCL(temperature=0.5)(torch.ones(2, 4, 3))
+        tensor(1.7918)
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 0.1,
+        weight_sigma: float | None = None,
+        tile_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            dcl, temperature=temperature, weight_sigma=weight_sigma, tile_size=tile_size
+        )

@@ -1,17 +1,15 @@
-"""Negatives that are weighted by how hard they are, and freed of false ones."""
+"""Hard-negative contrastive learning, debiased for false negatives."""
 
 import math
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.losses.info_nce import (
-    check_temperature,
-    places_of_samples,
-    positive_cosines,
-    unit_views,
-)
+from ssl_dml import checks
+from ssl_dml.losses.base import Loss
+from ssl_dml.losses.nt_xent import indices_of_sample, positive_cosines, unit_views
 from ssl_dml.losses.tiles import log_sum_exp
 from ssl_dml.precision import full_precision
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
@@ -27,7 +25,7 @@ def hcl(
     tile_size: int | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
-    r"""NT-Xent with negatives reweighted towards the hard ones and corrected for false ones.
+    r"""NT-Xent with more weight on hard negatives and a correction for false ones.
 
     With :math:`p = e^{s^+ / \tau}`, the N negatives :math:`n_j = e^{s_j / \tau}` and weights
     :math:`w_j = n_j^\beta / \mathrm{mean}\, n^\beta`:
@@ -38,34 +36,40 @@ def hcl(
     ``beta = 0`` is the debiased contrastive loss, and with ``tau_plus = 0`` also NT-Xent.
 
     Args:
-        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalized here. Over more than two
-            views a positive similarity is the mean over the others.
-        temperature: Softmax temperature, dimensionless, above 0.
+        views: ``views[v][i]`` shows sample ``i``; rows are normalized here. Of more than two
+            views, a positive similarity is the mean over the others.
+        temperature: Softmax temperature, above 0.
         beta: Concentration on hard negatives, at least 0.
         tau_plus: Probability that a negative is of the same class, in [0, 1).
-        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
+        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
         group: The processes that share the batch.
 
     Returns:
-        Mean over this process's views, in nats; ``log(1 + N)`` when all are equally similar.
+        Mean over this process's views, in nats.
 
     Raises:
         ValueError: If an argument is outside its range, or there is one sample only.
+
+    Examples:
+        Equal views cost ``log(1 + N)``:
+
+        >>> import torch
+        >>> from ssl_dml.losses import hcl
+        >>> hcl(torch.ones(2, 4, 3))
+        tensor(1.9459)
 
     References:
         Robinson et al., 2021, arXiv:2010.04592, sec. 3; Chuang et al., 2020, arXiv:2007.00224,
         eq. 8.
     """
-    check_temperature(temperature)
-    if beta < 0:
-        raise ValueError(f"beta must be at least 0, got {beta}")
+    checks.positive(temperature=temperature)
+    checks.at_least(0, beta=beta)
     if not 0 <= tau_plus < 1:
         raise ValueError(f"tau_plus must be from 0 to below 1, got {tau_plus}")
     batch = views.shape[1] * group.count
-    if batch == 1:
-        raise ValueError("a batch of 1 has no negatives: the batch must be at least 2")
+    checks.at_least(2, batch=batch)
     views = unit_views(views)
-    rows, excluded = views.flatten(0, 1), places_of_samples(views, group)
+    rows, excluded = views.flatten(0, 1), indices_of_sample(views, group)
     log_n = math.log(len(views) * (batch - 1))
 
     def log_sum(power: float) -> Tensor:
@@ -77,10 +81,39 @@ def hcl(
     positive = positive_cosines(views).flatten() / temperature
     # sum of w n = N sum n^(1 + beta) / sum n^beta
     hard = log_sum(1 + beta) - log_sum(beta) + log_n if beta else log_sum(1.0)
-    # All in units of the largest term, so that nothing overflows and the ratio is never 0 / 0.
+    # All terms are relative to the largest: nothing overflows, and no ratio is 0 / 0.
     top = torch.maximum(positive, hard).detach()
-    own, others = (positive - top).exp(), (hard - top).exp()
+    own, weighted = (positive - top).exp(), (hard - top).exp()
     least = (log_n - 1 / temperature - top).exp()
-    freed = (others - tau_plus * math.exp(log_n) * own) / (1 - tau_plus)
-    negatives = torch.maximum(freed, least)
-    return ((own + negatives).log() + top - positive).mean()
+    debiased = (weighted - tau_plus * math.exp(log_n) * own) / (1 - tau_plus)
+    return ((own + torch.maximum(debiased, least)).log() + top - positive).mean()
+
+
+@final
+class HCL(Loss):
+    """Module form of :func:`hcl`.
+
+    Args:
+        temperature: Above 0.
+        beta: At least 0.
+        tau_plus: From 0 to below 1.
+        tile_size: At least 1; None computes all similarities at once.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import HCL
+        >>> HCL(beta=0.5)(torch.ones(2, 4, 3))
+        tensor(1.9459)
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 0.5,
+        beta: float = 1.0,
+        tau_plus: float = 0.1,
+        tile_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            hcl, temperature=temperature, beta=beta, tau_plus=tau_plus, tile_size=tile_size
+        )

@@ -1,9 +1,13 @@
-"""Which of many keys belongs to a query, as a classification."""
+"""InfoNCE: classify the key of each query among many keys."""
+
+from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml import checks
+from ssl_dml.losses.base import Loss
 from ssl_dml.losses.tiles import log_sum_exp
 from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
@@ -23,27 +27,34 @@ def info_nce(
     .. math:: -\frac1B \sum_i \log \frac{e^{q_i \cdot k_i / \tau}}
         {e^{q_i \cdot k_i / \tau} + \sum_j e^{q_i \cdot n_j / \tau}}
 
-    Rows are L2-normalized here.
+    Rows are normalized here.
 
     Args:
-        query: Rows that are classified.
+        query: Rows to classify.
         positive: ``positive[i]`` is the key of ``query[i]``.
-        negatives: Keys of others, such as a queue; may have no rows.
-        temperature: Softmax temperature, dimensionless, above 0.
-        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
+        negatives: Keys of other samples, such as a queue; may have no rows.
+        temperature: Softmax temperature, above 0.
+        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
 
     Returns:
-        Mean over queries, in nats; ``log(1 + keys)`` when all keys are equally similar, and 0
-        without negatives.
+        Mean over queries, in nats; 0 if there are no negatives.
 
     Raises:
         ValueError: If ``temperature`` is not positive.
+
+    Examples:
+        Equal keys cost ``log(1 + negatives)``:
+
+        >>> import torch
+        >>> from ssl_dml.losses import info_nce
+        >>> info_nce(torch.ones(2, 3), torch.ones(2, 3), torch.ones(9, 3))
+        tensor(2.3026)
 
     References:
         van den Oord et al., 2018, arXiv:1807.03748, eq. 4; He et al., 2020, arXiv:1911.05722,
         eq. 1.
     """
-    check_temperature(temperature)
+    checks.positive(temperature=temperature)
     query, positive, negatives = (unit_rows(rows) for rows in (query, positive, negatives))
     own = (query * positive).sum(dim=1) / temperature
     others = log_sum_exp(query, negatives, scale=1 / temperature, tile_size=tile_size)
@@ -61,122 +72,74 @@ def in_batch_info_nce(
 ) -> Float[Tensor, ""]:
     """Cross-entropy of each query's own key among the keys of the whole batch.
 
-    Rows are L2-normalized here.
+    Rows are normalized here.
 
     Args:
-        query: Rows that are classified.
-        keys: ``keys[i]`` belongs to ``query[i]``; all others, on every process, do not.
-        temperature: Softmax temperature, dimensionless, above 0.
-        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
+        query: Rows to classify.
+        keys: ``keys[i]`` is the positive of ``query[i]``; all other keys, on every process, are
+            negatives.
+        temperature: Softmax temperature, above 0.
+        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
         group: The processes that share the batch.
 
     Returns:
-        Mean over this process's queries, in nats; the logarithm of the batch when all keys are
-        equally similar.
+        Mean over this process's queries, in nats.
 
     Raises:
         ValueError: If ``temperature`` is not positive.
+
+    Examples:
+        Equal keys cost the logarithm of the batch size:
+
+        >>> import torch
+        >>> from ssl_dml.losses import in_batch_info_nce
+        >>> in_batch_info_nce(torch.ones(4, 3), torch.ones(4, 3))
+        tensor(1.3863)
 
     References:
         Chen et al., 2021, arXiv:2104.02057, algorithm 1; Dwibedi et al., 2021,
         arXiv:2104.14548, eq. 3.
     """
-    check_temperature(temperature)
+    checks.positive(temperature=temperature)
     query, keys = unit_rows(query), unit_rows(keys)
     own = (query * keys).sum(dim=1) / temperature
     scale = 1 / temperature
     return (log_sum_exp(query, keys, scale=scale, tile_size=tile_size, group=group) - own).mean()
 
 
-@full_precision
-def nt_xent(
-    first: Float[Tensor, "batch dim"],
-    second: Float[Tensor, "batch dim"],
-    *,
-    temperature: float = 0.1,
-    tile_size: int | None = None,
-) -> Float[Tensor, ""]:
-    """SimCLR's loss: every view against the ``2 batch - 1`` others, its partner the positive.
+@final
+class InfoNCE(Loss):
+    """Module form of :func:`info_nce`.
 
     Args:
-        first: One view of each sample.
-        second: Another view, in the same order.
-        temperature: Softmax temperature, dimensionless, above 0.
-        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
+        temperature: Above 0.
+        tile_size: At least 1; None computes all similarities at once.
 
-    Returns:
-        Mean over all views, in nats; ``log(2 batch - 1)`` when all are equally similar, and 0 for
-        a batch of one sample, which has no negatives.
-
-    Raises:
-        ValueError: If ``temperature`` is not positive.
-
-    References:
-        Chen et al., 2020, arXiv:2002.05709, eq. 1.
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import InfoNCE
+        >>> InfoNCE(temperature=0.2)(torch.ones(2, 3), torch.ones(2, 3), torch.ones(9, 3))
+        tensor(2.3026)
     """
-    views = torch.stack([first, second])
-    return multi_view_nt_xent(views, temperature=temperature, tile_size=tile_size)
+
+    def __init__(self, *, temperature: float = 0.07, tile_size: int | None = None) -> None:
+        super().__init__(info_nce, temperature=temperature, tile_size=tile_size)
 
 
-@full_precision
-def multi_view_nt_xent(
-    views: Float[Tensor, "views batch dim"],
-    *,
-    temperature: float = 0.1,
-    tile_size: int | None = None,
-    group: ProcessGroup = SINGLE_PROCESS,
-) -> Float[Tensor, ""]:
-    """NT-Xent of two or more views: the logarithms of a view's positives are averaged.
+@final
+class InBatchInfoNCE(Loss):
+    """Module form of :func:`in_batch_info_nce`.
 
     Args:
-        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalized here.
-        temperature: Softmax temperature, dimensionless, above 0.
-        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
-        group: The processes that share the batch.
+        temperature: Above 0.
+        tile_size: At least 1; None computes all similarities at once.
 
-    Returns:
-        Mean over this process's views, in nats.
-
-    Raises:
-        ValueError: If ``temperature`` is not positive, or there is one view only.
-
-    References:
-        Chen et al., 2020, arXiv:2002.05709, eq. 1; over several positives Khosla et al., 2020,
-        arXiv:2004.11362, eq. 2.
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import InBatchInfoNCE
+        >>> InBatchInfoNCE(temperature=0.2)(torch.ones(4, 3), torch.ones(4, 3))
+        tensor(1.3863)
     """
-    check_temperature(temperature)
-    views = unit_views(views)
-    rows = views.flatten(0, 1)
-    itself = torch.arange(len(rows), device=rows.device)[:, None] + group.rank * len(rows)
-    everything = log_sum_exp(
-        rows, rows, scale=1 / temperature, excluded=itself, tile_size=tile_size, group=group
-    )
-    return (everything - positive_cosines(views).flatten() / temperature).mean()
 
-
-def check_temperature(temperature: float) -> None:
-    """Refuse what a softmax cannot divide by."""
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
-
-
-def unit_views(views: Float[Tensor, "views batch dim"]) -> Float[Tensor, "views batch dim"]:
-    """Views with rows of length 1, if there are at least two to compare."""
-    if len(views) < 2:  # noqa: PLR2004
-        raise ValueError(f"views are compared with each other: there must be 2, got {len(views)}")
-    return unit_rows(views.flatten(0, 1)).view_as(views)
-
-
-def positive_cosines(views: Float[Tensor, "views batch dim"]) -> Float[Tensor, "views batch"]:
-    """Mean similarity of each view with the other views of its sample."""
-    others = views.sum(dim=0) - views
-    return (others * views).sum(dim=2) / (len(views) - 1)
-
-
-def places_of_samples(
-    views: Float[Tensor, "views batch dim"], group: ProcessGroup
-) -> Int[Tensor, "rows views"]:
-    """For each row of the flattened views, where all views of its sample stand among all rows."""
-    count, batch = views.shape[:2]
-    rows = torch.arange(count * batch, device=views.device).view(count, batch)
-    return (rows.T + group.rank * count * batch).repeat(count, 1)
+    def __init__(self, *, temperature: float = 0.1, tile_size: int | None = None) -> None:
+        super().__init__(in_batch_info_nce, temperature=temperature, tile_size=tile_size)

@@ -1,19 +1,14 @@
-"""Lifted structure: each pair of a class against all negatives of both its ends."""
+"""Lifted structure: each positive pair against all negatives of both its ends."""
 
-from functools import partial
-from typing import Literal, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.distances import distances
-from ssl_dml.losses.base import PairLoss, average
-from ssl_dml.pair_masks import pair_masks
+from ssl_dml.losses.base import PairLoss, average, compare, log_sum_where
 from ssl_dml.precision import full_precision
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
-
-LiftedVariant = Literal["smooth", "hardest", "generalized"]
 
 
 @full_precision
@@ -22,7 +17,6 @@ def lifted(
     labels: Labels,
     *,
     margin: float = 1.0,
-    variant: LiftedVariant = "smooth",
     memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
@@ -36,52 +30,70 @@ def lifted(
 
     Args:
         embeddings: Rows.
-        labels: Class of each.
+        labels: Class of each row.
         margin: m.
-        variant: ``smooth`` is eq. 4 of the paper, ``hardest`` its eq. 3 with the largest term in
-            place of the logarithm; ``generalized`` is, for each anchor, the hinge of the smooth
-            maximum over its positives plus that over its negatives (Hermans et al.), which is
-            what pytorch-metric-learning's ``GeneralizedLiftedStructureLoss`` computes.
-        memory: Further rows that the batch is compared with.
-        mined: Pairs that count are those in its triplets; None for all.
+        memory: Embeddings of earlier batches, further positives and negatives.
+        mined: Triplets whose pairs count; None for all pairs.
+
+    Examples:
+        Four equal rows of two classes cost ``(margin + log(4)) ** 2 / 2``:
+
+        >>> import torch
+        >>> from ssl_dml.losses import lifted
+        >>> lifted(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
+        tensor(2.8472)
 
     References:
-        Oh Song et al., 2016, arXiv:1511.06452, eq. 3 and 4; generalized: Hermans et al., 2017,
-        arXiv:1703.07737, eq. 10.
+        Oh Song et al., 2016, arXiv:1511.06452, eq. 4.
     """
-    pairs = pair_masks(embeddings, labels, memory)
-    found = distances(pairs.anchors, pairs.references)
-    _, _, same, other = pairs.mined(mined)
-    push = (margin - found).masked_fill(~other, -torch.inf)
-    if variant == "generalized":
-        counted = same.any(dim=1) & other.any(dim=1)
-        pull = found.masked_fill(~same, -torch.inf)
-        both = _log_sum(pull, 1) + _log_sum(push, 1)
-        return average(both.masked_fill(~counted, 0.0).clamp(min=0), counted)
-    reduce, join = (_log_sum, torch.logaddexp) if variant == "smooth" else (_largest, torch.maximum)
-    own, batch = reduce(push, 1), len(embeddings)
-    ends = join(own[:, None], torch.cat([own, reduce(push[:, batch:], 0)]))
-    pushed = other.any(dim=1)
-    counted = same & (pushed[:, None] | torch.cat([pushed, other[:, batch:].any(dim=0)]))
-    hinge = (found + ends).masked_fill(~counted, 0.0).clamp(min=0)
-    return average(hinge.square(), counted) / 2
+    found, positive, negative = compare(embeddings, labels, memory, mined)
+    batch, push = len(embeddings), margin - found
+    own = log_sum_where(push, negative)
+    of_memory = log_sum_where(push[:, batch:], negative[:, batch:], dim=0)
+    ends = torch.logaddexp(own[:, None], torch.cat([own, of_memory]))
+    pushed = negative.any(dim=1)
+    either = pushed[:, None] | torch.cat([pushed, negative[:, batch:].any(dim=0)])
+    hinge = (found + ends).masked_fill(~(positive & either), 0.0).clamp(min=0)
+    return average(hinge.square(), positive & either) / 2
 
 
-FLOOR = -1e30
+@full_precision
+def generalized_lifted(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    margin: float = 1.0,
+    memory: LabeledEmbeddings | None = None,
+    mined: Triplets | None = None,
+) -> Float[Tensor, ""]:
+    r"""Lifted loss with a smooth maximum over the positives too, on Euclidean distances D.
 
+    .. math:: \max\Big(0, \; \log \sum_{p} e^{D_{ap}} + \log \sum_{n} e^{m - D_{an}} \Big)
 
-def _log_sum(values: Tensor, dim: int) -> Tensor:
-    """Log of the sum of exponentials, far below all others where there is nothing to sum.
+    It is the mean over anchors that have a positive and a negative.
 
-    An infinity there would make NaN of the gradient.
+    Args:
+        embeddings: Rows, as they are.
+        labels: Class of each row.
+        margin: m.
+        memory: Embeddings of earlier batches, further positives and negatives.
+        mined: Triplets whose pairs count; None for all pairs.
+
+    Examples:
+        Four equal rows of two classes cost ``margin + log(2)``:
+
+        >>> import torch
+        >>> from ssl_dml.losses import generalized_lifted
+        >>> generalized_lifted(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
+        tensor(1.6931)
+
+    References:
+        Hermans et al., 2017, arXiv:1703.07737, eq. 10.
     """
-    nothing = (values == -torch.inf).all(dim=dim, keepdim=True)
-    return values.masked_fill(nothing, FLOOR).logsumexp(dim=dim)
-
-
-def _largest(values: Tensor, dim: int) -> Tensor:
-    floor = values.new_full((len(values), 1) if dim == 1 else (1, values.shape[1]), FLOOR)
-    return torch.cat([floor, values], dim=dim).amax(dim=dim)
+    found, positive, negative = compare(embeddings, labels, memory, mined)
+    counted = positive.any(dim=1) & negative.any(dim=1)
+    both = log_sum_where(found, positive) + log_sum_where(margin - found, negative)
+    return average(both.masked_fill(~counted, 0.0).clamp(min=0), counted)
 
 
 @final
@@ -90,19 +102,31 @@ class Lifted(PairLoss):
 
     Args:
         margin: Distance at which a negative weighs 1.
-        variant: ``smooth``, ``hardest`` or ``generalized``.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import Lifted
+        >>> Lifted(margin=1.0)(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
+        tensor(2.8472)
     """
 
-    def __init__(self, *, margin: float = 1.0, variant: LiftedVariant = "smooth") -> None:
-        super().__init__()
-        self.loss = partial(lifted, margin=margin, variant=variant)
+    def __init__(self, *, margin: float = 1.0) -> None:
+        super().__init__(lifted, margin=margin)
 
-    def forward(
-        self,
-        embeddings: Embeddings,
-        labels: Labels,
-        memory: LabeledEmbeddings | None = None,
-        mined: Triplets | None = None,
-    ) -> Float[Tensor, ""]:
-        """Loss of a whole batch."""
-        return self.loss(embeddings, labels, memory=memory, mined=mined)
+
+@final
+class GeneralizedLifted(PairLoss):
+    """Module form of :func:`generalized_lifted`.
+
+    Args:
+        margin: Distance at which a negative weighs 1.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import GeneralizedLifted
+        >>> GeneralizedLifted(margin=1.0)(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
+        tensor(1.6931)
+    """
+
+    def __init__(self, *, margin: float = 1.0) -> None:
+        super().__init__(generalized_lifted, margin=margin)

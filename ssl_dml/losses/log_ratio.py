@@ -1,19 +1,19 @@
-"""Continuous labels: distances of embeddings are to follow distances of labels."""
+"""Continuous labels: distances of embeddings follow distances of labels."""
 
-from typing import Literal
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ssl_dml import checks
 from ssl_dml.distances import distances
-from ssl_dml.losses.base import average
+from ssl_dml.losses.base import Loss, average
 from ssl_dml.losses.chunks import per_pair
 from ssl_dml.precision import full_precision
 from ssl_dml.types import Embeddings
 
-LogRatioVariant = Literal["squared", "plain", "official"]
-NEAREST = 1e-6
+MIN_DISTANCE = 1e-6  # smaller distances have the logarithm of this one
 
 
 @full_precision
@@ -21,47 +21,47 @@ def log_ratio(
     embeddings: Embeddings,
     targets: Float[Tensor, "targets *values"],
     *,
-    variant: LogRatioVariant = "squared",
     anchors: int | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Log-ratio loss: ratios of distances are to be those of the labels.
+    r"""Log-ratio loss: ratios of squared distances D equal those of the labels.
 
     .. math:: \ell(a, i, j) = \Big( \log \frac{D(f_a, f_i)}{D(f_a, f_j)}
         - \log \frac{D(y_a, y_i)}{D(y_a, y_j)} \Big)^2
 
-    averaged over the pairs i < j of each anchor, and over anchors. It is twice the variance of
-    :math:`\log D(f_a, f_i) - \log D(y_a, y_i)`, so the triplets are never made.
+    It is the mean over the pairs i < j of each anchor, and over anchors. This is twice the
+    variance of :math:`\log D(f_a, f_i) - \log D(y_a, y_i)`, so the triplets are never made.
+    Equal labels have no ratio and are left out. The authors' code takes unsquared distances,
+    which is a quarter of this.
 
     Args:
-        embeddings: Rows; their length is free.
-        targets: What each shows: a number, or a vector such as a pose.
-        variant: ``squared`` has squared Euclidean distances D on both sides, as the paper;
-            ``plain`` unsquared ones, which is a quarter; ``official`` is the authors' code: plain,
-            with small numbers added, where equal labels count too.
-        anchors: How many of the first rows are anchors; the authors' batches have one. None for
+        embeddings: Rows, of any length.
+        targets: Continuous label of each row: one value, or a vector such as a pose.
+        anchors: Number of first rows that are anchors; the authors' batches have one. None for
             all.
 
     Returns:
-        0 where distances are proportional to those of the labels, or nothing can be compared.
-        Equal labels have no ratio and are left out, except by ``official``.
+        0 where distances are proportional to those of the labels, or there is nothing to compare.
 
     Raises:
         ValueError: If ``anchors`` is not from 1 to the batch.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import log_ratio
+        >>> rows = torch.tensor([[0.0], [1.0], [2.0]])
+        >>> log_ratio(rows, torch.tensor([0.0, 3.0, 6.0]))
+        tensor(0.)
+        >>> log_ratio(rows, torch.tensor([0.0, 1.0, 4.0]), anchors=1)  # log(4) ** 2
+        tensor(1.9218)
 
     References:
         Kim et al., 2019, arXiv:1904.09626, eq. 3.
     """
     own, label, counted = _against_anchors(embeddings, targets, anchors, squared=False)
+    counted = counted & (label > 0)
     number = counted.sum(dim=1)
-    if variant == "official":
-        own = (own.square() + 1e-4 / max(1, len(embeddings) - 1)).sqrt()
-        logs = (own + NEAREST).log() - (label + NEAREST).log()
-    else:
-        counted = counted & (label > 0)
-        number = counted.sum(dim=1)
-        logs = own.clamp(min=NEAREST).log() - label.masked_fill(~counted, 1.0).log()
-        logs = 2 * logs if variant == "squared" else logs
-    logs = logs.masked_fill(~counted, 0.0)
+    logs = own.clamp(min=MIN_DISTANCE).log() - label.masked_fill(~counted, 1.0).log()
+    logs = (2 * logs).masked_fill(~counted, 0.0)
     means = logs.sum(dim=1, keepdim=True) / number.clamp(min=1)[:, None]
     spread = (logs - means).masked_fill(~counted, 0.0).square().sum(dim=1)
     return average(2 * spread / (number - 1).clamp(min=1), number > 1)
@@ -75,15 +75,15 @@ def dense_triplet(
     margin: float = 0.2,
     anchors: int | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Triplet loss over all triplets whose labels differ in distance.
+    r"""Triplet loss: the row with the nearer label is nearer by a margin.
 
     .. math:: \max(0, \; \|f_a - f_i\|^2 - \|f_a - f_j\|^2 + m), \quad D(y_a, y_i) < D(y_a, y_j)
 
     Args:
         embeddings: Rows.
-        targets: What each shows: a number, or a vector.
+        targets: Continuous label of each row: one value, or a vector.
         margin: m, at least 0.
-        anchors: How many of the first rows are anchors; None for all.
+        anchors: Number of first rows that are anchors; None for all.
 
     Returns:
         Mean over all triplets of all anchors; 0 if there is none.
@@ -91,11 +91,18 @@ def dense_triplet(
     Raises:
         ValueError: If ``margin`` is negative, or ``anchors`` is not from 1 to the batch.
 
+    Examples:
+        Equal rows cost the margin:
+
+        >>> import torch
+        >>> from ssl_dml.losses import dense_triplet
+        >>> dense_triplet(torch.ones(3, 2), torch.tensor([0.0, 1.0, 3.0]), margin=0.5)
+        tensor(0.5000)
+
     References:
         Kim et al., 2019, arXiv:1904.09626, sec. 4.3: the baseline with dense triplets.
     """
-    if margin < 0:
-        raise ValueError(f"margin must be at least 0, got {margin}")
+    checks.at_least(0, margin=margin)
     own, label, counted = _against_anchors(embeddings, targets, anchors, squared=True)
 
     def of_pairs(rows: Tensor, anchors: Tensor, nearer: Tensor) -> Tensor:
@@ -116,14 +123,49 @@ def dense_triplet(
 def _against_anchors(
     embeddings: Embeddings, targets: Tensor, anchors: int | None, *, squared: bool
 ) -> tuple[Tensor, Tensor, Bool[Tensor, "anchors batch"]]:
-    """Distances of rows and of labels from each anchor, and which of them count."""
-    count = len(embeddings) if anchors is None else anchors
-    if anchors is not None and not 1 <= anchors <= len(embeddings):
-        raise ValueError(f"anchors must be from 1 to the batch, {len(embeddings)}; got {anchors}")
+    """Distances of rows and of labels from each anchor, and a mask without the anchor itself."""
+    checks.in_range(1, len(embeddings), anchors=anchors)
     if len(targets) != len(embeddings):
         raise ValueError(f"targets need one entry a row: {len(targets)} for {len(embeddings)} rows")
     values = targets.to(embeddings).reshape(len(targets), -1)
-    own = distances(embeddings, kind="squared" if squared else "euclidean")[:count]
-    label = torch.cdist(values[:count], values, compute_mode="donot_use_mm_for_euclid_dist")
+    own = distances(embeddings, kind="squared" if squared else "euclidean")[:anchors]
+    label = torch.cdist(values[:anchors], values, compute_mode="donot_use_mm_for_euclid_dist")
     counted = ~torch.eye(*own.shape, dtype=torch.bool, device=own.device)
     return own, label, counted
+
+
+@final
+class LogRatio(Loss):
+    """Module form of :func:`log_ratio`.
+
+    Args:
+        anchors: Number of first rows that are anchors; None for all.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import LogRatio
+        >>> LogRatio(anchors=1)(torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0.0, 1.0, 4.0]))
+        tensor(1.9218)
+    """
+
+    def __init__(self, *, anchors: int | None = None) -> None:
+        super().__init__(log_ratio, anchors=anchors)
+
+
+@final
+class DenseTriplet(Loss):
+    """Module form of :func:`dense_triplet`.
+
+    Args:
+        margin: Of squared distances, at least 0.
+        anchors: Number of first rows that are anchors; None for all.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import DenseTriplet
+        >>> DenseTriplet(margin=0.5)(torch.ones(3, 2), torch.tensor([0.0, 1.0, 3.0]))
+        tensor(0.5000)
+    """
+
+    def __init__(self, *, margin: float = 0.2, anchors: int | None = None) -> None:
+        super().__init__(dense_triplet, margin=margin, anchors=anchors)

@@ -1,7 +1,8 @@
-"""The clustering around medoids that violates a margin of NMI most, searched for.
+"""Search for the clustering around medoids that violates the margin of facility location most.
 
-A candidate medoid is judged by what it changes: the points that move to it, in the cells of the
-table of classes by clusters that they leave. All candidates of a step are judged at once.
+A candidate medoid is scored by the points that would move to it, and by the cells of the
+contingency table (classes by clusters) that they leave. All candidates of a step are scored at
+once.
 """
 
 from typing import Literal
@@ -17,14 +18,14 @@ Groups = Int[np.ndarray, " batch"]
 def worst_medoids(
     distances: Distances, classes: Groups, *, margin: float, normalizer: Normalizer, sweeps: int
 ) -> tuple[Int[np.ndarray, " clusters"], Groups]:
-    """Medoids of a high ``-energy + margin * (1 - NMI)``, and the cluster of each point.
+    """Find medoids with a high ``-energy + margin * (1 - NMI)``, and the cluster of each point.
 
     Args:
-        distances: Between all points, 0 on the diagonal.
-        classes: Class of each point, from 0 without gaps; as many medoids are chosen.
+        distances: Distances of all points, 0 on the diagonal.
+        classes: Class of each point, from 0 without gaps. There are as many medoids as classes.
         margin: Weight of the NMI.
-        normalizer: Of the NMI.
-        sweeps: Sweeps of partitioning around medoids after the greedy choice.
+        normalizer: Mean of the entropies that the NMI divides by.
+        sweeps: Sweeps of partitioning around medoids after the greedy search.
     """
     score = _Scores(classes, normalizer)
     medoids = _greedy(distances, score, margin)
@@ -34,7 +35,7 @@ def worst_medoids(
 
 
 def assign(distances: Distances, medoids: Int[np.ndarray, " clusters"]) -> Groups:
-    """The nearest medoid of each point, the first of several; a medoid is its own."""
+    """Assign each point to its nearest medoid, the first of several; a medoid to itself."""
     groups = distances[:, medoids].argmin(axis=1)
     groups[medoids] = np.arange(len(medoids))
     return groups
@@ -43,7 +44,13 @@ def assign(distances: Distances, medoids: Int[np.ndarray, " clusters"]) -> Group
 def nmi(classes: Groups, groups: Groups, *, normalizer: Normalizer) -> float:
     """Mutual information of two partitions over the mean of their entropies, from 0 to 1.
 
-    Two partitions of one part each are equal, 1; one part against several shares nothing, 0.
+    It is 1 for two partitions of a single part, and 0 for a single part against several.
+
+    Examples:
+        >>> import numpy as np
+        >>> from ssl_dml.losses.medoids import nmi
+        >>> nmi(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]), normalizer="geometric")
+        1.0
     """
     scores = _Scores(classes, normalizer)
     none = np.zeros((len(classes), 1), dtype=bool)
@@ -51,7 +58,7 @@ def nmi(classes: Groups, groups: Groups, *, normalizer: Normalizer) -> float:
 
 
 class _Scores:
-    """NMI with the classes of partitions that differ from a given one in the points of one part."""
+    """NMI of the classes with partitions that differ from a given one in one part."""
 
     def __init__(self, classes: Groups, normalizer: Normalizer) -> None:
         self.classes, self.normalizer = classes, normalizer
@@ -70,7 +77,7 @@ class _Scores:
             count: Number of parts.
             moved: Which points move.
         """
-        # Only cells that hold a point matter, and there are at most as many as points.
+        # Only cells with a point matter, and there are at most as many as points.
         cells, own = np.unique(self.classes * count + groups, return_inverse=True)
         joint = self._left(own, len(cells), moved)
         parts = self._left(groups, count, moved)
@@ -82,7 +89,7 @@ class _Scores:
             mean = np.sqrt(self.of_classes * of_parts)
         else:
             mean = (self.of_classes + of_parts) / 2
-        # Rounding leaves entropies of a single part at 0 or just above it.
+        # Rounding leaves the entropy of a single part at 0 or just above.
         tiny = 1e-12
         alike = np.where(self.of_classes + of_parts < tiny, 1.0, 0.0)
         return np.where(mean < tiny, alike, shared / np.maximum(mean, tiny)).clip(0.0, 1.0)
@@ -94,7 +101,7 @@ class _Scores:
     def _entropy(self, counts: Int[np.ndarray, "parts candidates"]) -> np.ndarray:
         points = len(self.classes)
         found = np.log(points) - self.table[counts].sum(axis=0) / points
-        return np.maximum(found, 0.0)  # rounding puts that of a single part below 0
+        return np.maximum(found, 0.0)  # rounding may put it just below 0
 
 
 def _sums(own: Groups, count: int, moved: Bool[np.ndarray, "batch candidates"]) -> np.ndarray:
@@ -107,7 +114,7 @@ def _sums(own: Groups, count: int, moved: Bool[np.ndarray, "batch candidates"]) 
 
 
 def _greedy(distances: Distances, score: _Scores, margin: float) -> Int[np.ndarray, " clusters"]:
-    """Add the best medoid, one after another."""
+    """Add the best medoid, one at a time."""
     points = len(distances)
     medoids: list[int] = []
     nearest, groups = np.full(points, np.inf), np.zeros(points, dtype=np.int64)
@@ -128,9 +135,9 @@ def _greedy(distances: Distances, score: _Scores, margin: float) -> Int[np.ndarr
 def _refine(
     distances: Distances, medoids: Int[np.ndarray, " clusters"], score: _Scores, margin: float
 ) -> None:
-    """One sweep: each cluster in turn takes the best of its members for its medoid.
+    """One sweep: each cluster in turn takes its best member as its medoid.
 
-    The members are those at the beginning of the sweep.
+    The members are those at the start of the sweep.
     """
     groups = assign(distances, medoids)
     number = len(medoids)
@@ -141,7 +148,7 @@ def _refine(
         others = to_medoids.argmin(axis=1)
         nearest = to_medoids[np.arange(len(others)), others]
         near = distances[:, members]
-        # Of equally near medoids the first has the point.
+        # Of equally near medoids, the first takes the point.
         limit = nearest[:, None]
         moved = np.where((cluster < others)[:, None], near <= limit, near < limit)
         kept = np.arange(number) != cluster
@@ -155,5 +162,5 @@ def _refine(
 
 
 def _first_best(values: Float[np.ndarray, " candidates"]) -> int:
-    """The first of the largest, where rounding does not decide which is larger."""
+    """Index of the first of the largest values, with a tolerance for rounding."""
     return int(np.flatnonzero(values >= values.max() - 1e-10)[0])

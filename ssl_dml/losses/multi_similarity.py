@@ -1,15 +1,13 @@
-"""Multi-similarity: pairs weighted by themselves and by the others of their anchor."""
+"""Multi-similarity: a pair is weighted by its own similarity and by its anchor's other pairs."""
 
-from functools import partial
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ssl_dml.distances import distances
-from ssl_dml.losses.base import PairLoss
-from ssl_dml.pair_masks import pair_masks
+from ssl_dml import checks
+from ssl_dml.losses.base import PairLoss, compare, log_sum_where
 from ssl_dml.precision import full_precision
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
@@ -33,34 +31,39 @@ def multi_similarity(
 
     Args:
         embeddings: Rows; normalized here.
-        labels: Class of each.
+        labels: Class of each row.
         alpha: Sharpness among positives, above 0.
         beta: Sharpness among negatives, above 0.
         base: :math:`\lambda`, a cosine.
-        memory: Further rows that the batch is compared with.
-        mined: Pairs that count are those in its triplets; the paper's are of
-            :class:`~ssl_dml.mining.MultiSimilarityMiner`. None for all.
+        memory: Embeddings of earlier batches, further positives and negatives.
+        mined: Triplets whose pairs count, in the paper those of
+            :class:`~ssl_dml.mining.MultiSimilarityMiner`; None for all pairs.
 
     Raises:
         ValueError: If ``alpha`` or ``beta`` is not positive.
 
+    Examples:
+        Two equal rows of two classes cost about ``1 - base``:
+
+        >>> import torch
+        >>> from ssl_dml.losses import multi_similarity
+        >>> multi_similarity(torch.ones(2, 3), torch.tensor([0, 1]))
+        tensor(0.5000)
+
     References:
         Wang et al., 2019, arXiv:1904.06627, eq. 15.
     """
-    if min(alpha, beta) <= 0:
-        raise ValueError(f"alpha and beta must be positive, got {alpha} and {beta}")
-    pairs = pair_masks(embeddings, labels, memory)
-    cosines = 1 - distances(pairs.anchors, pairs.references, kind="cosine")
-    _, _, same, other = pairs.mined(mined)
-    pull = _soft_count(-alpha * (cosines - base), same) / alpha
-    push = _soft_count(beta * (cosines - base), other) / beta
+    checks.positive(alpha=alpha, beta=beta)
+    found, positive, negative = compare(embeddings, labels, memory, mined, "cosine")
+    cosines = 1 - found
+    pull = _log_one_plus_sum(-alpha * (cosines - base), positive) / alpha
+    push = _log_one_plus_sum(beta * (cosines - base), negative) / beta
     return (pull + push).sum() / max(1, len(embeddings))
 
 
-def _soft_count(values: Tensor, counted: Tensor) -> Tensor:
-    """Log of 1 plus the sum of the exponentials that count."""
-    one = values.new_zeros(len(values), 1)
-    return torch.cat([one, values.masked_fill(~counted, -torch.inf)], dim=1).logsumexp(dim=1)
+def _log_one_plus_sum(values: Tensor, mask: Bool[Tensor, "rows columns"]) -> Tensor:
+    total = log_sum_where(values, mask)
+    return torch.logaddexp(total, torch.zeros_like(total))
 
 
 @final
@@ -71,18 +74,13 @@ class MultiSimilarity(PairLoss):
         alpha: Sharpness among positives, above 0.
         beta: Sharpness among negatives, above 0.
         base: A cosine.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import MultiSimilarity
+        >>> MultiSimilarity(base=0.25)(torch.ones(2, 3), torch.tensor([0, 1]))
+        tensor(0.7500)
     """
 
     def __init__(self, *, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5) -> None:
-        super().__init__()
-        self.loss = partial(multi_similarity, alpha=alpha, beta=beta, base=base)
-
-    def forward(
-        self,
-        embeddings: Embeddings,
-        labels: Labels,
-        memory: LabeledEmbeddings | None = None,
-        mined: Triplets | None = None,
-    ) -> Float[Tensor, ""]:
-        """Loss of a whole batch."""
-        return self.loss(embeddings, labels, memory=memory, mined=mined)
+        super().__init__(multi_similarity, alpha=alpha, beta=beta, base=base)

@@ -1,12 +1,14 @@
 """Noise-contrastive estimation of a softmax over instances."""
 
 import math
+from typing import final
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.losses.info_nce import check_temperature
+from ssl_dml import checks
+from ssl_dml.losses.base import Loss
 from ssl_dml.precision import full_precision
 
 
@@ -18,24 +20,31 @@ def nce(
     log_z: Float[Tensor, ""],
     num_instances: int,
 ) -> Float[Tensor, ""]:
-    r"""Tell each sample's own instance from ``keys`` instances drawn uniformly.
+    r"""Tell each sample's own instance from ``keys`` instances sampled uniformly.
 
     With :math:`h(s) = P / (P + m P_n)`, :math:`P = e^s / Z` and :math:`P_n = 1/N`:
 
     .. math:: -\frac1B \sum_i \Big( \log h(s_i) + \sum_{j=1}^m \log (1 - h(s_{ij})) \Big)
 
-    It is computed in the log domain, so no exponential overflows and none is kept from 0 by an
-    epsilon; the authors' code adds 1e-7 to both denominators.
+    It is computed in the log domain, so no exponential overflows and no epsilon is needed. The
+    authors' code adds 1e-7 to both denominators.
 
     Args:
-        positive: Similarity of each sample with its own instance, divided by the temperature.
-        negatives: The same with the instances drawn.
+        positive: Similarity of each sample to its own instance, divided by the temperature.
+        negatives: The same for the sampled instances.
         log_z: Logarithm of the softmax's normalizer Z, in nats.
         num_instances: Number of instances N that the noise is uniform over.
 
     Returns:
-        Mean over the batch of the sum over the ``1 + keys`` decisions, in nats;
-        ``(1 + keys) log 2`` when every ``h`` is one half.
+        Mean over the batch of the sum over the ``1 + keys`` decisions, in nats.
+
+    Examples:
+        Each decision costs ``log(2)`` when every ``h`` is one half:
+
+        >>> import torch
+        >>> from ssl_dml.losses import nce
+        >>> nce(torch.zeros(2), torch.zeros(2, 4), log_z=torch.tensor(0.0), num_instances=4)
+        tensor(3.4657)
 
     References:
         Wu et al., 2018, arXiv:1805.01978, eq. 5 to 7; Gutmann and Hyvärinen, 2010.
@@ -55,11 +64,19 @@ def log_normalizer(
     .. math:: \log \frac{N}{Bm} \sum_{ij} e^{s_{ij}}
 
     Args:
-        similarities: Similarities with instances drawn uniformly, divided by the temperature.
+        similarities: Similarities to uniformly sampled instances, divided by the temperature.
         num_instances: Number of instances N.
 
     Returns:
-        Nats; ``log(N)`` when every similarity is 0.
+        Nats.
+
+    Examples:
+        Similarities of 0 give ``log(N)``:
+
+        >>> import torch
+        >>> from ssl_dml.losses import log_normalizer
+        >>> log_normalizer(torch.zeros(3, 7), num_instances=100)
+        tensor(4.6052)
 
     References:
         Wu et al., 2018, arXiv:1805.01978, eq. 8.
@@ -76,24 +93,69 @@ def full_softmax(
     instances: Int[Tensor, " batch"],
     temperature: float = 0.07,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the non-parametric softmax over every instance of the bank.
+    """Cross-entropy of the non-parametric softmax over all instances of the memory bank.
 
     Rows are taken as they are; both sides are unit vectors in the paper.
 
     Args:
-        embeddings: Rows that are classified.
-        bank: One row an instance.
+        embeddings: Rows to classify.
+        bank: One row for each instance.
         instances: Own instance of each row.
-        temperature: Softmax temperature, dimensionless, above 0.
+        temperature: Softmax temperature, above 0.
 
     Returns:
-        Mean over the batch, in nats; ``log(instances)`` when all are equally similar.
+        Mean over the batch, in nats.
 
     Raises:
         ValueError: If ``temperature`` is not positive.
 
+    Examples:
+        Equal similarities cost the logarithm of the number of instances:
+
+        >>> import torch
+        >>> from ssl_dml.losses import full_softmax
+        >>> full_softmax(torch.ones(2, 3), torch.ones(5, 3), instances=torch.tensor([0, 4]))
+        tensor(1.6094)
+
     References:
         Wu et al., 2018, arXiv:1805.01978, eq. 2.
     """
-    check_temperature(temperature)
+    checks.positive(temperature=temperature)
     return F.cross_entropy(embeddings @ bank.T / temperature, instances)
+
+
+@final
+class NCE(Loss):
+    """Module form of :func:`nce`.
+
+    Args:
+        num_instances: Number of instances that the noise is uniform over.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import NCE
+        >>> NCE(num_instances=4)(torch.zeros(2), torch.zeros(2, 4), log_z=torch.tensor(0.0))
+        tensor(3.4657)
+    """
+
+    def __init__(self, *, num_instances: int) -> None:
+        super().__init__(nce, num_instances=num_instances)
+
+
+@final
+class FullSoftmax(Loss):
+    """Module form of :func:`full_softmax`.
+
+    Args:
+        temperature: Above 0.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import FullSoftmax
+        >>> loss = FullSoftmax(temperature=0.1)
+        >>> loss(torch.ones(2, 3), torch.ones(5, 3), instances=torch.tensor([0, 4]))
+        tensor(1.6094)
+    """
+
+    def __init__(self, *, temperature: float = 0.07) -> None:
+        super().__init__(full_softmax, temperature=temperature)

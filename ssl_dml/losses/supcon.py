@@ -1,11 +1,14 @@
-"""Contrast with labels: every sample of a class is a positive of the others."""
+"""Supervised contrastive loss: all samples of a class are positives of each other."""
+
+from typing import final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.losses.info_nce import check_temperature
-from ssl_dml.losses.tiles import log_sum_exp
+from ssl_dml import checks
+from ssl_dml.losses.base import Loss
+from ssl_dml.losses.nt_xent import log_sum_of_others
 from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
@@ -25,33 +28,38 @@ def supcon(
     .. math:: \frac{1}{|A|} \sum_{i \in A} \Big( \log \sum_{a \ne i} e^{s_{ia} / \tau}
         - \frac{1}{|P(i)|} \sum_{p \in P(i)} s_{ip} / \tau \Big)
 
-    A holds the views that have a positive; the others do not count, as anchors. The mean over
-    positives is a product with the sum of a class, so it costs no matrix either.
+    The anchors A are the views that have a positive. The mean over positives is computed from the
+    sum of each class, so it needs no matrix either.
 
     Args:
-        views: ``views[v][i]`` shows sample ``i``; rows are L2-normalized here.
-        labels: Class of each sample; a negative one is not known, and then only the other views
-            of the sample are its positives.
-        temperature: Softmax temperature, dimensionless, above 0.
-        base_temperature: The authors' code multiplies the loss by ``temperature`` over this, 0.07;
+        views: ``views[v][i]`` shows sample ``i``; rows are normalized here. One view will do.
+        labels: Class of each sample. A negative label is unknown: the only positives of the
+            sample are its other views.
+        temperature: Softmax temperature, above 0.
+        base_temperature: The authors' code multiplies the loss by ``temperature`` over this, 0.07.
             None leaves that out, as the paper does.
-        tile_size: Side of the tiles that the similarities are made in; None makes all at once.
+        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
         group: The processes that share the batch.
 
     Returns:
-        Nats; over processes its mean is that over all anchors, and 0 if there is none.
-        ``log(rows - 1)`` when all are equally similar.
+        Nats; its mean over processes is the mean over all anchors, and 0 if there is none.
 
     Raises:
         ValueError: If a temperature is not positive.
 
+    Examples:
+        Equal rows cost ``log(rows - 1)``:
+
+        >>> import torch
+        >>> from ssl_dml.losses import supcon
+        >>> supcon(torch.ones(2, 4, 3), torch.tensor([0, 0, 1, 1]))
+        tensor(1.9459)
+
     References:
         Khosla et al., 2020, arXiv:2004.11362, eq. 2.
     """
-    check_temperature(temperature)
-    if base_temperature is not None and base_temperature <= 0:
-        raise ValueError(f"base_temperature must be positive or null, got {base_temperature}")
-    count, batch = views.shape[:2]
+    checks.positive(temperature=temperature, base_temperature=base_temperature)
+    count = len(views)
     rows = unit_rows(views.flatten(0, 1))
     own_class, number = _classes_in_batch(labels, group)
     sums = rows.new_zeros(number, rows.shape[1])
@@ -62,10 +70,7 @@ def supcon(
     classes = own_class.repeat(count)
     positives = (members[classes] - 1).to(rows.dtype)
     similarity = ((sums[classes] - rows) * rows).sum(dim=1) / positives.clamp(min=1)
-    itself = torch.arange(len(rows), device=rows.device)[:, None] + group.rank * count * batch
-    everything = log_sum_exp(
-        rows, rows, scale=1 / temperature, excluded=itself, tile_size=tile_size, group=group
-    )
+    everything = log_sum_of_others(rows, temperature, tile_size, group)
     anchors = positives > 0
     losses = torch.where(anchors, everything - similarity / temperature, 0.0)
     total = group.gather(anchors.sum()[None]).sum().clamp(min=1)
@@ -76,9 +81,40 @@ def supcon(
 def _classes_in_batch(
     labels: Int[Tensor, " batch"], group: ProcessGroup
 ) -> tuple[Int[Tensor, " batch"], int]:
-    """Labels numbered from 0 without gaps over the whole batch, and how many there are."""
+    """Renumber the labels of the whole batch from 0 without gaps, and count them."""
     first = group.rank * len(labels)
-    places = torch.arange(first, first + len(labels), device=labels.device)
-    everyone = group.gather(torch.where(labels < 0, -1 - places, labels))
-    found, numbered = everyone.unique(return_inverse=True)
+    rows = torch.arange(first, first + len(labels), device=labels.device)
+    gathered = group.gather(torch.where(labels < 0, -1 - rows, labels))
+    found, numbered = gathered.unique(return_inverse=True)
     return numbered[first : first + len(labels)], len(found)
+
+
+@final
+class SupCon(Loss):
+    """Module form of :func:`supcon`.
+
+    Args:
+        temperature: Above 0.
+        base_temperature: Above 0; None for the paper's loss.
+        tile_size: At least 1; None computes all similarities at once.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import SupCon
+        >>> SupCon(temperature=0.5)(torch.ones(2, 4, 3), torch.tensor([0, 0, 1, 1]))
+        tensor(1.9459)
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 0.07,
+        base_temperature: float | None = None,
+        tile_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            supcon,
+            temperature=temperature,
+            base_temperature=base_temperature,
+            tile_size=tile_size,
+        )

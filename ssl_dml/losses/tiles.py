@@ -1,4 +1,4 @@
-"""Sums over all similarities of many rows, without the matrix of them."""
+"""Sums over all similarities of many rows, without the similarity matrix."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml import checks
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
-# Fits the cache of a processor and fills an accelerator.
-TILE = 1024
+TILE = 1024  # fits the cache of a CPU, and keeps a GPU busy
 
 
 def log_sum_exp(
@@ -22,28 +22,39 @@ def log_sum_exp(
     tile_size: int | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, " batch"]:
-    r"""For each query the logarithm of a sum over the keys of all processes.
+    r"""For each query, the logarithm of a sum over the keys of all processes.
 
     .. math:: \log \sum_{j \notin \mathrm{excluded}_i} e^{\mathrm{scale} \; q_i \cdot k_j}
 
-    Tiles of the similarity matrix are made, summed and forgotten, and made again in backward, so
-    memory grows with ``tile_size`` squared and never with ``batch * keys``. The keys of other
-    processes are seen in turn as they go round a ring; their gradients go round with them.
-    Where queries and keys are one tensor, a tile serves its mirror image too: half of the work.
+    Tiles of the similarity matrix are computed, summed and dropped, and computed again in
+    backward. So memory grows with the square of ``tile_size`` and never with ``batch * keys``.
+    The keys of other processes arrive one after the other around a ring, and their gradients go
+    around with them. If queries and keys are the same tensor, a tile also serves as its mirror
+    image, which halves the work.
 
     Args:
         queries: Rows of this process.
-        keys: Rows of this process that others see too.
-        scale: Inverse temperature; at 0 the result is the logarithm of the number of keys.
-        excluded: Keys that a query leaves out, numbered over all processes in order of rank.
-        tile_size: Side of a tile; None makes one tile of everything.
+        keys: Rows of this process that the queries of all processes see.
+        scale: Inverse temperature.
+        excluded: Keys that each query leaves out, numbered over all processes in order of rank.
+        tile_size: Side of a tile; None computes all similarities at once.
         group: The processes.
 
     Returns:
         Nats; ``-inf`` where no key is left.
+
+    Raises:
+        ValueError: If ``tile_size`` is below 1.
+
+    Examples:
+        A scale of 0 counts the keys:
+
+        >>> import torch
+        >>> from ssl_dml.losses import log_sum_exp
+        >>> log_sum_exp(torch.ones(2, 3), torch.ones(9, 3), scale=0.0).exp()
+        tensor([9., 9.])
     """
-    if tile_size is not None and tile_size < 1:
-        raise ValueError(f"tile_size must be at least 1 or None, got {tile_size}")
+    checks.at_least(1, tile_size=tile_size)
     if excluded is None:
         excluded = torch.empty(len(queries), 0, dtype=torch.long, device=queries.device)
     side = max(tile_size or max(len(queries), len(keys)), 1)
@@ -91,7 +102,7 @@ class _LogSumExp(torch.autograd.Function):
         # A row without a key has no gradient, and -inf - -inf would make one of NaN.
         found = found.masked_fill(found == -torch.inf, 0.0)
 
-        def share(scores: Tensor, rows: slice, before: int, dim: int) -> Tensor:
+        def weighted(scores: Tensor, rows: slice, before: int, dim: int) -> Tensor:
             kept = _without(scores, excluded[rows] - before, dim)
             return kept.sub_(found[rows].unsqueeze(dim)).exp_().mul_(weights[rows].unsqueeze(dim))
 
@@ -103,9 +114,9 @@ class _LogSumExp(torch.autograd.Function):
             mirrored = ctx.mirrored and not turn
             for rows, columns, both in _tiles(len(queries), len(keys), ctx.side, mirrored):
                 scores = (queries[rows] @ block[columns].T).mul_(ctx.scale)
-                pulls = share(scores, rows, first + columns.start, dim=1)
+                pulls = weighted(scores, rows, first + columns.start, dim=1)
                 if both:
-                    pulls += share(scores, columns, first + rows.start, dim=0)
+                    pulls += weighted(scores, columns, first + rows.start, dim=0)
                 for_queries[rows].addmm_(pulls, block[columns])
                 if both:
                     for_queries[columns].addmm_(pulls.T, queries[rows])
@@ -115,18 +126,19 @@ class _LogSumExp(torch.autograd.Function):
         return for_queries, for_keys if wanted else None, None, None, None, None, None
 
 
-def _without(scores: Tensor, places: Tensor, dim: int) -> Tensor:
-    """A copy of a tile, with ``-inf`` at the places along ``dim`` that lie in it."""
-    places = places if dim == 1 else places.T
+def _without(scores: Tensor, excluded: Tensor, dim: int) -> Tensor:
+    """A copy of a tile, with ``-inf`` at the excluded positions along ``dim``."""
+    excluded = excluded if dim == 1 else excluded.T
     length = scores.shape[dim]
-    worth = torch.where((places >= 0) & (places < length), -torch.inf, torch.inf).to(scores.dtype)
-    return scores.scatter_reduce(dim, places.clamp(0, length - 1), worth, "amin")
+    inside = (excluded >= 0) & (excluded < length)
+    bounds = torch.where(inside, -torch.inf, torch.inf).to(scores.dtype)
+    return scores.scatter_reduce(dim, excluded.clamp(0, length - 1), bounds, "amin")
 
 
 def _tiles(
     queries: int, keys: int, side: int, mirrored: bool
 ) -> Iterator[tuple[slice, slice, bool]]:
-    """Rows and columns of each tile, and whether it stands for its mirror image too."""
+    """Rows and columns of each tile, and whether it also serves as its mirror image."""
     for row in range(0, queries, side):
         for column in range(row if mirrored else 0, keys, side):
             rows = slice(row, min(row + side, queries))

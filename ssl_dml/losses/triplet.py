@@ -1,7 +1,6 @@
-"""Triplets: a positive is to be nearer than a negative, by a margin."""
+"""Triplet loss: a positive is nearer to its anchor than a negative, by a margin."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import final
 
 import torch
@@ -9,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml import checks
 from ssl_dml.distances import Distance, distances
 from ssl_dml.losses.base import PairLoss, Reduction
 from ssl_dml.losses.chunks import per_pair
@@ -28,66 +28,72 @@ def triplet(
     memory: LabeledEmbeddings | None = None,
     mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Hinge of all triplets of an anchor, a positive and a negative, in the memory of pairs.
+    r"""Hinge over all triplets of an anchor, a positive and a negative, in the memory of pairs.
 
     .. math:: \max(0, \; d_{ap} - d_{an} + m)
 
-    Negatives are sorted once for each anchor, and how many are within the margin of a positive is
-    searched for; the cube of the batch is never looped over. Only the soft margin has to, a part
-    at a time.
+    The negatives of each anchor are sorted once, and a binary search counts those within the
+    margin of each positive. Only the soft margin loops over triplets, a chunk at a time.
 
     Args:
         embeddings: Rows.
-        labels: Class of each.
-        margin: m, in the unit of the distance, at least 0; None is the soft margin
+        labels: Class of each row.
+        margin: m, in the unit of the distance, at least 0. None is the soft margin
             :math:`\log(1 + e^{d_{ap} - d_{an}})`.
-        distance: d. FaceNet squares it, on unit rows.
-        reduction: ``mean`` over triplets; ``non_zero``, pytorch-metric-learning's default, over
-            those whose loss is not 0; or the ``sum``.
-        memory: Further rows that the batch is compared with.
-        mined: Triplets that count; None for all. Where they were ranked by a distance that orders
-            references as this one does, they are summed without a loop.
+        distance: d. FaceNet takes squared distances of unit rows.
+        reduction: ``mean`` over triplets; ``non_zero``, the mean over triplets whose loss is not
+            0, pytorch-metric-learning's default; or the ``sum``.
+        memory: Embeddings of earlier batches, further positives and negatives.
+        mined: Triplets that count; None for all. Triplets that a miner ranked by the same order of
+            distances are summed without a loop.
 
     Returns:
         0 where every negative is farther than every positive by the margin, or there is no
-        triplet; ``margin`` where all rows are equal.
+        triplet.
 
     Raises:
         ValueError: If ``margin`` is negative.
+
+    Examples:
+        Equal rows cost the margin:
+
+        >>> import torch
+        >>> from ssl_dml.losses import triplet
+        >>> triplet(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]), margin=0.5)
+        tensor(0.5000)
 
     References:
         Schroff et al., 2015, arXiv:1503.03832, eq. 1; soft margin: Hermans et al., 2017,
         arXiv:1703.07737.
     """
-    if margin is not None and margin < 0:
-        raise ValueError(f"margin must be at least 0, or null for the soft one, got {margin}")
+    checks.at_least(0, margin=margin)
     pairs = pair_masks(embeddings, labels, memory)
     found = distances(pairs.anchors, pairs.references, kind=distance)
-    chosen = mined or _every(found, pairs)
-    count = positive = (chosen.high - chosen.low).sum()
+    chosen = mined or _all_triplets(found, pairs)
+    count = active = (chosen.high - chosen.low).sum()
 
     def function(gaps: Tensor) -> Tensor:
         return F.softplus(gaps) if margin is None else F.relu(gaps + margin)
 
-    def above(gaps: Tensor) -> Tensor:
+    def is_active(gaps: Tensor) -> Tensor:
         return (function(gaps) > 0).to(gaps)
 
     if count <= found.numel():
         losses = _listed(found, chosen, function)
-        total, positive = losses.sum(), (losses > 0).sum()
+        total, active = losses.sum(), (losses > 0).sum()
     elif margin is not None and (mined is None or _in_order(found, chosen)):
-        total, positive = _hinge(found, chosen, margin)
+        total, active = _hinge(found, chosen, margin)
     else:
-        total = _in_parts(found, chosen, function)
+        total = _in_chunks(found, chosen, function)
         if reduction == "non_zero":
-            positive = _in_parts(found.detach(), chosen, above)
+            active = _in_chunks(found.detach(), chosen, is_active)
     if reduction == "sum":
         return total
-    number = positive if reduction == "non_zero" else count
+    number = active if reduction == "non_zero" else count
     return total / number.clamp(min=1).to(total.dtype)
 
 
-def _every(found: Tensor, pairs: PairMasks) -> Triplets:
+def _all_triplets(found: Tensor, pairs: PairMasks) -> Triplets:
     anchors, positives = pairs.positive.nonzero(as_tuple=True)
     order = found.detach().masked_fill(~pairs.negative, torch.inf).argsort(dim=1)
     high = pairs.negative.sum(dim=1)[anchors]
@@ -95,36 +101,45 @@ def _every(found: Tensor, pairs: PairMasks) -> Triplets:
 
 
 def _in_order(found: Tensor, chosen: Triplets) -> bool:
-    """Whether every range goes from near to far by this distance too."""
+    """Whether the negatives of every range are sorted by these distances too."""
     steps = found.detach().gather(1, chosen.order).diff(dim=1)
     return not bool(((steps < 0) & _within(chosen)[:, 1:]).any())
 
 
 def _within(chosen: Triplets) -> Tensor:
-    """Ranks before the end of the last range of each anchor."""
+    """Mask of the ranks that a range of the anchor may reach."""
     last = chosen.high.new_zeros(len(chosen.order), 1)
     last = last[:, 0].scatter_reduce(0, chosen.anchors, chosen.high, "amax")[:, None]
     return torch.arange(chosen.order.shape[1], device=last.device) < last
 
 
 def _hinge(found: Tensor, chosen: Triplets, margin: float) -> tuple[Tensor, Tensor]:
-    """Sum over the triplets, and how many have a loss above 0; ranges go from near to far.
+    """Sum of the hinge over sorted ranges, and the number of triplets above 0.
 
-    The sum is linear in the distances, once it is known how often each of them counts.
+    One pair of an anchor and a positive at distance d, with the anchor's negatives from near to
+    far; its range is from low = 1 to high = 5::
+
+        rank        0     1     2     3  |  4     5
+        negative    n0    n1    n2    n3 |  n4    n5
+                          [-- cost > 0 --|- 0 -)
+                         low           cut    high        d + margin lies at the |
+
+    ``cut`` is found by binary search. The pair costs the sum of ``d + margin - d(n)`` over n1, n2
+    and n3: linear in the distances. So it is enough to count how often each distance occurs:
+    ``cut - low`` times for the positive, and -1 times for each pair whose range covers a negative.
     """
     order, anchors, positives, low, high = chosen
     with torch.no_grad():
-        # Behind the last range distances need not rise.
+        # Beyond the last range, distances need not be sorted.
         rising = found.gather(1, order).masked_fill_(~_within(chosen), torch.inf)
         limits = found[anchors, positives] + margin
-        cut = (
-            batched_searchsorted(limits, rising, anchors, or_equal=False).minimum(high).maximum(low)
-        )
+        cut = batched_searchsorted(limits, rising, anchors, or_equal=False)
+        cut = cut.minimum(high).maximum(low)
         number = cut - low
         weights = torch.zeros_like(found)
         weights.scatter_(1, order, count_ranges(chosen, low, cut).to(found).neg_())
         weights[anchors, positives] = number.to(found)
-    # Differences of long sums: in double precision where there is one.
+    # Differences of long sums need double precision, which Apple GPUs lack.
     precise = found if found.device.type == "mps" else found.double()
     total = (precise * weights).sum() + margin * number.sum().to(precise.dtype)
     return total.to(found.dtype), number.sum()
@@ -134,7 +149,13 @@ Function = Callable[[Tensor], Tensor]
 
 
 def _listed(found: Tensor, chosen: Triplets, function: Function) -> Tensor:
-    """A function of the gap of each triplet."""
+    """Apply a function to the gap d(a, p) - d(a, n) of each triplet, listed one by one.
+
+    Two pairs whose ranges are from 1 to 3 and from 0 to 1 make three triplets::
+
+        pair of each triplet   0  0  1        widths = [2, 1]
+        rank of its negative   1  2  0        counts up from the low of its pair
+    """
     order, anchors, positives, low, high = chosen
     widths = high - low
     pairs = torch.arange(len(widths), device=widths.device).repeat_interleave(widths)
@@ -142,13 +163,20 @@ def _listed(found: Tensor, chosen: Triplets, function: Function) -> Tensor:
     ranks = torch.arange(len(pairs), device=widths.device) - begins[pairs]
     rows = anchors * found.shape[1]
     flat = found.flatten()
-    own = flat.index_select(0, rows + positives).index_select(0, pairs)
-    other = flat.index_select(0, rows[pairs] + order[anchors[pairs], ranks])
-    return function(own - other)
+    near = flat.index_select(0, rows + positives).index_select(0, pairs)
+    far = flat.index_select(0, rows[pairs] + order[anchors[pairs], ranks])
+    return function(near - far)
 
 
-def _in_parts(found: Tensor, chosen: Triplets, function: Function) -> Tensor:
-    """Sum of a function of the gaps of triplets that are too many to be listed."""
+def _in_chunks(found: Tensor, chosen: Triplets, function: Function) -> Tensor:
+    """Sum a function of the gaps of triplets that are too many to be listed.
+
+    Each chunk is a block of pairs by ranks, and a mask keeps the range of each pair::
+
+        rank     0  1  2  3  4
+        pair 0   .  x  x  .  .      range from 1 to 3
+        pair 1   x  x  x  x  .      range from 0 to 4
+    """
     order, anchors, positives, low, high = chosen
     numbers = torch.arange(len(anchors), device=found.device)
     ranks = torch.arange(order.shape[1], device=found.device)
@@ -168,8 +196,15 @@ class Triplet(PairLoss):
 
     Args:
         margin: At least 0; None is the soft margin.
-        distance: ``euclidean``, ``squared``, ``cosine`` or ``dot``.
+        distance: ``euclidean``, ``squared``, ``cosine``, ``dot``, or a
+            :class:`~ssl_dml.distances.Mahalanobis`.
         reduction: ``mean``, ``non_zero`` or ``sum``.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.losses import Triplet
+        >>> Triplet(margin=0.5)(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
+        tensor(0.5000)
     """
 
     def __init__(
@@ -179,15 +214,4 @@ class Triplet(PairLoss):
         distance: Distance = "euclidean",
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__()
-        self.loss = partial(triplet, margin=margin, distance=distance, reduction=reduction)
-
-    def forward(
-        self,
-        embeddings: Embeddings,
-        labels: Labels,
-        memory: LabeledEmbeddings | None = None,
-        mined: Triplets | None = None,
-    ) -> Float[Tensor, ""]:
-        """Loss of a whole batch."""
-        return self.loss(embeddings, labels, memory=memory, mined=mined)
+        super().__init__(triplet, margin=margin, distance=distance, reduction=reduction)

@@ -1,4 +1,4 @@
-"""Which pairs and triplets of a batch count."""
+"""Miners: which pairs and triplets of a batch count in a loss."""
 
 from ssl_dml.mining.bands import All, Easy, Hard, SemiHard
 from ssl_dml.mining.base import Miner

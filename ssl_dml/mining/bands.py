@@ -1,47 +1,60 @@
-"""Triplets by how far the negative is behind the positive."""
+"""Triplets by how much farther the negative is than the positive."""
 
 from typing import final
 
+from ssl_dml import checks
 from ssl_dml.distances import Distance
-from ssl_dml.mining.base import Miner, rank
-from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
+from ssl_dml.mining.base import Ranking, RankingMiner
+from ssl_dml.types import Triplets
 
 
 @final
-class All(Miner):
-    """Every triplet."""
+class All(RankingMiner):
+    """Every triplet.
 
-    def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
-    ) -> Triplets:
-        """All negatives beside each positive."""
-        ranking = rank(embeddings, labels, memory, "squared")
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.mining import All
+        >>> rows, labels = torch.tensor([[0.0], [1.0], [5.0], [3.0]]), torch.tensor([0, 0, 1, 2])
+        >>> mined = All()(rows, labels)
+        >>> mined.high - mined.low  # negatives of the pairs (0, 1) and (1, 0)
+        tensor([2, 2])
+    """
+
+    def __init__(self) -> None:
+        super().__init__("squared")
+
+    def choose(self, ranking: Ranking) -> Triplets:
+        """All negatives for each pair."""
         return ranking.between(0, ranking.negatives[ranking.anchors])
 
 
 @final
-class Hard(Miner):
+class Hard(RankingMiner):
     """Triplets whose negative is not farther than the positive.
 
     Args:
         distance: What is compared.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.mining import Hard
+        >>> rows, labels = torch.tensor([[0.0], [3.0], [5.0], [1.0]]), torch.tensor([0, 0, 1, 2])
+        >>> mined = Hard()(rows, labels)
+        >>> mined.high - mined.low  # row 3 for the pair (0, 1), rows 2 and 3 for (1, 0)
+        tensor([1, 2])
     """
 
     def __init__(self, *, distance: Distance = "euclidean") -> None:
-        super().__init__()
-        self.distance: Distance = distance
+        super().__init__(distance)
 
-    def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
-    ) -> Triplets:
-        """Negatives up to the distance of each positive."""
-        ranking = rank(embeddings, labels, memory, self.distance)
-        high = ranking.nearer(ranking.distances, or_equal=True)
-        return ranking.between(0, high)
+    def choose(self, ranking: Ranking) -> Triplets:
+        """Negatives up to the distance of each pair."""
+        return ranking.between(0, ranking.nearer(ranking.distances, or_equal=True))
 
 
 @final
-class SemiHard(Miner):
+class SemiHard(RankingMiner):
     """Triplets whose negative is farther than the positive by no more than a margin.
 
     Args:
@@ -51,27 +64,31 @@ class SemiHard(Miner):
     Raises:
         ValueError: If ``margin`` is negative.
 
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.mining import SemiHard
+        >>> rows, labels = torch.tensor([[0.0], [1.0], [5.0], [3.0]]), torch.tensor([0, 0, 1, 2])
+        >>> mined = SemiHard(margin=2.0)(rows, labels)
+        >>> mined.high - mined.low  # row 3 for both pairs; row 2 is too far
+        tensor([1, 1])
+
     References:
         Schroff et al., 2015, arXiv:1503.03832, eq. 4; one such negative a pair: :class:`FaceNet`.
     """
 
     def __init__(self, *, margin: float = 0.2, distance: Distance = "euclidean") -> None:
-        super().__init__()
-        check_margin(margin)
+        super().__init__(distance)
+        checks.at_least(0, margin=margin)
         self.margin = margin
-        self.distance: Distance = distance
 
-    def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
-    ) -> Triplets:
-        """Negatives behind each positive and within the margin."""
-        ranking = rank(embeddings, labels, memory, self.distance)
+    def choose(self, ranking: Ranking) -> Triplets:
+        """Negatives beyond each positive and within the margin."""
         low = ranking.nearer(ranking.distances, or_equal=True)
         return ranking.between(low, ranking.nearer(ranking.distances + self.margin, or_equal=True))
 
 
 @final
-class Easy(Miner):
+class Easy(RankingMiner):
     """Triplets whose negative is farther than the positive by more than a margin.
 
     Args:
@@ -80,24 +97,22 @@ class Easy(Miner):
 
     Raises:
         ValueError: If ``margin`` is negative.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.mining import Easy
+        >>> rows, labels = torch.tensor([[0.0], [1.0], [5.0], [3.0]]), torch.tensor([0, 0, 1, 2])
+        >>> mined = Easy(margin=2.0)(rows, labels)
+        >>> mined.high - mined.low  # row 2 for both pairs; row 3 is too near
+        tensor([1, 1])
     """
 
     def __init__(self, *, margin: float = 0.2, distance: Distance = "euclidean") -> None:
-        super().__init__()
-        check_margin(margin)
+        super().__init__(distance)
+        checks.at_least(0, margin=margin)
         self.margin = margin
-        self.distance: Distance = distance
 
-    def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
-    ) -> Triplets:
-        """Negatives behind each positive and its margin."""
-        ranking = rank(embeddings, labels, memory, self.distance)
+    def choose(self, ranking: Ranking) -> Triplets:
+        """Negatives beyond each positive and its margin."""
         low = ranking.nearer(ranking.distances + self.margin, or_equal=True)
         return ranking.between(low, ranking.negatives[ranking.anchors])
-
-
-def check_margin(margin: float) -> None:
-    """Refuse a band of negative width."""
-    if margin < 0:
-        raise ValueError(f"margin must be at least 0, got {margin}")

@@ -1,7 +1,7 @@
-"""The contract of miners, and the ranking that they start from."""
+"""The contract of miners, and the ranking of negatives that they start from."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,25 +19,25 @@ class Miner(nn.Module, ABC):
     def forward(
         self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
-        """What counts, without gradient.
+        """Choose triplets, without gradient.
 
         Args:
-            embeddings: Rows of the whole batch; every process has the same.
-            labels: Class of each.
-            memory: Further references.
+            embeddings: Rows of the whole batch, the same on every process.
+            labels: Class of each row.
+            memory: Embeddings of earlier batches, further positives and negatives.
         """
 
 
 class Ranking(NamedTuple):
-    """Distances of the pairs of a class in a batch, and each anchor's negatives in order.
+    """The positive pairs of a batch, and the negatives of each anchor from near to far.
 
     Attributes:
-        anchors: Row of each pair, ascending.
-        positives: Reference of its class.
-        distances: Between them.
-        order: References of each anchor: its negatives from near to far, then the others.
-        far: The distances of ``order``, infinite behind the negatives.
-        negatives: How many each anchor has.
+        anchors: Anchor of each pair, ascending.
+        positives: Reference of the pair's positive.
+        distances: Distance of each pair.
+        order: References of each anchor: its negatives from near to far, then the rest.
+        far: Distances in that order, infinite after the negatives.
+        negatives: Number of negatives of each anchor.
     """
 
     anchors: Int[Tensor, " pairs"]
@@ -48,7 +48,7 @@ class Ranking(NamedTuple):
     negatives: Int[Tensor, " batch"]
 
     def nearer(self, limits: Float[Tensor, " pairs"], *, or_equal: bool) -> Int[Tensor, " pairs"]:
-        """How many negatives of a pair's anchor are nearer than its limit."""
+        """For each pair, count the negatives of its anchor that are nearer than its limit."""
         found = batched_searchsorted(limits, self.far, self.anchors, or_equal=or_equal)
         return found.minimum(self.negatives[self.anchors])
 
@@ -58,22 +58,68 @@ class Ranking(NamedTuple):
         high: Int[Tensor, " pairs"],
         kept: Bool[Tensor, " pairs"] | None = None,
     ) -> Triplets:
-        """Triplets of pairs with the negatives that are ranked in a range."""
+        """Triplets of each pair (or each kept one) with the negatives in a range of ranks."""
         low = torch.zeros_like(high) + low
         found = Triplets(self.order, self.anchors, self.positives, low, high.maximum(low))
         if kept is None:
             return found
         return Triplets(self.order, *(part[kept] for part in found[1:]))
 
+    def single(
+        self, at: Int[Tensor, " pairs"], kept: Bool[Tensor, " pairs"] | None = None
+    ) -> Triplets:
+        """Triplets of each pair with the negative of one rank, or with the last if it is beyond."""
+        last = self.negatives[self.anchors] - 1
+        at = at.minimum(last)
+        return self.between(at, at + 1, last >= 0 if kept is None else kept)
+
 
 @torch.no_grad()
-def rank(
-    embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None, kind: Distance
+def rank_negatives(
+    embeddings: Embeddings,
+    labels: Labels,
+    memory: LabeledEmbeddings | None = None,
+    distance: Distance = "euclidean",
 ) -> Ranking:
-    """Measure a batch against itself and a memory."""
+    """Sort the negatives of each row of a batch, and list its positive pairs.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.mining.base import rank_negatives
+        >>> rows = torch.tensor([[0.0], [1.0], [5.0], [3.0]])
+        >>> ranking = rank_negatives(rows, torch.tensor([0, 0, 1, 2]))
+        >>> ranking.order[0, :2]  # the negatives of row 0
+        tensor([3, 2])
+        >>> ranking.anchors, ranking.positives
+        (tensor([0, 1]), tensor([1, 0]))
+    """
     pairs = pair_masks(embeddings, labels, memory)
-    found = distances(pairs.anchors, pairs.references, kind=kind)
+    found = distances(pairs.anchors, pairs.references, kind=distance)
     anchors, positives = pairs.positive.nonzero(as_tuple=True)
     own = found[anchors, positives]
     far, order = found.masked_fill_(~pairs.negative, torch.inf).sort(dim=1, stable=True)
     return Ranking(anchors, positives, own, order, far, pairs.negative.sum(dim=1))
+
+
+class RankingMiner(Miner):
+    """A miner that chooses ranges of the ranked negatives.
+
+    Args:
+        distance: What the ranking compares: a name, or a
+            :class:`~ssl_dml.distances.Mahalanobis`.
+    """
+
+    def __init__(self, distance: Distance) -> None:
+        super().__init__()
+        self.distance = distance
+
+    @final
+    def forward(
+        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
+    ) -> Triplets:
+        """Rank the negatives and choose among them."""
+        return self.choose(rank_negatives(embeddings, labels, memory, self.distance))
+
+    @abstractmethod
+    def choose(self, ranking: Ranking) -> Triplets:
+        """Choose the range of each pair."""

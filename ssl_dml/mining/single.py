@@ -1,4 +1,4 @@
-"""One negative beside a positive."""
+"""Miners with one negative for each positive."""
 
 from typing import final
 
@@ -7,21 +7,29 @@ from torch import Tensor
 
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distances import Distance, distances
-from ssl_dml.mining.base import Miner, Ranking, rank
+from ssl_dml.mining.base import Miner, Ranking, RankingMiner, rank_negatives
 from ssl_dml.pair_masks import batched_searchsorted, pair_masks, rank_in_group
 from ssl_dml.precision import unit_rows
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 
 @final
-class FaceNet(Miner):
-    """For each pair the nearest negative that is farther than the positive.
+class FaceNet(RankingMiner):
+    """For each positive pair, the nearest negative that is farther than the positive.
 
-    Where none is, it is the farthest negative there is. There is no upper limit as in
-    :class:`SemiHard`, so every pair of a class counts.
+    Where there is none, it is the farthest negative. There is no upper limit as in
+    :class:`~ssl_dml.mining.SemiHard`, so every positive pair counts.
 
     Args:
         distance: What is compared; squared in the paper.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.mining import FaceNet
+        >>> rows, labels = torch.tensor([[0.0], [3.0], [5.5], [1.0]]), torch.tensor([0, 0, 1, 2])
+        >>> mined = FaceNet()(rows, labels)
+        >>> mined.order[mined.anchors, mined.low]  # for (0, 1) the next, for (1, 0) the farthest
+        tensor([2, 2])
 
     References:
         Schroff et al., 2015, arXiv:1503.03832, sec. 3.2; the rule without a negative is that of
@@ -29,24 +37,27 @@ class FaceNet(Miner):
     """
 
     def __init__(self, *, distance: Distance = "squared") -> None:
-        super().__init__()
-        self.distance: Distance = distance
+        super().__init__(distance)
 
-    def forward(
-        self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
-    ) -> Triplets:
+    def choose(self, ranking: Ranking) -> Triplets:
         """One negative for each positive of each anchor that has negatives."""
-        ranking = rank(embeddings, labels, memory, self.distance)
-        first = ranking.nearer(ranking.distances, or_equal=True)
-        return _one(ranking, first)
+        return ranking.single(ranking.nearer(ranking.distances, or_equal=True))
 
 
 @final
 class BatchHard(Miner):
-    """For each anchor its farthest positive with its nearest negative.
+    """For each anchor, its farthest positive with its nearest negative.
 
     Args:
         distance: What is compared.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.mining import BatchHard
+        >>> rows = torch.tensor([[0.0], [1.0], [2.0], [1.5]])
+        >>> mined = BatchHard()(rows, torch.tensor([0, 0, 0, 1]))
+        >>> mined.positives, mined.order[:3, 0]
+        (tensor([2, 0, 0]), tensor([3, 3, 3]))
 
     References:
         Hermans et al., 2017, arXiv:1703.07737, eq. 5.
@@ -54,13 +65,14 @@ class BatchHard(Miner):
 
     def __init__(self, *, distance: Distance = "euclidean") -> None:
         super().__init__()
-        self.distance: Distance = distance
+        self.distance = distance
 
+    @torch.no_grad()
     def forward(
         self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
-        """One triplet for each anchor that has both."""
-        pairs = pair_masks(embeddings.detach(), labels, memory)
+        """One triplet for each anchor that has a positive and a negative."""
+        pairs = pair_masks(embeddings, labels, memory)
         found = distances(pairs.anchors, pairs.references, kind=self.distance)
         farthest = found.masked_fill(~pairs.positive, -torch.inf).argmax(dim=1)
         nearest = found.masked_fill(~pairs.negative, torch.inf).argmin(dim=1)
@@ -71,20 +83,29 @@ class BatchHard(Miner):
 
 @final
 class DistanceWeighted(Miner):
-    """For each pair a negative drawn so that all distances are equally likely.
+    """For each positive pair, a negative sampled so that all distances are equally likely.
 
-    Pairs of random points on a sphere are nearly all at a distance of about the root of 2; a
-    negative at distance d is drawn with the inverse of that density, cut off at a smallest
-    distance. Rows are taken as unit vectors. The draws are a function of the seed, the step and
-    the anchor's place in the batch.
+    Distances of random points on a sphere are nearly all close to the square root of 2. A negative
+    at distance d is sampled with the inverse of that density, clipped at a smallest distance. Rows
+    are normalized here. The samples are a function of the seed, the step and the anchor's place in
+    the batch.
 
     Args:
-        cutoff: Smaller distances weigh as this one; above 0.
-        farthest: Negatives from there on are not drawn, as a margin loss has none there; below 2.
+        cutoff: Smaller distances have the weight of this one; above 0.
+        farthest: Negatives at this distance or more are not sampled, as they cost nothing in a
+            margin loss; below 2.
         seed: From 0.
 
     Raises:
         ValueError: If the range of distances is empty.
+
+    Examples:
+        >>> import torch
+        >>> from ssl_dml.mining import DistanceWeighted
+        >>> rows = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [-1.0, 0.0]])
+        >>> mined = DistanceWeighted()(rows, torch.tensor([0, 0, 1, 2]))
+        >>> mined.order[mined.anchors, mined.low]  # row 3 is too far
+        tensor([2, 2])
 
     References:
         Wu et al., 2017, arXiv:1706.07567, eq. 3 and 4; 0.5 and 1.4 are the authors' choices.
@@ -105,35 +126,25 @@ class DistanceWeighted(Miner):
     def forward(
         self, embeddings: Embeddings, labels: Labels, memory: LabeledEmbeddings | None = None
     ) -> Triplets:
-        """One negative for each positive of each anchor that has some within reach."""
+        """One negative for each positive of each anchor that has one within reach."""
         rows = unit_rows(embeddings)
         if memory is not None:
             memory = memory._replace(embeddings=unit_rows(memory.embeddings))
-        ranking = rank(rows, labels, memory, "euclidean")
+        ranking = rank_negatives(rows, labels, memory)
         weights = self._log_weights(ranking.far, dim=rows.shape[1])
         reachable = (ranking.far < self.farthest).sum(dim=1)[ranking.anchors]
         cumulated = weights.softmax(dim=1).cumsum(dim=1)
         numbers, most = rank_in_group(ranking.anchors, len(rows))
-        what_for = torch.arange(len(rows), device=rows.device) + (self.seed << 32)
-        draws = counter_based_indices(what_for, self.step, count=most, high=2**24)
+        instances = torch.arange(len(rows), device=rows.device) + (self.seed << 32)
+        draws = counter_based_indices(instances, self.step, count=most, high=2**24)
         self.step += self.training
         fraction = (draws[ranking.anchors, numbers].to(cumulated) + 0.5) / 2**24
         wanted = fraction * cumulated[ranking.anchors, -1]
-        at = batched_searchsorted(wanted, cumulated, ranking.anchors, or_equal=True).minimum(
-            reachable - 1
-        )
-        return _one(ranking, at, reachable > 0)
+        at = batched_searchsorted(wanted, cumulated, ranking.anchors, or_equal=True)
+        return ranking.single(at.minimum(reachable - 1), reachable > 0)
 
     def _log_weights(self, far: Tensor, *, dim: int) -> Tensor:
         nearest = far.clamp(self.cutoff, self.farthest)
-        squares = nearest.square()
-        weights = (2 - dim) * nearest.log() + (3 - dim) / 2 * torch.log1p(-squares / 4)
+        weights = (2 - dim) * nearest.log() + (3 - dim) / 2 * torch.log1p(-nearest.square() / 4)
         weights = weights.masked_fill(far >= self.farthest, -torch.inf)
         return weights.masked_fill((far >= self.farthest).all(dim=1, keepdim=True), 0.0)
-
-
-def _one(ranking: Ranking, at: Tensor, kept: Tensor | None = None) -> Triplets:
-    """Triplets of pairs with the negative of a rank, or with the last where it is beyond."""
-    last = ranking.negatives[ranking.anchors] - 1
-    at = at.minimum(last)
-    return ranking.between(at, at + 1, last >= 0 if kept is None else kept)

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from public_forms import PlainContrastive, dense_smooth_ap
 from torch.func import functional_call
 from torch.testing import assert_close
 
@@ -17,10 +18,10 @@ from ssl_dml.heads import PairHead, ProxyAnchor, ProxyNCA, SoftTriple
 from ssl_dml.losses import (
     Circle,
     Contrastive,
+    GeneralizedLifted,
     Lifted,
     MultiSimilarity,
     NPair,
-    SmoothAP,
     Triplet,
     nt_xent,
     supcon,
@@ -104,17 +105,35 @@ def merging(classes, dim):
     )
 
 
+class SquaredContrastive(losses.ContrastiveLoss):
+    """Theirs with squares, as in the paper and here."""
+
+    def pos_calc(self, *pairs):
+        return super().pos_calc(*pairs).square() / 2
+
+    def neg_calc(self, *pairs):
+        return super().neg_calc(*pairs).square() / 2
+
+
 PAIRS = {
     "contrastive": (
-        ours(Contrastive(variant="plain", reduction="non_zero")),
+        ours(Contrastive(reduction="kinds")),
+        theirs(SquaredContrastive(distance=RAW, reducer=MEAN)),
+    ),
+    "contrastive_wide": (
+        ours(Contrastive(reduction="kinds", margin=2.0)),
+        theirs(SquaredContrastive(neg_margin=2, distance=RAW, reducer=MEAN)),
+    ),
+    "contrastive_plain": (
+        ours(PlainContrastive(non_zero=True)),
         theirs(losses.ContrastiveLoss(distance=RAW)),
     ),
     "contrastive_mean": (
-        ours(Contrastive(variant="plain", reduction="kinds", margin=2.0)),
+        ours(PlainContrastive(margin=2.0)),
         theirs(losses.ContrastiveLoss(neg_margin=2, distance=RAW, reducer=MEAN)),
     ),
     "contrastive_default": (
-        head(Contrastive(variant="plain", reduction="non_zero")),
+        head(PlainContrastive(non_zero=True)),
         theirs(losses.ContrastiveLoss()),
     ),
     "triplet": (
@@ -170,7 +189,7 @@ PAIRS = {
     ),
     "lifted_default": (head(Lifted()), theirs(losses.LiftedStructureLoss(reducer=MEAN))),
     "lifted_generalized": (
-        ours(Lifted(variant="generalized")),
+        ours(GeneralizedLifted()),
         theirs(losses.GeneralizedLiftedStructureLoss(distance=RAW, reducer=MEAN)),
     ),
     "multi_similarity": (ours(MultiSimilarity()), theirs(losses.MultiSimilarityLoss())),
@@ -193,7 +212,10 @@ PAIRS = {
 EVEN = {
     "n_pair": (ours(NPair(l2=0.0)), theirs(losses.NPairsLoss(distance=DOT))),
     "n_pair_default": (head(NPair(l2=0.0)), theirs(losses.NPairsLoss())),
-    "smooth_ap": (ours(SmoothAP(query="counted")), theirs(losses.SmoothAPLoss())),
+    "smooth_ap": (
+        lambda rows, labels, *_: dense_smooth_ap(rows, labels, count_query=True),
+        theirs(losses.SmoothAPLoss()),
+    ),
 }
 CLASSES = {
     "softmax": (

@@ -1,18 +1,26 @@
 """Distances beside NumPy and SciPy, and their axioms."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rows import small
+from rows import batch, small
 from scipy.spatial.distance import cdist
+from scipy.spatial.distance import mahalanobis as scipy_mahalanobis
 from sklearn.covariance import ledoit_wolf
 from torch.testing import assert_close
 
-from ssl_dml.distances import distances, mahalanobis, shrunk_precision
+from ssl_dml.config import parse
+from ssl_dml.distances import Mahalanobis, distances, mahalanobis, shrunk_precision
+from ssl_dml.heads import Head, PairHead
+from ssl_dml.losses import Contrastive, Triplet
+from ssl_dml.types import LabeledEmbeddings
 
 KINDS = {"euclidean": "euclidean", "squared": "sqeuclidean", "cosine": "cosine"}
 numbers = st.floats(-100, 100, allow_subnormal=False)
@@ -138,13 +146,135 @@ def test_without_shrinkage_it_is_the_inverse_covariance():
     assert_close(shrunk_precision(rows, shrinkage=0.0), torch.from_numpy(expected))
 
 
+def spread():
+    """A matrix M of three dimensions."""
+    root = torch.randn(3, 3).double()
+    return root @ root.T + 0.1 * torch.eye(3).double()
+
+
+@pytest.mark.parametrize("form", ["tensor", "lists", "file"])
+def test_a_given_matrix_is_that_of_scipy(form, tmp_path):
+    rows, others, matrix = torch.randn(4, 3).double(), torch.randn(5, 3).double(), spread()
+    path = tmp_path / "matrix.npy"
+    np.save(path, matrix.numpy())
+    given = {"tensor": matrix, "lists": matrix.tolist(), "file": path}[form]
+    found = Mahalanobis(kind="given", matrix=given)(rows, others)
+    expected = [[scipy_mahalanobis(a, b, matrix) for b in others.numpy()] for a in rows.numpy()]
+    assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_the_covariance_is_that_of_the_references_without_gradient():
+    rows, others = torch.randn(4, 3).double(), torch.randn(9, 3).double()
+    found = Mahalanobis(kind="covariance")(rows, others.requires_grad_())
+    inverse = np.linalg.inv(ledoit_wolf(others.detach().numpy())[0])
+    expected = cdist(rows.numpy(), others.detach().numpy(), "mahalanobis", VI=inverse)
+    assert_close(found, torch.from_numpy(expected))
+    fixed = mahalanobis(rows, others, torch.from_numpy(inverse))
+    ours, theirs = (torch.autograd.grad(far.sum(), others)[0] for far in (found, fixed))
+    assert_close(ours, theirs)
+
+
+def test_a_learned_distance_starts_as_euclidean_and_has_a_gradient():
+    rows, labels = batch(classes=3, of_each=2, dim=3)
+    distance = Mahalanobis(dim=3).double()
+    assert_close(distance(rows), distances(rows))
+    distance.root.data += 0.3 * torch.randn(3, 3)
+    others = torch.randn(4, 3).double()
+    expected = cdist(
+        rows.detach(), others, "mahalanobis", VI=(distance.root @ distance.root.T).detach()
+    )
+    assert_close(distance(rows, others).detach(), torch.from_numpy(expected))
+    loss = Triplet(margin=1.0, distance=distance)
+
+    def value(rows, root):
+        return torch.func.functional_call(loss, {"distance.root": root}, (rows, labels))
+
+    assert torch.autograd.gradcheck(value, (rows, distance.root))
+
+
+def test_a_learned_distance_drops_a_dimension_that_says_nothing():
+    """The class is in the first dimension; the second is noise that Euclidean distances follow."""
+    labels = torch.arange(2).repeat(16)
+    rows = torch.stack([labels.double(), 5 * torch.randn(32).double()], dim=1)
+    distance = Mahalanobis(dim=2).double()
+    head = PairHead(2, 2, loss=Contrastive(margin=1.0, distance=distance), normalize=False)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.05)
+    losses = []
+    for _ in range(100):
+        loss = head(rows, labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0]
+    matrix = distance.root @ distance.root.T
+    assert matrix[1, 1] < 0.1 * matrix[0, 0]
+
+
+@pytest.mark.parametrize("kind", ["covariance", "given", "learned"])
+def test_a_loss_with_a_memory_measures_as_on_mapped_rows(kind):
+    rows, labels = batch(classes=3, dim=3)
+    memory = LabeledEmbeddings(torch.randn(5, 3).double(), torch.tensor([0, 1, 2, 3, 3]))
+    distance = Mahalanobis(kind=kind, dim=3, matrix=spread())
+    together = torch.cat([rows.detach(), memory.embeddings])
+    root = (
+        torch.linalg.cholesky(shrunk_precision(together))
+        if kind == "covariance"
+        else distance.root.double()
+    )
+    mapped = LabeledEmbeddings(memory.embeddings @ root, memory.labels)
+    for loss in (Triplet, Contrastive):
+        assert_close(
+            loss(distance=distance)(rows, labels, memory), loss()(rows @ root, labels, mapped)
+        )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": "learned", "dim": 4},
+        {"kind": "given", "matrix": [[2.0, 0.0], [0.0, 3.0]]},
+        {"kind": "covariance", "shrinkage": 0.3},
+    ],
+    ids=lambda options: options["kind"],
+)
+@pytest.mark.parametrize("loss", ["Triplet", "Contrastive"])
+def test_a_configuration_names_a_distance(tmp_path, loss, options):
+    @dataclass(frozen=True, kw_only=True)
+    class OneHead:
+        """One component."""
+
+        head: Callable[[int, int], Head]
+
+    distance = {"class_path": "ssl_dml.distances.Mahalanobis", "init_args": options}
+    part = {"class_path": f"ssl_dml.losses.{loss}", "init_args": {"distance": distance}}
+    head = {"class_path": "ssl_dml.heads.PairHead", "init_args": {"loss": part}}
+    path = tmp_path / "head.yaml"
+    path.write_text(yaml.safe_dump({"head": head}))
+    config, text = parse(OneHead, [], default=path)
+    dim = 2 if "matrix" in options else 4
+    made = config.head(dim, 3)
+    assert made.loss.distance.kind == options["kind"]
+    assert len(list(made.parameters())) == (options["kind"] == "learned")
+    rows, labels = batch(dim=dim, dtype=torch.float32)
+    assert made(rows, labels).loss > 0
+    again = parse(OneHead, [], default=path)[1]
+    assert again == text
+
+
 def test_errors():
     rows = torch.randn(3, 5)
     with pytest.raises(ValueError, match="covariance of 3 rows of 5 dimensions has no inverse"):
         shrunk_precision(torch.zeros(3, 5), shrinkage=0.0)
-    with pytest.raises(ValueError, match="shrinkage must be from 0 to 1"):
+    with pytest.raises(ValueError, match=r"shrinkage must be from 0 to 1, got 2\.0"):
         shrunk_precision(rows, shrinkage=2.0)
     with pytest.raises(ValueError, match="matrix must be positive definite"):
         mahalanobis(rows, rows, -torch.eye(5))
     with pytest.raises(ValueError, match="matrix must be symmetric"):
         mahalanobis(rows, rows, torch.eye(5).roll(1, 0))
+    with pytest.raises(ValueError, match="dim must be set for kind learned, got None"):
+        Mahalanobis()
+    with pytest.raises(ValueError, match="matrix must be set for kind given, got None"):
+        Mahalanobis(kind="given", dim=3)
+    with pytest.raises(ValueError, match="the distance is of 4 dimensions, rows of 5"):
+        PairHead(5, 2, loss=Triplet(distance=Mahalanobis(dim=4)))

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ssl_dml.heads import CenterLoss, Head, MarginSoftmax, ProxyAnchor, ProxyNCA, SoftTriple
 from ssl_dml.losses import (
-    TILE,
     Circle,
     Contrastive,
     FacilityLocation,
+    GeneralizedLifted,
     Lifted,
     MultiSimilarity,
     NPair,
@@ -23,6 +23,7 @@ from ssl_dml.losses import (
     nt_xent,
     supcon,
 )
+from ssl_dml.losses.tiles import TILE
 from ssl_dml.margins import (
     AdaCos,
     AdaFace,
@@ -48,12 +49,14 @@ class Case(NamedTuple):
         theirs: Builds the other's from its package; None where it has none.
         of_each: Rows of a class; 0 for as many as there are classes.
         classes: Classes at least, of which a batch has some.
+        equal: Whether both have the same value.
     """
 
     ours: Callable[[int, int], Loss]
     theirs: Callable[..., Loss] | None = None
     of_each: int = 4
     classes: int = 0
+    equal: bool = True
 
 
 def loss_of(name: str, side: Side, classes: int, dim: int) -> Loss:
@@ -113,6 +116,19 @@ def _raw(library: Any) -> dict[str, Any]:  # noqa: ANN401
     return {"distance": distance, "reducer": library.reducers.MeanReducer()}
 
 
+def _squared(library: Any) -> Any:  # noqa: ANN401
+    """Their contrastive loss with squares as in its paper, and as here."""
+    base = library.losses.ContrastiveLoss
+    return type(
+        "Squared",
+        (base,),
+        {
+            "pos_calc": lambda self, *pairs: base.pos_calc(self, *pairs).square() / 2,
+            "neg_calc": lambda self, *pairs: base.neg_calc(self, *pairs).square() / 2,
+        },
+    )
+
+
 def _mined(loss: Loss, miner: Any) -> Loss:  # noqa: ANN401
     def value(rows: Tensor, labels: Tensor) -> Tensor:
         return loss(rows, labels, miner(rows.detach(), labels))  # pyright: ignore[reportCallIssue]
@@ -126,8 +142,8 @@ def _as_views(loss: Loss) -> Loss:
 
 CASES = {
     "contrastive": Case(
-        _pairs(Contrastive(variant="plain", reduction="kinds")),
-        lambda library, *_: library.losses.ContrastiveLoss(**_raw(library)),
+        _pairs(Contrastive(reduction="kinds")),
+        lambda library, *_: _squared(library)(**_raw(library)),
     ),
     "contrastive_hadsell": Case(_pairs(Contrastive())),
     "triplet": Case(
@@ -159,9 +175,8 @@ CASES = {
     "lifted": Case(
         _pairs(Lifted()), lambda library, *_: library.losses.LiftedStructureLoss(**_raw(library))
     ),
-    "lifted_hardest": Case(_pairs(Lifted(variant="hardest"))),
     "lifted_generalized": Case(
-        _pairs(Lifted(variant="generalized")),
+        _pairs(GeneralizedLifted()),
         lambda library, *_: library.losses.GeneralizedLiftedStructureLoss(**_raw(library)),
     ),
     "n_pair": Case(
@@ -185,9 +200,10 @@ CASES = {
         _pairs(Circle(margin=0.4, scale=80.0)), lambda library, *_: library.losses.CircleLoss()
     ),
     "smooth_ap": Case(
-        _pairs(SmoothAP(query="counted")),
+        _pairs(SmoothAP()),
         lambda library, *_: library.losses.SmoothAPLoss(),
         of_each=0,
+        equal=False,  # theirs counts the query as its own positive
     ),
     "facility_location": Case(_pairs(FacilityLocation())),
     "nt_xent": Case(

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.memory import PeakMemory
-from ssl_dml.losses import TILE, nt_xent
+from ssl_dml.losses import nt_xent
+from ssl_dml.losses.tiles import TILE
 
 DIM, TEMPERATURE = 128, 0.1
 Kind = Literal["tiles", "dense", "lightly"]

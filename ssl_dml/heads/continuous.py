@@ -11,7 +11,6 @@ from ssl_dml.checks import at_least
 from ssl_dml.distributed import gather, gather_with_gradient
 from ssl_dml.heads.base import Head
 from ssl_dml.losses import dense_triplet, log_ratio
-from ssl_dml.losses.log_ratio import LogRatioVariant
 from ssl_dml.types import ContinuousLabels, Embeddings, StepOutput
 
 
@@ -19,8 +18,8 @@ class ContinuousHead(Head):
     """Compares distances of embeddings with distances of labels, both Euclidean.
 
     Embeddings keep their length. Every process computes the loss of the whole batch. A batch
-    whose labels are all equal teaches nothing: its loss is 0, except in the ``official`` variant of
-    the log-ratio. ``batches_without_pairs`` in the log counts such batches.
+    whose labels are all equal teaches nothing: its loss is 0, and ``batches_without_pairs`` in
+    the log counts it.
 
     Args:
         embedding_dim: Dimension of an embedding.
@@ -78,27 +77,15 @@ class LogRatio(ContinuousHead):
     Args:
         embedding_dim: Dimension of an embedding.
         num_classes: Number of different labels.
-        variant: As in the function.
         anchors: As in :class:`ContinuousHead`.
 
     References:
         Kim et al., 2019, arXiv:1904.09626.
     """
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        *,
-        variant: LogRatioVariant = "squared",
-        anchors: int | None = None,
-    ) -> None:
-        super().__init__(embedding_dim, num_classes, anchors=anchors)
-        self.variant: LogRatioVariant = variant
-
     def compare(self, rows: Embeddings, targets: ContinuousLabels) -> Float[Tensor, ""]:
         """The loss of a whole batch."""
-        return log_ratio(rows, targets, variant=self.variant, anchors=self.anchors)
+        return log_ratio(rows, targets, anchors=self.anchors)
 
 
 @final

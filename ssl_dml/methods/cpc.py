@@ -13,7 +13,8 @@ from ssl_dml.backbones.patches import PatchBackbone
 from ssl_dml.backbones.sequence import SequenceBackbone
 from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.distributed import gather_with_gradient, rank
-from ssl_dml.losses import Negatives, cpc, cpc_scores
+from ssl_dml.losses import cpc, cpc_scores
+from ssl_dml.losses.cpc import Negatives
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.types import Batch, StepOutput
 

@@ -11,11 +11,13 @@ from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import at_least, in_range
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather, rank
-from ssl_dml.losses import TILE, info_nce, unit_rows
+from ssl_dml.losses import info_nce
+from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
 from ssl_dml.methods.views import check_run_info, check_views
+from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, Embeddings, Samples, StepOutput
 
 

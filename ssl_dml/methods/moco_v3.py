@@ -11,7 +11,8 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import in_range
 from ssl_dml.distributed import process_group
-from ssl_dml.losses import TILE, in_batch_info_nce
+from ssl_dml.losses import in_batch_info_nce
+from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
 from ssl_dml.methods.views import check_run_info, check_views

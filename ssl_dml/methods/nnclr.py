@@ -7,10 +7,12 @@ import torch
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, process_group
-from ssl_dml.losses import TILE, in_batch_info_nce, unit_rows
+from ssl_dml.losses import in_batch_info_nce
+from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.views import check_run_info, check_views
+from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, StepOutput
 
 

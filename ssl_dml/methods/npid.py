@@ -13,9 +13,10 @@ from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import at_least, positive
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather, world_size
-from ssl_dml.losses import full_softmax, log_normalizer, nce, unit_rows
+from ssl_dml.losses import full_softmax, log_normalizer, nce
 from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, RunInfo
+from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, Embeddings, Indices, StepOutput
 
 # Logarithms of the weights of the old Z and of this batch's estimate in the new Z.

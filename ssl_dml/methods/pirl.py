@@ -12,10 +12,11 @@ from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather
-from ssl_dml.losses import softmax_nce, unit_rows
+from ssl_dml.losses import softmax_nce
 from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, RunInfo
 from ssl_dml.methods.pretexts import Jigsaw, Pretext, Rotation
+from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, Embeddings, Images, Indices, StepOutput
 
 # What is drawn in a step, each independently of the others.

@@ -5,7 +5,8 @@ from typing import final
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import process_group
-from ssl_dml.losses import TILE, supcon
+from ssl_dml.losses import supcon
+from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.views import check_run_info, check_views, embed_views
 from ssl_dml.types import Batch, StepOutput

@@ -111,7 +111,7 @@ class RankingMiner(Miner):
 
     def __init__(self, distance: Distance) -> None:
         super().__init__()
-        self.distance = distance
+        self.distance: Distance = distance
 
     @final
     def forward(

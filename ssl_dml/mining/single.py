@@ -65,7 +65,7 @@ class BatchHard(Miner):
 
     def __init__(self, *, distance: Distance = "euclidean") -> None:
         super().__init__()
-        self.distance = distance
+        self.distance: Distance = distance
 
     @torch.no_grad()
     def forward(

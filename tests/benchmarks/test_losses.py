@@ -6,12 +6,12 @@ from benchmarks import loss_table
 from benchmarks.loss_cases import CASES, loss_of
 from benchmarks.losses import Cost, expected, in_child, measure_cost, measure_times
 
-BOTH = [name for name, case in CASES.items() if case.theirs]
+BOTH = [name for name, case in CASES.items() if case.theirs and case.equal]
 
 
 @pytest.mark.parametrize("name", BOTH)
 def test_both_sides_are_the_same_loss(name):
-    """So that it is fair to compare them; at 16 rows, where even Smooth-AP of theirs is right."""
+    """So that it is fair to compare them."""
     case = CASES[name]
     of_each = case.of_each or 4
     labels = torch.arange(16 // of_each).repeat_interleave(of_each)
@@ -29,15 +29,15 @@ def test_ours_is_measured(name):
 
 
 def test_the_table_has_a_line_for_each_loss_and_batch(capsys):
-    loss_table([16, 64], losses=["contrastive", "lifted_hardest"])
+    loss_table([16, 64], losses=["contrastive", "contrastive_hadsell"])
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split()[:3] == ["loss", "rows", "ours"]
     shown = [line.split() for line in lines]
     assert [line[:2] for line in shown] == [
         ["contrastive", "16"],
         ["contrastive", "64"],
-        ["lifted_hardest", "16"],
-        ["lifted_hardest", "64"],
+        ["contrastive_hadsell", "16"],
+        ["contrastive_hadsell", "64"],
     ]
     assert shown[0][-2].endswith("x")
     assert float(shown[0][-1]) < 1e-5

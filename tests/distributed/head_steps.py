@@ -15,6 +15,7 @@ import torch
 from processes import STEPS, part_of, train, write_steps
 from torch import Tensor, nn
 
+from ssl_dml.distances import Mahalanobis
 from ssl_dml.distributed import gather_object
 from ssl_dml.heads import (
     CenterLoss,
@@ -32,6 +33,7 @@ from ssl_dml.losses import (
     Circle,
     Contrastive,
     FacilityLocation,
+    GeneralizedLifted,
     Lifted,
     MultiSimilarity,
     NPair,
@@ -65,16 +67,16 @@ from ssl_dml.types import StepOutput
 BATCH, INPUTS, DIM, CLASSES = 16, 6, 4, 5
 LOSSES = {
     "contrastive": Contrastive,
-    "contrastive_kinds": partial(Contrastive, variant="plain", reduction="kinds"),
+    "contrastive_kinds": partial(Contrastive, reduction="kinds"),
+    "triplet_learned": lambda: Triplet(margin=1.0, distance=Mahalanobis(dim=DIM)),
+    "contrastive_covariance": lambda: Contrastive(distance=Mahalanobis(kind="covariance")),
     "triplet": Triplet,
     "triplet_soft": partial(Triplet, margin=None),
     "lifted": Lifted,
-    "lifted_hardest": partial(Lifted, variant="hardest"),
-    "lifted_generalized": partial(Lifted, variant="generalized"),
+    "lifted_generalized": GeneralizedLifted,
     "multi_similarity": MultiSimilarity,
     "circle": partial(Circle, margin=0.4, scale=80.0),
     "smooth_ap": SmoothAP,
-    "smooth_ap_counted": partial(SmoothAP, query="counted"),
 }
 # Those that make their own pairs, or cluster the batch.
 UNMINED = {"n_pair": NPair, "n_pair_one": partial(NPair, against="one", l2=0.0)}

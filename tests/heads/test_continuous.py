@@ -15,8 +15,8 @@ def test_are_the_losses_of_their_names():
     for head, expected in (
         (LogRatio(4, 2), log_ratio(rows, targets)),
         (
-            LogRatio(4, 2, variant="plain", anchors=1),
-            log_ratio(rows, targets, variant="plain", anchors=1),
+            LogRatio(4, 2, anchors=1),
+            log_ratio(rows, targets, anchors=1),
         ),
         (DenseTriplet(4, 2, margin=0.5), dense_triplet(rows, targets, margin=0.5)),
         (DenseTriplet(4, 2, anchors=2), dense_triplet(rows, targets, anchors=2)),

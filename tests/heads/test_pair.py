@@ -6,6 +6,7 @@ from collections import deque
 import pytest
 import torch
 import torch.nn.functional as F
+from public_forms import PlainContrastive
 from rows import batch, small, value_and_gradient
 from torch.testing import assert_close
 
@@ -14,6 +15,7 @@ from ssl_dml.losses import (
     Circle,
     Contrastive,
     FacilityLocation,
+    GeneralizedLifted,
     Lifted,
     MultiSimilarity,
     NPair,
@@ -28,7 +30,7 @@ LOSSES = {
     "triplet": Triplet,
     "triplet_soft": lambda: Triplet(margin=None),
     "lifted": Lifted,
-    "lifted_generalized": lambda: Lifted(variant="generalized"),
+    "lifted_generalized": GeneralizedLifted,
     "n_pair": NPair,
     "multi_similarity": MultiSimilarity,
     "circle": Circle,
@@ -108,7 +110,7 @@ def test_gradient(name):
 
 def test_second_step_of_a_memory_computed_elsewhere():
     rows, labels = small()
-    loss = Contrastive(variant="plain", reduction="kinds")
+    loss = PlainContrastive()
     model = PairHead(3, 3, loss=loss, normalize=False, memory_size=6).double()
     model(rows[::2], labels[::2])
     assert_close(model(rows[1::2], labels[1::2]).loss.item(), 0.6676622186566209)

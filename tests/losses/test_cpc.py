@@ -62,8 +62,8 @@ def test_known_value_of_two_steps():
 
 @pytest.mark.parametrize(("negatives", "candidates"), [("batch", 6), ("sequence", 5), ("both", 10)])
 def test_equal_scores_cost_log_of_the_number_of_candidates(negatives, candidates):
-    same = torch.ones(6, 5, 3)
-    assert_close(loss(same[:2], same, negatives=negatives), torch.tensor(math.log(candidates)))
+    equal = torch.ones(6, 5, 3)
+    assert_close(loss(equal[:2], equal, negatives=negatives), torch.tensor(math.log(candidates)))
 
 
 def test_one_sample_has_negatives_only_in_its_own_sequence():
@@ -112,5 +112,5 @@ def test_refuses_a_scale_that_is_not_positive(scale):
 
 @pytest.mark.parametrize("first_row", [-1, 3])
 def test_refuses_rows_that_are_not_among_the_targets(first_row):
-    with pytest.raises(ValueError, match=f"first_row must leave 2 of 4 targets, got {first_row}"):
+    with pytest.raises(ValueError, match=f"first_row must be from 0 to 2, got {first_row}"):
         cpc_scores(torch.ones(2, 2, 2), torch.ones(4, 2, 2), first_row=first_row)

@@ -77,7 +77,7 @@ def test_half_inputs_compute_in_float32():
         (2, {"temperature": 0.0}, r"temperature must be positive, got 0\.0"),
         (2, {"beta": -1.0}, r"beta must be at least 0, got -1\.0"),
         (2, {"tau_plus": 1.0}, r"tau_plus must be from 0 to below 1, got 1\.0"),
-        (1, {}, "a batch of 1 has no negatives"),
+        (1, {}, "batch must be at least 2, got 1"),
     ],
 )
 def test_errors(batch, options, words):

@@ -102,5 +102,5 @@ def test_half_inputs_compute_in_float32():
 def test_errors():
     with pytest.raises(ValueError, match=r"temperature must be positive, got 0\.0"):
         supcon(torch.ones(2, 2, 2), torch.zeros(2).long(), temperature=0.0)
-    with pytest.raises(ValueError, match=r"base_temperature must be positive or null, got 0\.0"):
+    with pytest.raises(ValueError, match=r"base_temperature must be positive, got 0\.0"):
         supcon(torch.ones(2, 2, 2), torch.zeros(2).long(), base_temperature=0.0)

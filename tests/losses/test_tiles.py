@@ -97,7 +97,7 @@ def test_backward_under_autocast_is_in_full_precision():
 
 
 def test_tile_size_is_checked():
-    with pytest.raises(ValueError, match="tile_size must be at least 1 or None, got 0"):
+    with pytest.raises(ValueError, match="tile_size must be at least 1, got 0"):
         log_sum_exp(torch.ones(2, 2), torch.ones(2, 2), scale=1.0, tile_size=0)
 
 

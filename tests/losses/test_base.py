@@ -1,42 +1,54 @@
-"""What every loss on pairs and triplets has in common."""
+"""What all losses have in common, and every loss on pairs and triplets."""
+
+import copy
+import inspect
+import pickle
 
 import numpy as np
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from rows import batch, value_and_gradient
 from torch.testing import assert_close
 
+from ssl_dml import losses
 from ssl_dml.losses import (
     Circle,
     Contrastive,
+    GeneralizedLifted,
     Lifted,
+    Loss,
     MultiSimilarity,
     NPair,
     PairLoss,
     SmoothAP,
     Triplet,
 )
+from ssl_dml.losses.base import average, compare, log_sum_where
 from ssl_dml.mining import All
 from ssl_dml.types import LabeledEmbeddings
 
 EVERY: dict[str, PairLoss] = {
     "contrastive": Contrastive(),
-    "contrastive_plain": Contrastive(variant="plain", reduction="kinds"),
-    "contrastive_non_zero": Contrastive(variant="plain", reduction="non_zero"),
+    "contrastive_kinds": Contrastive(reduction="kinds"),
     "triplet": Triplet(),
     "triplet_squared": Triplet(distance="squared", margin=1.0, reduction="non_zero"),
     "triplet_cosine": Triplet(distance="cosine", reduction="sum"),
     "triplet_soft": Triplet(margin=None),
     "lifted": Lifted(),
-    "lifted_hardest": Lifted(variant="hardest"),
-    "lifted_generalized": Lifted(variant="generalized"),
+    "lifted_generalized": GeneralizedLifted(),
     "n_pair": NPair(),
     "n_pair_one": NPair(against="one", l2=0.0),
     "multi_similarity": MultiSimilarity(),
     "circle": Circle(),
     "smooth_ap": SmoothAP(),
-    "smooth_ap_counted": SmoothAP(query="counted"),
 }
+MODULES = [
+    getattr(losses, name)
+    for name in losses.__all__
+    if name not in ("Loss", "PairLoss") and inspect.isclass(getattr(losses, name))
+]
+over_modules = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 over_all = pytest.mark.parametrize("name", EVERY)
 
 
@@ -130,26 +142,13 @@ def test_a_memory_of_other_classes_adds_negatives_alone(name):
     assert found.isfinite()
 
 
-def test_a_memory_of_another_dimension_is_named():
-    memory = LabeledEmbeddings(torch.randn(4, 3), torch.zeros(4).long())
-    with pytest.raises(ValueError, match="the memory holds rows of 3 dimensions, the batch of 5"):
-        Contrastive()(torch.randn(2, 5), torch.tensor([0, 1]), memory)
-
-
-def test_labels_of_another_length_are_named():
-    from ssl_dml.pair_masks import pair_masks
-
-    with pytest.raises(ValueError, match="labels need one entry a row: 2 for 3 rows"):
-        pair_masks(torch.randn(3, 5), torch.tensor([0, 1]))
-
-
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
         (Contrastive(margin=0.0), "margin must be positive, got 0.0"),
-        (Triplet(margin=-1.0), "margin must be at least 0, or null for the soft one, got -1.0"),
+        (Triplet(margin=-1.0), "margin must be at least 0, got -1.0"),
         (NPair(l2=-1.0), "l2 must be at least 0, got -1.0"),
-        (MultiSimilarity(alpha=0.0), "alpha and beta must be positive, got 0.0 and 50.0"),
+        (MultiSimilarity(alpha=0.0), "alpha must be positive, got 0.0"),
         (Circle(margin=2.0), "margin must be from 0 to 1, got 2.0"),
         (Circle(scale=0.0), "scale must be positive, got 0.0"),
         (SmoothAP(temperature=0.0), "temperature must be positive, got 0.0"),
@@ -173,3 +172,80 @@ def test_memory_grows_with_the_square():
     rows = torch.from_numpy(np.random.default_rng(0).normal(size=(1000, 8))).float()
     for name in ("triplet", "smooth_ap"):
         assert value_and_gradient(EVERY[name], rows.requires_grad_(), labels)[1].isfinite().all()
+
+
+def function_of(module):
+    """The function of the same name, whatever its case."""
+    (name,) = (
+        name
+        for name in losses.__all__
+        if name.islower() and name.replace("_", "") == module.__name__.lower()
+    )
+    return getattr(losses, name)
+
+
+@over_modules
+def test_a_module_has_the_options_and_defaults_of_its_function(module):
+    options = inspect.signature(module).parameters
+    given = inspect.signature(function_of(module)).parameters
+    for name, option in options.items():
+        assert option.kind is inspect.Parameter.KEYWORD_ONLY
+        assert option.annotation == given[name].annotation
+        assert option.default == given[name].default
+        assert name in inspect.getdoc(module)
+    per_call = {"memory", "mined", "group", "log_z", "instances"}
+    keywords = {n for n, p in given.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert keywords - per_call == set(options)
+
+
+def test_every_loss_function_has_a_module():
+    helpers = {"cpc_scores", "log_normalizer", "log_sum_exp"}
+    functions = {name for name in losses.__all__ if name.islower()} - helpers
+    assert {function_of(module).__name__ for module in MODULES} == functions
+
+
+def built(module):
+    return module(num_instances=9) if module.__name__ == "NCE" else module()
+
+
+@over_modules
+def test_a_module_can_be_copied_pickled_and_shown(module):
+    made = built(module)
+    for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert type(again) is module
+        assert repr(again) == repr(made)
+        assert again.function is made.function
+    for name in inspect.signature(module).parameters:
+        assert f"{name}=" in repr(made)
+
+
+@over_modules
+def test_a_configuration_names_a_module(module):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--loss", type=Loss)
+    options = {"num_instances": 9} if module.__name__ == "NCE" else {}
+    path = f"ssl_dml.losses.{module.__name__}"
+    given = parser.parse_object({"loss": {"class_path": path, "init_args": options}})
+    made = parser.instantiate(given).loss
+    assert repr(made) == repr(built(module))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_module_computes_what_its_function_does(name):
+    rows, labels = batch()
+    module = EVERY[name]
+    options = {option: getattr(module, option) for option in module.names}
+    assert_close(module(rows, labels), module.function(rows, labels, mined=None, **options))
+
+
+def test_compare_average_and_log_sum():
+    found, positive, negative = compare(
+        torch.tensor([[0.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]), None, None
+    )
+    assert_close(found, torch.tensor([[0.0, 3.0, 5.0], [3.0, 0.0, 2.0], [5.0, 2.0, 0.0]]))
+    assert_close(average(found, negative).item(), (5 + 2 + 5 + 2) / 4)
+    assert average(found, torch.zeros_like(positive)) == 0
+    sums = log_sum_where(found, negative)
+    assert_close(sums, torch.tensor([5.0, 2.0, float(np.logaddexp(5, 2))]))
+    assert_close(log_sum_where(found, negative, dim=0), sums)
+    assert log_sum_where(found, positive)[2].exp() == 0

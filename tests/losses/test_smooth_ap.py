@@ -1,13 +1,14 @@
-"""Multi-similarity, circle and Smooth-AP beside values computed elsewhere."""
+"""Smooth-AP beside a loop over ranks, a dense form, and values computed elsewhere."""
 
 import math
 
 import pytest
 import torch
+from public_forms import dense_smooth_ap
 from rows import batch, small, value_and_gradient
 from torch.testing import assert_close
 
-from ssl_dml.losses import circle, multi_similarity, smooth_ap
+from ssl_dml.losses import smooth_ap
 
 
 def sigmoid(x):
@@ -41,13 +42,24 @@ def test_smooth_ap_matches_definition(temperature):
     assert_close(smooth_ap(rows, labels, temperature=temperature).item(), expected)
 
 
+@pytest.mark.parametrize("temperature", [0.01, 0.3])
+def test_is_the_dense_form_without_the_query(temperature):
+    """With the query, the dense form is that of pytorch-metric-learning."""
+    rows, labels = batch(classes=4)
+    options = {"temperature": temperature}
+    assert_close(
+        value_and_gradient(lambda rows: smooth_ap(rows, labels, **options), rows),
+        value_and_gradient(
+            lambda rows: dense_smooth_ap(rows, labels, count_query=False, **options), rows
+        ),
+    )
+
+
 def test_values_computed_elsewhere():
-    rows, labels = small()
-    assert_close(multi_similarity(rows, labels).item(), 0.3358917696629839)
-    assert_close(circle(rows, labels, margin=0.4, scale=80.0).item(), 10.96662491419486)
+    rows, _ = small()
     # Its author, pytorch-metric-learning, takes three classes of two for two classes of three.
     found, gradient = value_and_gradient(
-        lambda r: smooth_ap(r, torch.arange(6) // 3, query="counted"), rows.requires_grad_()
+        lambda r: dense_smooth_ap(r, torch.arange(6) // 3, count_query=True), rows.requires_grad_()
     )
     assert_close(found.item(), 0.21494576854526107, rtol=1e-5, atol=0)
     expected = [-0.22865739341565147, 0.016735081614839557, -0.08645074117988208]

@@ -120,7 +120,8 @@ class Mahalanobis(nn.Module):
         """Distances of all rows to all others, or to each other."""
         others = rows if others is None else others
         if self.kind == "covariance":
-            root = _root(shrunk_precision(others.detach(), shrinkage=self.shrinkage))
+            samples = others.detach()[others.any(dim=1)]  # a memory that fills has rows of zeros
+            root = _root(shrunk_precision(samples, shrinkage=self.shrinkage))
         else:
             root = self.root.to(rows)
         if len(root) != rows.shape[1]:

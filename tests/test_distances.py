@@ -166,6 +166,8 @@ def test_a_given_matrix_is_that_of_scipy(form, tmp_path):
 def test_the_covariance_is_that_of_the_references_without_gradient():
     rows, others = torch.randn(4, 3).double(), torch.randn(9, 3).double()
     found = Mahalanobis(kind="covariance")(rows, others.requires_grad_())
+    empty = torch.cat([others.detach(), torch.zeros(3, 3).double()])  # of a memory that fills
+    assert_close(Mahalanobis(kind="covariance")(rows, empty)[:, :9], found.detach())
     inverse = np.linalg.inv(ledoit_wolf(others.detach().numpy())[0])
     expected = cdist(rows.numpy(), others.detach().numpy(), "mahalanobis", VI=inverse)
     assert_close(found, torch.from_numpy(expected))

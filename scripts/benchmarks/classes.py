@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -73,7 +74,8 @@ def measure(classes: int, rate: float, *, rounds: int) -> dict[str, float]:
     """``seconds`` a step and ``megabytes`` at the peak of a process that does nothing else."""
     arguments = [str(value) for value in (classes, rate, rounds, torch.get_num_threads())]
     command = [sys.executable, "-m", __name__, *arguments]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    folder = Path(__file__).parents[1]  # where the module is found by its name
+    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if made.returncode:
         reason = (made.stderr.strip() or f"exit code {made.returncode}").split("\n")[-1]
         raise OSError(f"{classes} classes, fraction {rate}: {reason}")

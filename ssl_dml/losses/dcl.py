@@ -8,8 +8,7 @@ from torch import Tensor
 
 from ssl_dml import checks
 from ssl_dml.losses.base import Loss
-from ssl_dml.losses.nt_xent import indices_of_sample, positive_cosines, unit_views
-from ssl_dml.losses.tiles import log_sum_exp
+from ssl_dml.losses.nt_xent import log_sum_of_negatives, positive_cosines, unit_views
 from ssl_dml.precision import full_precision
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
@@ -61,15 +60,7 @@ def dcl(
     checks.positive(temperature=temperature, weight_sigma=weight_sigma)
     checks.at_least(2, batch=views.shape[1] * group.count)
     views = unit_views(views)
-    rows = views.flatten(0, 1)
-    negatives = log_sum_exp(
-        rows,
-        rows,
-        scale=1 / temperature,
-        excluded=indices_of_sample(views, group),
-        tile_size=tile_size,
-        group=group,
-    )
+    negatives = log_sum_of_negatives(views, 1 / temperature, tile_size, group)
     positive = positive_cosines(views).flatten()
     weights = torch.ones_like(positive)
     if weight_sigma is not None:

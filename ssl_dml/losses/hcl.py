@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ssl_dml import checks
 from ssl_dml.losses.base import Loss
-from ssl_dml.losses.nt_xent import indices_of_sample, positive_cosines, unit_views
-from ssl_dml.losses.tiles import log_sum_exp
+from ssl_dml.losses.nt_xent import log_sum_of_negatives, positive_cosines, unit_views
 from ssl_dml.precision import full_precision
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
@@ -69,14 +68,10 @@ def hcl(
     batch = views.shape[1] * group.count
     checks.at_least(2, batch=batch)
     views = unit_views(views)
-    rows, excluded = views.flatten(0, 1), indices_of_sample(views, group)
     log_n = math.log(len(views) * (batch - 1))
 
     def log_sum(power: float) -> Tensor:
-        scale = power / temperature
-        return log_sum_exp(
-            rows, rows, scale=scale, excluded=excluded, tile_size=tile_size, group=group
-        )
+        return log_sum_of_negatives(views, power / temperature, tile_size, group)
 
     positive = positive_cosines(views).flatten() / temperature
     # sum of w n = N sum n^(1 + beta) / sum n^beta

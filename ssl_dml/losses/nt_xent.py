@@ -3,7 +3,7 @@
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml import checks
@@ -149,13 +149,15 @@ def positive_cosines(views: Float[Tensor, "views batch dim"]) -> Float[Tensor, "
     return (others * views).sum(dim=2) / (len(views) - 1)
 
 
-def indices_of_sample(
-    views: Float[Tensor, "views batch dim"], group: ProcessGroup
-) -> Int[Tensor, "rows views"]:
-    """For each row of the flattened views, the rows of all views of its sample.
-
-    Rows are numbered over all processes in order of rank.
-    """
+def log_sum_of_negatives(
+    views: Float[Tensor, "views batch dim"],
+    scale: float,
+    tile_size: int | None,
+    group: ProcessGroup,
+) -> Float[Tensor, " rows"]:
+    """:func:`log_sum_exp` of each view's similarities to all views of other samples."""
     count, batch = views.shape[:2]
-    rows = torch.arange(count * batch, device=views.device).view(count, batch)
-    return (rows.T + group.rank * count * batch).repeat(count, 1)
+    rows = views.flatten(0, 1)
+    indices = torch.arange(len(rows), device=views.device) + group.rank * len(rows)
+    own = indices.view(count, batch).T.repeat(count, 1)  # all views of the sample of each row
+    return log_sum_exp(rows, rows, scale=scale, excluded=own, tile_size=tile_size, group=group)

@@ -280,6 +280,10 @@ def test_weights_of_timm_on_disk(images, tmp_path):
             "weights.pth does not fit resnet18 as it is built here: 0 of its 60 tensors found, "
             "conv1.weight missing, encoder.conv1.weight of the file unused; set name, stem, ",
         ),
+        (
+            ["--backbone.init_args.options", "{{checkpoint_path: evil.pth}}"],
+            "error: backbone.options.checkpoint_path is 'evil.pth', and options load no weights",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(

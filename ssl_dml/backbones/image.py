@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.weights import read_tensors, weights_of
 from ssl_dml.checks import positive
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ConfigError, ImageSpec
 
 SMALL_IMAGE = 96
+LOADING = {"model_name", "cache_dir"}  # besides what begins with pretrained or checkpoint
+REMEDY = "load weights of timm with --init FILE"
 
 
 @final
@@ -28,14 +30,16 @@ class TimmBackbone(Backbone):
 
     Args:
         images: Size and number of channels of the images.
-        name: Name of the network in timm, such as ``resnet18``.
+        name: Name of the network in timm, such as ``resnet18``, without a tag of weights.
         stem: First layers of a ResNet. ``small`` replaces them by one 3×3 convolution of stride 1
             without pooling (Chen et al., 2020, arXiv:2002.05709, appendix B.9), and ``auto`` does
             so for images under 96 pixels. Other families keep their own stem.
         width: Factor on the number of channels of every stage of a ResNet.
-        options: Further arguments of the timm model, such as ``layers`` or ``patch_size``.
+        options: Further arguments of the timm model, such as ``layers`` or ``patch_size``; none
+            that loads a file or an address.
 
     Raises:
+        ConfigError: If ``name`` or ``options`` ask for weights.
         ValueError: If timm has no such network, its family has no such stem or width, or the
             samples are sequences.
     """
@@ -55,6 +59,9 @@ class TimmBackbone(Backbone):
                 "backbone: TimmBackbone is for images; for sequences use "
                 "ssl_dml.backbones.SequenceBackbone"
             )
+        _check_name(name)
+        given = dict(options or {})
+        _check_options(given)
         if not timm.is_model(name):
             close = timm.list_models(f"*{name.rstrip('0123456789')}*")[:4]
             hint = f"; it has {', '.join(close)}" if close else ""
@@ -66,7 +73,7 @@ class TimmBackbone(Backbone):
             **_size_arguments(name, images),
             **_width_arguments(name, width),
         }
-        self.arguments |= options or {}
+        self.arguments |= given
         try:
             network = timm.create_model(**self.arguments)
         except TypeError as error:
@@ -117,6 +124,31 @@ class TimmBackbone(Backbone):
                 f"{path} does not fit {self.arguments['model_name']} as it is built here: {error}"
             ) from error
         self.network.load_state_dict(weights)
+
+
+def _check_name(name: str) -> None:
+    """Raise if a name asks for weights, which timm would download or read, or nobody would load."""
+    if any(mark in name for mark in ":/\\"):
+        raise ConfigError(
+            f"backbone.name is {name!r}, and must be the name of a network in timm, no address or "
+            f"folder; {REMEDY}"
+        )
+    network, _, tag = name.partition(".")
+    if tag:
+        raise ConfigError(
+            f"backbone.name is {name!r}, and its tag {tag!r} asks for weights, which a name does "
+            f"not load; set it to {network}, and {REMEDY}"
+        )
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Raise if an option would let timm read a file or an address, of which some run code."""
+    for key, value in options.items():
+        if key in LOADING or key.startswith(("pretrained", "checkpoint")):
+            raise ConfigError(
+                f"backbone.options.{key} is {value!r}, and options load no weights, files or "
+                f"addresses; remove it, and {REMEDY}"
+            )
 
 
 def _size_arguments(name: str, images: ImageSpec) -> dict[str, object]:

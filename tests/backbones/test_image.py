@@ -1,10 +1,12 @@
+import inspect
+
 import pytest
 import timm
 import torch
 from torch import nn
 
 from ssl_dml.backbones import TimmBackbone
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ConfigError, ImageSpec
 
 
 def spec(channels=1, size=28):
@@ -90,3 +92,32 @@ def test_weights_on_disk_are_fitted_to_the_channels(tmp_path):
     assert torch.equal(backbone.network.layer2[0].conv1.weight, other.layer2[0].conv1.weight)
     with pytest.raises(ValueError, match=r"nowhere\.pth does not fit resnet10t"):
         backbone.load_weights(tmp_path / "nowhere.pth")
+
+
+def test_every_option_that_loads_is_refused():
+    parameters = inspect.signature(timm.create_model).parameters
+    harmless = {"scriptable", "exportable", "no_jit", "kwargs"}
+    loading = set(parameters) - harmless
+    assert {"pretrained", "checkpoint_path", "pretrained_cfg_overlay"} < loading
+    for key in [*loading, "pretrained_filter_fn", "pretrained_model_args"]:
+        words = (
+            rf"^backbone\.options\.{key} is 'here', and options load no weights, files or "
+            "addresses; remove it, and load weights of timm with --init FILE$"
+        )
+        with pytest.raises(ConfigError, match=words):
+            TimmBackbone(spec(), name="resnet18", options={key: "here"})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("hf-hub:user/resnet18", "no address or folder; load weights of timm with --init FILE"),
+        ("hf_hub:timm/resnet18.a1_in1k", "no address or folder; load"),
+        ("local-dir:/tmp/resnet18", "no address or folder; load"),
+        ("user/resnet18", "no address or folder; load"),
+        ("resnet18.a1_in1k", "tag 'a1_in1k' asks for weights, .*; set it to resnet18, and load"),
+    ],
+)
+def test_names_that_ask_for_weights_are_refused(name, words):
+    with pytest.raises(ConfigError, match=rf"^backbone\.name is '{name}', and .*{words}"):
+        TimmBackbone(spec(), name=name)

@@ -86,3 +86,8 @@ def test_sequences_are_refused():
     spec = SequenceSpec(channels=1, length=200, mean=(0.0,), std=(1.0,))
     with pytest.raises(ValueError, match=r"is for images; .*SequenceBackbone"):
         PatchBackbone(spec, **ARGUMENTS)
+
+
+def test_options_that_load_are_refused():
+    with pytest.raises(ValueError, match=r"backbone\.options\.checkpoint_path is 'weights\.pth'"):
+        build(options={"checkpoint_path": "weights.pth"})

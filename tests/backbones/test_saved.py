@@ -1,9 +1,11 @@
 import json
+import subprocess
 import sys
 import types
 
 import pytest
 import torch
+from payload import Payload
 
 from ssl_dml.backbones import Backbone, TimmBackbone, load, save
 from ssl_dml.types import ImageSpec, SequenceSpec
@@ -101,3 +103,78 @@ def test_a_class_that_is_no_backbone_is_not_called(saved):
         match=r"backbone\.json names what cannot be built: subprocess\.Popen is no backbone",
     ):
         load(saved[1])
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """A file that touches another one when it is unpickled, and that other one."""
+    (tmp_path / "trap").mkdir()
+    path, marker = tmp_path / "trap/pytorch_model.bin", tmp_path / "ran"
+    torch.save({"conv1.weight": Payload(marker)}, path)
+    (path.parent / "config.json").write_text(json.dumps({"architecture": "resnet18"}))
+    torch.load(path, weights_only=False)
+    assert marker.exists()
+    marker.unlink()
+    return path, marker
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"checkpoint_path": "{}"}, "checkpoint_path"),
+        ({"layers": [1, 1, 1, 1], "pretrained": True}, "pretrained"),
+        ({"pretrained_cfg": "a1_in1k"}, "pretrained_cfg"),
+        ({"cache_dir": "{}"}, "cache_dir"),
+        ({"model_name": "local-dir:{}"}, "model_name"),
+    ],
+)
+def test_a_folder_of_a_stranger_loads_no_other_file(saved, trap, options, key, nested):
+    path, marker = trap
+    metadata = json.loads((saved[1] / "backbone.json").read_text())
+    options = {name: str(v).format(path) if name == key else v for name, v in options.items()}
+    metadata["init_args"]["options"] = options
+    if nested:
+        inner = {name: metadata[name] for name in ("class_path", "init_args")}
+        metadata |= {"class_path": "ssl_dml.backbones.Embedder", "init_args": inner}
+    (saved[1] / "backbone.json").write_text(json.dumps(metadata))
+    words = (
+        rf"backbone\.json names what cannot be built: backbone\.options\.{key} is .*--init FILE$"
+    )
+    with pytest.raises(ValueError, match=words):
+        load(saved[1])
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["local-dir:{}", "hf-hub:user/resnet18", "resnet18.a1_in1k"])
+def test_a_folder_of_a_stranger_names_no_other_place(saved, trap, name):
+    path, marker = trap
+    metadata = json.loads((saved[1] / "backbone.json").read_text())
+    metadata["init_args"]["name"] = name.format(path.parent)
+    (saved[1] / "backbone.json").write_text(json.dumps(metadata))
+    words = r"backbone\.json names what cannot be built: backbone\.name is .*--init FILE$"
+    with pytest.raises(ValueError, match=words):
+        load(saved[1])
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pretrained_cfg_overlay": {"file": "{}"}, "pretrained": True},
+        [["checkpoint_path", "{}"]],
+    ],
+)
+def test_forms_of_options_that_only_a_stranger_writes(saved, trap, options):
+    """In a process of its own, without the checks of types that tests have."""
+    path, marker = trap
+    text = json.dumps(options).replace("{}", str(path))
+    metadata = json.loads((saved[1] / "backbone.json").read_text())
+    metadata["init_args"]["options"] = json.loads(text)
+    (saved[1] / "backbone.json").write_text(json.dumps(metadata))
+    code = f"from ssl_dml.backbones import load; load({str(saved[1])!r})"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "names what cannot be built: backbone.options." in ended.stderr.splitlines()[-1]
+    assert not marker.exists()

@@ -3,12 +3,12 @@
 import pickle
 from argparse import Namespace
 from functools import cache
-from pathlib import Path
 
 import pytest
 import timm
 import torch
 import torchvision
+from payload import Payload
 from safetensors.torch import save_file
 
 from ssl_dml.backbones import TimmBackbone
@@ -110,8 +110,9 @@ def test_positions_are_fitted_to_the_size(states, tmp_path):
     taker = backbone(VIT, size=96)
     taker.load_weights(path)
     assert_equal(taker.network, states[VIT], but=["pos_embed"])
+    file = {"file": str(path), "custom_load": False}
     theirs = timm.create_model(
-        VIT, depth=2, img_size=96, pretrained=True, pretrained_cfg_overlay={"file": str(path)}
+        VIT, depth=2, img_size=96, pretrained=True, pretrained_cfg_overlay=file
     )
     assert torch.equal(taker.network.pos_embed, theirs.pos_embed)
 
@@ -252,16 +253,6 @@ def test_a_foreign_file_is_refused(tmp_path, name, content):
 
 def test_a_file_that_is_not_there(tmp_path):
     assert_refused(backbone(), tmp_path / "nowhere.pth", "there is no such file")
-
-
-class Payload:
-    """Touches a file when it is unpickled."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return Path.touch, (self.marker,)
 
 
 @pytest.mark.parametrize(

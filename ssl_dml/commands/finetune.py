@@ -100,8 +100,9 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         config: The run.
         values: The same as plain values, for ``config.yaml``.
     """
+    # Before the folder is claimed, for the processes of the run are one run together.
+    accelerator = make_accelerator(config.train, seed=config.seed)
     with claim(config.output_dir, resume=config.resume):
-        accelerator = make_accelerator(config.train, seed=config.seed)
         device = accelerator.device
 
         begin = initial(config.init, *component(values, "backbone"))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import final
 
-from ssl_dml.config import ConfigError
+from ssl_dml.types import ConfigError
 
 LOCK = "run.lock"
 

@@ -58,8 +58,8 @@ def test_a_labeled_pretraining_with_its_bank_in_main_memory(images, run_script):
 
 
 def test_class_weights_that_are_split_and_alone_train(images, run_script):
-    frozen = ["--start.neck", "none", "--start.embedding_dim", "null"]
-    frozen += ["--start.frozen_epochs", "100", "--head.init_args.sharded", "true"]
+    frozen = ["--neck", "none", "--embedding_dim", "null"]
+    frozen += ["--finetune.freeze_epochs", "100", "--head.init_args.sharded", "true"]
     folder = run_script("finetune", "--config", "configs/finetune/arcface.yaml", *images, *FEW,
                         *frozen, "--validation.fraction", "0.3")  # fmt: skip
     norms = [row["train/grad_norm"] for row in rows(folder) if "train/grad_norm" in row]

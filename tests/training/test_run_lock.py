@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
-from ssl_dml.config import ConfigError
 from ssl_dml.training.run_lock import LOCK, RunLock
+from ssl_dml.types import ConfigError
 
 BEGIN = """
 import os, sys, time
 from pathlib import Path
-from ssl_dml.config import ConfigError
+from ssl_dml.types import ConfigError
 from ssl_dml.training.run_lock import RunLock
 folder = Path(sys.argv[1])
 """

@@ -61,7 +61,7 @@ def api_page(path: Path, module: str, title: str) -> str:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssl_dml.")
         for alias in node.names
     }
-    names = sorted(found, key=lambda name: (not name[0].isupper(), name.lower()))
+    names = sorted(found, key=lambda name: (name.lower().replace("_", ""), name))
     entries = [f"::: {found[name]}" for name in names]
     intro = (ast.get_docstring(tree) or "").partition("\n\n")[0]
     return f"# {title}\n\n{intro} Import them from `{module}`.\n\n" + "\n\n".join(entries) + "\n"

@@ -32,6 +32,11 @@ RETIRED = {
     r"peers?": ("process group; other libraries by their name", FIELD),
     r"ALONE": ("SINGLE_PROCESS", NAMES),
     r"ClassWeights": ("MarginSoftmax", NAMES),
+    r"RowTable|open_rows|train_open_rows": ("PartialFC, attach_partial_fc", NAMES),
+    r"head_rate|backbone_rate|frozen_epochs": (
+        "finetune.head_lr_scale, backbone_lr_scale, freeze_epochs",
+        NAMES,
+    ),
     r"comparisons": ("pair_masks", NAMES),
 }
 # Words that mean something else there.
@@ -69,7 +74,7 @@ def test_no_retired_word(path):
 
 @pytest.mark.parametrize(
     "text",
-    ["a colour", "sub_centres", "two pictures", "normalised", "the sound", "_peers"],
+    ["a colour", "sub_centres", "two pictures", "normalised", "the sound", "train_open_rows(m)"],
 )
 def test_a_retired_word_is_found(text):
     found = list(retired(f"first line\n{text}\n", "x.py"))

@@ -16,7 +16,7 @@ from ssl_dml.types import EmbeddingTable
 NETWORK = {"name": "resnet18", "width": 0.25, "options": {"layers": [1, 1, 1, 1]}}
 
 
-def main(steps: int = 200) -> float:
+def main(steps: int = 400) -> float:
     """Train for some steps and return recall@1 among the test images."""
     torch.manual_seed(0)
     data = DataConfig(source="hangul")

@@ -1,6 +1,6 @@
 """A backbone of your own that a YAML file can name.
 
-Run in this folder: ssl_dml pretrain --config own_backbone.yaml
+Run in this folder: python -m ssl_dml pretrain --config own_backbone.yaml
 """
 
 from itertools import pairwise

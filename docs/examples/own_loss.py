@@ -1,6 +1,6 @@
 """A loss of your own that a YAML file can name.
 
-Run in this folder: ssl_dml finetune --config own_loss.yaml
+Run in this folder: python -m ssl_dml finetune --config own_loss.yaml
 """
 
 from typing import final

@@ -97,7 +97,7 @@ class Plan:
     per_epoch: float
     accumulation: int
 
-    def due(self, step: int, *, every_epochs: float) -> bool:
+    def due(self, step: int, *, every_epochs: int | float) -> bool:
         """Whether what happens every so many epochs happens now; at the last step it does."""
         return step == self.steps or step % max(1, round(every_epochs * self.per_epoch)) == 0
 

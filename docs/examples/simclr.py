@@ -40,10 +40,10 @@ def main(steps: int = 200) -> float:
     backbone.eval()
     tables = []
     for samples, labels in ((train, train.labels), (test, test.labels)):
-        rows = torch.arange(len(samples)).split(500)
+        rows = torch.arange(2000).split(500)  # enough to see it learn
         with torch.no_grad():
             features = torch.cat([backbone(normalize(samples[part][0])) for part in rows])
-        tables.append(EmbeddingTable(embeddings=features, labels=labels))
+        tables.append(EmbeddingTable(embeddings=features, labels=labels[:2000]))
     accuracy = next(iter(knn(*tables, ks=[20], temperatures=[0.07]).values()))
     print(f"weighted kNN top-1 {accuracy:.1%}")
     return accuracy

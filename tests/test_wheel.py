@@ -123,7 +123,8 @@ def test_the_journey_from_an_empty_folder(run, place):
 def test_a_method_of_ones_own_package(run, place, tmp_path):
     (tmp_path / "my_methods.py").write_text(OWN)
     (tmp_path / "pyproject.toml").write_text(
-        '[project]\nname = "my_methods"\nversion = "1"\n[tool.setuptools]\npy-modules = ["my_methods"]\n'
+        '[project]\nname = "my_methods"\nversion = "1"\n'
+        '[tool.setuptools]\npy-modules = ["my_methods"]\n'
     )
     run("python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", tmp_path)
     text = (ROOT / "configs/pretrain/default.yaml").read_text()

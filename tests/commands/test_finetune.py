@@ -17,7 +17,7 @@ from PIL import Image
 from ssl_dml.backbones import Embedder, load
 from ssl_dml.training.run_lock import RunLock
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CLASSES, EACH, SIDE = 8, 12, 12
 STEPS = 20
 SMALL = [

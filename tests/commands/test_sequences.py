@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BACKBONE = """
 from torch import nn
 from ssl_dml.backbones import Backbone

@@ -20,7 +20,7 @@ from PIL import Image
 from ssl_dml.backbones import load
 from ssl_dml.training.run_lock import LOCK, RunLock
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CLOTHES = sorted(
     path.stem
     for path in (ROOT / "configs/pretrain").glob("*.yaml")

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl_dml.backbones import Embedder, Initial, Neck, initial, save
+from ssl_dml.backbones import Initial, Neck, initial, save
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, load_train, make_loader
 from ssl_dml.data.dataset import decoded_for, describe
@@ -75,15 +75,16 @@ def read_data(
     return train, rows, describe(train, None, config.data.source) | {"classes": rows.num_classes}
 
 
-def build(config: FinetuneConfig, embedder: Embedder, num_classes: int) -> Finetuner:
+def build(config: FinetuneConfig, begin: Initial, train: SampleSet, num_classes: int) -> Finetuner:
     """The embedding model under its head.
 
     Raises:
         ConfigError: If head and labels, or batch and batch norm, do not fit.
     """
+    embedder = begin.build(train.spec, neck=config.neck, dim=config.embedding_dim)
     if config.data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in embedder.modules()):
         raise ConfigError("data.batch_size must be at least 2 for a network with batch norm, got 1")
-    head = config.head(embedder.feature_dim, num_classes)
+    head = config.head(embedder.feature_dim, classes)
     if head.continuous != config.labels.continuous:
         wanted, given = ("continuous", "false") if head.continuous else ("class", "true")
         raise ConfigError(
@@ -93,6 +94,13 @@ def build(config: FinetuneConfig, embedder: Embedder, num_classes: int) -> Finet
     return Finetuner(embedder, head)
 
 
+def best_of(rows: LabeledSplit) -> Best:
+    """Remembers the best validation: the highest recall, or the lowest label distance."""
+    if rows.label_values is None:
+        return Best("recall_at_1")
+    return Best("label_distance_at_1", lowest=True)
+
+
 def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
     """Train and validate, from the start or the newest checkpoint, to the last step; save.
 
@@ -100,41 +108,35 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         config: The run.
         values: The same as plain values, for ``config.yaml``.
     """
-    # Before the folder is claimed, for the processes of the run are one run together.
+    # First, so that the processes of the run claim its folder together.
     accelerator = make_accelerator(config.train, seed=config.seed)
     with claim(config.output_dir, resume=config.resume):
         device = accelerator.device
-
         begin = initial(config.init, *component(values, "backbone"))
         train, rows, data = read_data(config, begin)
         size = {"batch_size": config.data.batch_size, "seed": config.seed}
         order = LabeledBatches(rows, config.labels, **size)
         plan = config.train.plan(order.per_epoch)
 
-        embedder = begin.build(train.spec, neck=config.neck, dim=config.embedding_dim)
-        augment = config.augment(embedder.inputs).to(device)
-        model = build(config, embedder, rows.num_classes)
+        model = build(config, begin, train, rows.num_classes)
+        augment = config.augment(model.embedder.inputs).to(device)
         optimizer, scheduler = make_optimizer(model, config, plan, config.finetune.lr_scales(model))
         attach_partial_fc(model, optimizer)
         model.to(device)
-        optimizer = accelerator.prepare_optimizer(optimizer)
-        classes = rows.label_values is None
-        best = Best("recall_at_1" if classes else "label_distance_at_1", lowest=not classes)
+        optimizer, best = accelerator.prepare_optimizer(optimizer), best_of(rows)
         state = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "best": best}
         same = {"classes": rows.num_classes, "labels and what is held out": rows.fingerprint}
         run = start_run(config, values, accelerator, plan=plan, state=state, data=data, same=same)
 
         def keep(name: str, step: int) -> None:
             trained = {"head": component(values, "head")[0], "data": data, "steps": step}
-            arguments = begin.arguments(neck=config.neck, dim=config.embedding_dim)
+            built = begin.arguments(neck=config.neck, dim=config.embedding_dim)
             if accelerator.is_main_process:
-                save(embedder, run.folder / name, EMBEDDER, arguments, trained=trained)
+                save(model.embedder, run.folder / name, EMBEDDER, built, trained=trained)
 
         def measure(step: int) -> None:
-            if not len(rows.queries):
-                return
-            values_of = {"label_values": rows.label_values, "device": device}
-            found = validate(embedder, train, rows.queries, rows.gallery, **values_of)
+            labels = {"label_values": rows.label_values, "device": device}
+            found = validate(model.embedder, train, rows.queries, rows.gallery, **labels)
             record_probe(accelerator, step, found)
             if found and best.improved(found, step):
                 keep("best", step)
@@ -145,16 +147,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         if run.start == 0:
             measure(0)
         frozen = round(config.finetune.freeze_epochs * plan.per_epoch)
-        phases = {"frozen": frozen, "start": run.start, "steps": plan.steps}
-        steps = fit_in_phases(
-            model,
-            optimizer,
-            scheduler,
-            inputs,
-            **phases,
-            config=config.train,
-            accelerator=accelerator,
-        )
+        steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
         for step in run.checkpointed(steps):
             if plan.due(step, every_epochs=config.validation.every_epochs):
                 measure(step)

@@ -67,11 +67,10 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         config: The run.
         values: The same as plain values, for ``config.yaml``.
     """
-    # Before the folder is claimed, for the processes of the run are one run together.
+    # First, so that the processes of the run claim its folder together.
     accelerator = make_accelerator(config.train, seed=config.seed)
     with claim(config.output_dir, resume=config.resume):
         device = accelerator.device
-
         train, split, data = read_data(config)
         order = epochs(train, config.data, seed=config.seed)
         plan = config.train.plan(order.per_epoch)
@@ -92,16 +91,7 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
             accelerator.log({"data/damaged": len(train.damaged)}, step=0)
             record_probe(accelerator, 0, {**measure(), **baseline(split, **settings)})
             inputs = show_first(inputs, train, accelerator)
-        steps = fit(
-            model,
-            optimizer,
-            scheduler,
-            inputs,
-            start=run.start,
-            steps=plan.steps,
-            config=config.train,
-            accelerator=accelerator,
-        )
+        steps = fit(model, optimizer, scheduler, inputs, **run.training)
         for step in run.checkpointed(steps):
             if plan.due(step, every_epochs=config.evaluation.every_epochs):
                 record_probe(accelerator, step, measure())

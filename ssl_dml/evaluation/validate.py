@@ -25,8 +25,8 @@ def validate(
 ) -> dict[str, float]:
     """Retrieval, or label distances where labels are continuous, and health of the embeddings.
 
-    The result is on the first process, and empty on others. Each part of the network keeps its
-    mode.
+    The result is on the first process, and empty on others or without queries. Each part of the
+    network keeps its mode.
 
     Args:
         backbone: Makes the embeddings.
@@ -37,6 +37,8 @@ def validate(
             retrieval of classes.
         device: Where the network is.
     """
+    if not len(queries):
+        return {}
     modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     encode = encoder(backbone, device)

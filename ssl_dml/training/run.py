@@ -64,7 +64,7 @@ class Run:
         state: Objects whose state is checkpointed, by name.
         metadata: Must be unchanged when the run is resumed.
         checkpoints: Where they are kept.
-        save_every: Steps between two checkpoints.
+        config: How to train, and how often to log and to save.
     """
 
     folder: Path
@@ -74,7 +74,13 @@ class Run:
     state: dict[str, Stateful]
     metadata: dict[str, Any]
     checkpoints: Checkpoints
-    save_every: int
+    config: TrainConfig
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the loop is told of the run: its steps, clipping and logging, and processes."""
+        own = {"config": self.config, "accelerator": self.accelerator}
+        return {"start": self.start, "steps": self.plan.steps, **own}
 
     @property
     def batches_done(self) -> int:
@@ -99,7 +105,7 @@ class Run:
             for step in updates:
                 stop = interrupt.wanted(step, self.accelerator.device) and step < last
                 yield step
-                if stop or step == last or step % self.save_every == 0:
+                if stop or step == last or step % self.config.save_every == 0:
                     self.checkpoints.save(step, self.state, self.metadata)
                 if stop:
                     finish(self.accelerator)
@@ -172,5 +178,5 @@ def start_run(
         state=state,
         metadata=metadata,
         checkpoints=checkpoints,
-        save_every=config.train.save_every,
+        config=config.train,
     )

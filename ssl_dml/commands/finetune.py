@@ -84,7 +84,7 @@ def build(config: FinetuneConfig, begin: Initial, train: SampleSet, num_classes:
     embedder = begin.build(train.spec, neck=config.neck, dim=config.embedding_dim)
     if config.data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in embedder.modules()):
         raise ConfigError("data.batch_size must be at least 2 for a network with batch norm, got 1")
-    head = config.head(embedder.feature_dim, classes)
+    head = config.head(embedder.feature_dim, num_classes)
     if head.continuous != config.labels.continuous:
         wanted, given = ("continuous", "false") if head.continuous else ("class", "true")
         raise ConfigError(

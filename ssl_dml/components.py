@@ -19,7 +19,7 @@ from jsonargparse.typing import import_object
 CONTAINERS = ("builtins", "collections", "collections.abc", "types", "typing")
 
 
-def mistakes(owner: type, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def mistakes(parser: ArgumentParser, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Names that a configuration must not hold, each in one line with its key and a remedy.
 
     Names are looked up, which imports their modules; nothing is called and nothing is built. A
@@ -28,12 +28,10 @@ def mistakes(owner: type, values: Mapping[str, Any], prefix: str = "") -> Iterat
     goes for the arguments of each class that is named. Where any value will do, all is data.
 
     Args:
-        owner: A dataclass of the configuration, or a class that it names.
-        values: Arguments that build it; components are dictionaries with ``class_path``.
-        prefix: Stands before the names of the arguments.
+        parser: Knows the keys of the configuration and their types.
+        values: Values of its keys; components are dictionaries with ``class_path``.
+        prefix: Stands before the keys.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(owner, fail_untyped=False)
     for section in parser.groups or {}:
         if _at(values, f"{section}.class_path") is not None:
             yield f"{prefix}{section}.class_path is not a key; leave it out"
@@ -42,6 +40,13 @@ def mistakes(owner: type, values: Mapping[str, Any], prefix: str = "") -> Iterat
         hint = getattr(action, "_typehint", None)
         if hint is not None and not _same(value, action.default):
             yield from _within(value, hint, f"{prefix}{action.dest}")
+
+
+def parser_of(cls: type) -> ArgumentParser:
+    """Knows the arguments of a class, also those that it passes on."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls, fail_untyped=False)
+    return parser
 
 
 def _at(values: Any, key: str) -> Any:  # noqa: ANN401 - as found in the file
@@ -69,7 +74,7 @@ def _within(value: Any, hint: Any, key: str) -> Iterator[str]:  # noqa: ANN401
         yield from _component(value, kinds, key)
     elif isinstance(value, Mapping) and not _is_mapping(hint):
         for kind in kinds:  # the only class there may be has its arguments without its name
-            yield from mistakes(kind, value, f"{key}.")
+            yield from mistakes(parser_of(kind), value, f"{key}.")
     elif isinstance(value, (Mapping, list, tuple)):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         for name, one in items:
@@ -90,7 +95,7 @@ def _component(value: Mapping[str, Any], kinds: tuple[type, ...], key: str) -> I
     else:
         arguments = value.get("init_args")
         given = {**(arguments if isinstance(arguments, Mapping) else {}), **value}
-        yield from mistakes(found, given, f"{key}.init_args.")
+        yield from mistakes(parser_of(found), given, f"{key}.init_args.")
 
 
 def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401

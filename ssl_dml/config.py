@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -74,8 +74,7 @@ def parse(
     parser.add_class_arguments(schema)
     for section, (function, skip) in (functions or {}).items():
         parser.add_function_arguments(function, section, skip=skip)
-    keys = [action.dest for action in parser._actions if action.dest]
-    namespace = _read(schema, lambda: parser.parse_args(args), lambda: _given(args), keys)
+    namespace = _read(parser, lambda: parser.parse_args(args), lambda: _given(args))
     values = json.loads(parser.dump(namespace, format="json", skip_unset=False))
     built: Any = parser.instantiate(namespace)
     return schema(**{field.name: built[field.name] for field in fields(schema)}), values  # pyright: ignore[reportArgumentType]
@@ -157,10 +156,9 @@ def to_yaml(values: dict[str, Any]) -> str:
 
 
 def _read(
-    schema: type,
+    parser: ArgumentParser,
     parse: Callable[[], Namespace],
     given: Callable[[], Mapping[str, Any]],
-    keys: Iterable[str],
 ) -> Namespace:
     """What the parser makes of a configuration, which builds only what it may name.
 
@@ -169,11 +167,12 @@ def _read(
     """
     try:
         namespace = parse()
-    except ArgumentError as error:
-        wrong = next(mistakes(schema, given()), None)
+    except (ArgumentError, ImportError) as error:
+        keys = [action.dest for action in parser._actions if action.dest]
+        wrong = next(mistakes(parser, given()), None)
         raise ConfigError(wrong or explain(str(error), keys)) from error
-    for wrong in mistakes(schema, namespace.as_dict()):
-        raise ConfigError(next(mistakes(schema, given()), wrong))
+    for wrong in mistakes(parser, namespace.as_dict()):
+        raise ConfigError(next(mistakes(parser, given()), wrong))
     return namespace
 
 
@@ -220,7 +219,7 @@ def fill(schema: type[Schema], values: dict[str, Any]) -> Schema:
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(schema)
-    namespace = _read(schema, lambda: parser.parse_object(values), lambda: values, values)
+    namespace = _read(parser, lambda: parser.parse_object(values), lambda: values)
     return schema(**vars(parser.instantiate(namespace)))
 
 

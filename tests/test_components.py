@@ -16,8 +16,9 @@ from torch.optim import Optimizer
 
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone, TimmBackbone, save
+from ssl_dml.commands.evaluate import data_of
 from ssl_dml.commands.finetune import FinetuneConfig
-from ssl_dml.components import find_class, mistakes
+from ssl_dml.components import find_class, mistakes, parser_of
 from ssl_dml.config import fill, parse, parse_run, to_yaml
 from ssl_dml.heads import Head
 from ssl_dml.losses import PairLoss
@@ -247,6 +248,25 @@ def test_a_section_alone_is_read_the_same_way(strangers, mark):
     assert not mark.exists()
 
 
+def test_the_arguments_of_a_function_are_asked_too(strangers, mark):
+    """A section may be the keyword arguments of a function instead of a dataclass."""
+
+    def measure(table: int, *, head: TO_HEAD | None = None) -> None:
+        pass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Schema:
+        """A number."""
+
+        seed: int = 0
+
+    spec = {"class_path": f"{strangers(Head)}.function", "init_args": {"command": "x"}}
+    args = [f"--measure.head={json.dumps(spec)}"]
+    with pytest.raises(ConfigError, match=r"^measure\.head\.class_path: .* is a function; name a"):
+        parse(Schema, args, functions={"measure": (measure, {"table"})})
+    assert not mark.exists()
+
+
 def test_a_section_is_no_component(mark):
     @dataclass(frozen=True, kw_only=True)
     class Train:
@@ -301,9 +321,9 @@ class Mine(Gray):
         self.own = activation is torch.relu, module is ACTIVATION
 
 
-class Forwards(MarginSoftmax.__base__):
+class Forwards(Head):
     def __init__(self, embedding_dim: int, num_classes: int, **kwargs) -> None:
-        super().__init__()
+        super().__init__(embedding_dim, num_classes)
         self.inner = MarginSoftmax(embedding_dim, num_classes, **kwargs)
 
     def forward(self, embeddings, labels):
@@ -312,7 +332,7 @@ class Forwards(MarginSoftmax.__base__):
 
 class Losses(Head):
     def __init__(self, dim: int, classes: int, *, losses: list[PairLoss]) -> None:
-        super().__init__()
+        super().__init__(dim, classes)
         self.losses = nn.ModuleList(losses)
 
     def forward(self, embeddings, labels): ...
@@ -467,7 +487,7 @@ def test_every_type_that_would_be_built_is_asked(hint, refused):
     for value in (spec, [spec], {"name": [spec]}):
         if isinstance(value, dict) and "name" in value and "Mapping" not in str(hint):
             continue
-        assert bool(list(mistakes(owner, {"part": value}))) == refused
+        assert bool(list(mistakes(parser_of(owner), {"part": value}))) == refused
 
 
 def test_a_class_is_found_by_name_and_kind():
@@ -574,14 +594,11 @@ def test_a_script_goes_on_with_nothing_that_a_folder_has_planted(tmp_path, mark)
         ("{{batch_size: 0, source: x}}", "data.batch_size must be at least 1, got 0"),
     ],
 )
-def test_evaluation_reads_a_configuration_as_data(tmp_path, mark, monkeypatch, data, said):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    from evaluate import _data_of
-
+def test_evaluation_reads_a_configuration_as_data(tmp_path, mark, data, said):
     file = tmp_path / "config.yaml"
     file.write_text(f"data: {data.format(mark=mark)}\n")
     with pytest.raises(ConfigError) as caught:
-        _data_of(file)
+        data_of(tmp_path)
     assert str(caught.value).startswith(str(file))
     assert said in str(caught.value)
     assert not mark.exists()

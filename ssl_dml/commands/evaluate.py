@@ -77,7 +77,7 @@ def data_of(run: Path) -> DataConfig:
     """The data that a run was trained on; nothing that its configuration names is called.
 
     Raises:
-        ConfigError: If its configuration cannot be read.
+        ConfigError: Naming the file, if it cannot be read.
     """
     path = run / "config.yaml"
     try:

@@ -85,7 +85,8 @@ def measure(kind: Kind, rows: int, folder: Path) -> tuple[dict[str, float], list
     path = folder / f"{kind}_{rows}.pt"
     threads = str(torch.get_num_threads())
     command = [sys.executable, "-m", __name__, kind, str(rows), threads, str(path)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    scripts = Path(__file__).parents[1]  # where the module is found by its name
+    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scripts)
     if made.returncode:
         reason = (made.stderr.strip() or f"exit code {made.returncode}").split("\n")[-1]
         raise OSError(f"{kind} at {rows} rows: {reason}")

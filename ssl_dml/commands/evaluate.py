@@ -119,7 +119,7 @@ def retrieve(
 ) -> tuple[str, Results]:  # fmt: skip
     """Who searches among whom, and what is found among the test samples."""
     if test is None:
-        raise ConfigError("there are no test samples; data.test_source of the run gives them")
+        raise ConfigError("has no test samples; data.test_source in the run's config.yaml gives them")
     if test.labels is None:
         raise ConfigError(
             "the test samples have no labels; sub-folders, or a label column, give them"

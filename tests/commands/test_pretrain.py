@@ -149,7 +149,7 @@ def test_retrieval_is_among_test_images_of_other_classes(finished, tmp_path):
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     recipe = ROOT / "configs/evaluate/retrieval.yaml"
     printed = run("evaluate", "--config", recipe, "--run", folder, "--retrieval.ks", "[1,5]")
-    assert "each of 12 test samples asks about the others" in printed
+    assert "each of 12 test samples searches among the others" in printed
     results = json.loads((folder / "retrieval.json").read_text())
     backbone = load(folder / "backbone")
     mean, std = backbone.inputs.mean[0], backbone.inputs.std[0]
@@ -255,7 +255,7 @@ def test_a_signal_saves_and_leaves_cleanly(finished, images, tmp_path, number):
     process.send_signal(number)
     code, out, err = finish(process)
     assert code == 128 + number
-    assert "and saved; to go on: --resume true" in out
+    assert "and saved; to continue: --resume true" in out
     assert "Traceback" not in err
     run("pretrain", "--output_dir", folder, "--resume", "true")
     assert digest(folder) == digest(finished[0])

@@ -198,7 +198,9 @@ def finetune(
     from ssl_dml.commands.finetune import FinetuneConfig
     from ssl_dml.commands.finetune import finetune as run
 
-    args = _arguments(config, source, epochs, steps, {"init": init, **options})
+    args = _arguments(
+        config, source, epochs, steps, {**({} if init is None else {"init": init}), **options}
+    )
     settings, values = parse_run(FinetuneConfig, args, kind="finetune", default="arcface")
     run(settings, values)
     return load(settings.output_dir)
@@ -211,11 +213,10 @@ def _arguments(
     steps: int | None,
     options: dict[str, Any],
 ) -> list[str]:
-    """The command line of a call."""
-    keys = {"data.source": source, "train.epochs": epochs, "train.steps": steps, **options}
+    """The command line of a call; None among the options is null."""
+    given = {"data.source": source, "train.epochs": epochs, "train.steps": steps}
+    keys = {key: value for key, value in given.items() if value is not None} | options
     args = [] if options.get("resume") else [f"--config={config}"]
     for key, value in keys.items():
-        if value is not None:
-            text = str(value) if isinstance(value, str | Path) else json.dumps(value)
-            args.append(f"--{key}={text}")
+        args.append(f"--{key}={value if isinstance(value, str | Path) else json.dumps(value)}")
     return args

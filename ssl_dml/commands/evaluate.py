@@ -119,7 +119,9 @@ def retrieve(
 ) -> tuple[str, Results]:  # fmt: skip
     """Who searches among whom, and what is found among the test samples."""
     if test is None:
-        raise ConfigError("has no test samples; data.test_source in the run's config.yaml gives them")
+        raise ConfigError(
+            "has no test samples; data.test_source in config.yaml of the run gives them"
+        )
     if test.labels is None:
         raise ConfigError(
             "the test samples have no labels; sub-folders, or a label column, give them"

@@ -305,7 +305,7 @@ def test_a_head_for_classes_is_not_given_numbers(bars, tmp_path):
     command = ["--data.source", bars, "--output_dir", tmp_path / "run", "--data.batch_size", "64"]
     code, _, err = finish(start("finetune", *command, "--labels.continuous", "true"))
     assert code in (1, 2)
-    words = "error: head MarginSoftmax is for classes, and labels.continuous is true"
+    words = "error: head MarginSoftmax is for class labels, and labels.continuous is true"
     assert err.strip().splitlines()[-1] == words
     assert not (tmp_path / "run").exists()
 

@@ -96,9 +96,8 @@ def build(config: FinetuneConfig, begin: Initial, train: SampleSet, num_classes:
 
 def best_of(rows: LabeledSplit) -> Best:
     """Remembers the best validation: the highest recall, or the lowest label distance."""
-    if rows.label_values is None:
-        return Best("recall_at_1")
-    return Best("label_distance_at_1", lowest=True)
+    classes = rows.label_values is None
+    return Best("recall_at_1" if classes else "label_distance_at_1", lowest=not classes)
 
 
 def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
@@ -117,7 +116,6 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         size = {"batch_size": config.data.batch_size, "seed": config.seed}
         order = LabeledBatches(rows, config.labels, **size)
         plan = config.train.plan(order.per_epoch)
-
         model = build(config, begin, train, rows.num_classes)
         augment = config.augment(model.embedder.inputs).to(device)
         optimizer, scheduler = make_optimizer(model, config, plan, config.finetune.lr_scales(model))

@@ -1,0 +1,46 @@
+"""Which model and which data an evaluation takes, and where its options come from.
+
+What it measures is tested beside the runs, in test_pretrain.py and test_finetune.py.
+"""
+
+import pytest
+
+from ssl_dml.commands.evaluate import FUNCTIONS, EvaluateConfig, data_of
+from ssl_dml.config import parse
+from ssl_dml.types import ConfigError
+
+
+def test_options_are_those_of_the_functions():
+    args = ["--run", "x", "--linear.epochs", "3", "--retrieval.ks", "[1, 5]"]
+    config, values = parse(
+        EvaluateConfig, args, kind="evaluate", default="knn", functions=FUNCTIONS
+    )
+    assert (config.evaluator, config.model) == ("knn", "backbone")
+    assert values["linear"]["epochs"] == 3
+    assert values["retrieval"] == {"ks": [1, 5], "metric": "cosine"}
+    assert values["knn"]["ks"][0] == 20
+    with pytest.raises(ConfigError, match="epoch"):
+        parse(EvaluateConfig, ["--linear.epchs", "3"], kind="evaluate", default="knn",
+              functions=FUNCTIONS)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made", "model", "words"),
+    [
+        ((), "backbone", "is no run folder: it has no config.yaml"),
+        (("config.yaml",), "backbone", "has no backbone yet: finish it with --resume true"),
+        (("config.yaml", "backbone"), "best", "has no best model: fine-tuning keeps one where"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(tmp_path, made, model, words):
+    for name in made:
+        (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=words):
+        _ = EvaluateConfig(run=tmp_path, evaluator="knn", model=model).folder
+
+
+@pytest.mark.parametrize("text", ["data: [", "other: 1", "data: 3", "data: {sorce: x}", "\udcff"])
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path, text):
+    (tmp_path / "config.yaml").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match=r"config\.yaml"):
+        data_of(tmp_path)

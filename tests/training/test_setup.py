@@ -1,0 +1,49 @@
+"""What pretraining and fine-tuning build alike."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_dml.augment import Auto
+from ssl_dml.backbones import Chunked, TimmBackbone
+from ssl_dml.data import DataConfig
+from ssl_dml.training import RunConfig, TrainConfig, in_chunks, make_optimizer
+
+RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
+
+
+def test_chunks_are_made_where_a_size_is_given_and_said_where_inexact(gray, capsys):
+    backbone = TimmBackbone(gray, **RESNET)
+    assert in_chunks(backbone, None) is backbone
+    assert capsys.readouterr().out == ""
+    chunked = in_chunks(backbone, 4)
+    assert isinstance(chunked, Chunked)
+    assert "train.encode_chunk 4: the backbone's batch norm" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("none", 1.0), ("linear", 4.0), ("sqrt", 2.0)])
+def test_the_learning_rate_follows_the_batch_and_each_parameters_scale(rule, factor):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    config = RunConfig(
+        output_dir=Path("unused"),
+        data=DataConfig(source="fashion_mini", batch_size=512),
+        augment=Auto,
+        backbone=partial(TimmBackbone, **RESNET),
+        optimizer=partial(torch.optim.SGD, lr=0.1, weight_decay=0.01),
+        train=TrainConfig(steps=10, lr_scaling=rule, accumulation=2),
+    )
+    plan = config.train.plan(5)
+    scales = dict.fromkeys(model[1].parameters(), 3.0)
+    optimizer, scheduler = make_optimizer(model, config, plan, scales)
+    found = {p: g for g in optimizer.param_groups for p in g["params"]}
+    assert found[model[0].weight]["lr"] == pytest.approx(0.1 * factor)
+    assert found[model[1].weight]["lr"] == pytest.approx(0.3 * factor)
+    assert found[model[0].bias]["weight_decay"] == 0.0
+    assert found[model[0].weight]["weight_decay"] == 0.01
+    for _ in range(plan.steps):
+        optimizer.step()
+        scheduler.step()
+    assert scheduler.get_last_lr() == [0.0] * len(optimizer.param_groups)

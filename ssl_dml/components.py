@@ -4,6 +4,7 @@ import difflib
 import inspect
 import re
 import sys
+from abc import ABC
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import is_dataclass
@@ -130,7 +131,12 @@ def _wrong(found: Any, kinds: tuple[type, ...]) -> str:  # noqa: ANN401
         return "no class"
     if not any(kind in inspect.getmro(found) for kind in kinds):
         return f"no {_names(kinds)}"
-    return "abstract" if inspect.isabstract(found) else ""
+    return "abstract" if _is_abstract(found) else ""
+
+
+def _is_abstract(cls: type) -> bool:
+    """Whether a class is only there to derive from, also without an abstract method."""
+    return inspect.isabstract(cls) or ABC in cls.__bases__
 
 
 def _remedy(name: str, kinds: tuple[type, ...]) -> str:
@@ -150,7 +156,7 @@ def _names(kinds: tuple[type, ...]) -> str:
 def _subclasses(kinds: tuple[type, ...]) -> Iterator[type]:
     """Classes of these kinds that have been imported and can be built."""
     for kind in kinds:
-        if not inspect.isabstract(kind):
+        if not _is_abstract(kind):
             yield kind
         yield from _subclasses(tuple(kind.__subclasses__()))
 

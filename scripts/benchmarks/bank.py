@@ -12,6 +12,7 @@ from torch import Tensor
 from ssl_dml.backbones import Backbone
 from ssl_dml.memory import BankStorage
 from ssl_dml.methods import NPID, RunInfo
+from ssl_dml.types import Batch
 
 BATCH, DIM, NEGATIVES = 256, 128, 4096
 
@@ -98,7 +99,8 @@ def _steps(
     samples = F.normalize(torch.randn(BATCH, DIM, device=device), dim=1)
     while True:
         indices = torch.randint(size - BATCH + 1, (), device=device)
-        method([samples], indices + torch.arange(BATCH, device=device)).loss.backward()
+        indices = indices + torch.arange(BATCH, device=device)
+        method(Batch([samples], indices)).loss.backward()
         method.zero_grad()
         yield
 

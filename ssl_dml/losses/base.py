@@ -1,5 +1,6 @@
 """What the losses have in common: their module form, and the comparison of all pairs."""
 
+from abc import ABC
 from collections.abc import Callable
 from typing import Any, Literal, final
 
@@ -45,7 +46,7 @@ class Loss(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.names)
 
 
-class PairLoss(Loss):
+class PairLoss(Loss, ABC):
     """A loss that compares the rows of a batch with each other.
 
     A loss of your own is a function with the arguments of :meth:`forward` and a class that names

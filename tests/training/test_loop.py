@@ -139,5 +139,5 @@ def test_refuses_settings_that_cannot_be(arguments, words):
 
 def test_epochs_become_steps():
     config = TrainConfig(epochs=2.5, warmup_epochs=0.5, accumulation=2)
-    assert config.total_steps(40) == 50
-    assert config.warmup_steps(40) == 10
+    plan = config.plan(40)
+    assert (plan.steps, plan.warmup, plan.per_epoch) == (50, 10, 20.0)

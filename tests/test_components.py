@@ -1,7 +1,6 @@
 """What a configuration may name, in every field and in every way to write a name."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, make_dataclass
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, NewType
 import pytest
 import torch
 import yaml
+from launching import completed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -516,10 +516,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def watched(mark, script, *arguments):
     """Code and standard error of a script that is listened to."""
     argv = [str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
-    program = WATCHED.format(mark=str(mark), argv=argv)
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300
-    )
+    program = Path(f"{mark}.py")
+    program.write_text(WATCHED.format(mark=str(mark), argv=argv))
+    done = completed(program)
     return done.returncode, done.stderr
 
 

@@ -1,10 +1,10 @@
 import json
-import subprocess
 import sys
 import types
 
 import pytest
 import torch
+from launching import completed
 from payload import Payload
 
 from ssl_dml.backbones import Backbone, TimmBackbone, load, save
@@ -165,16 +165,15 @@ def test_a_folder_of_a_stranger_names_no_other_place(saved, trap, name):
         [["checkpoint_path", "{}"]],
     ],
 )
-def test_forms_of_options_that_only_a_stranger_writes(saved, trap, options):
+def test_forms_of_options_that_only_a_stranger_writes(saved, trap, options, tmp_path):
     """In a process of its own, without the checks of types that tests have."""
     path, marker = trap
     text = json.dumps(options).replace("{}", str(path))
     metadata = json.loads((saved[1] / "backbone.json").read_text())
     metadata["init_args"]["options"] = json.loads(text)
     (saved[1] / "backbone.json").write_text(json.dumps(metadata))
-    code = f"from ssl_dml.backbones import load; load({str(saved[1])!r})"
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    program = tmp_path / "load_it.py"
+    program.write_text(f"from ssl_dml.backbones import load; load({str(saved[1])!r})")
+    ended = completed(program)
     assert "names what cannot be built: backbone.options." in ended.stderr.splitlines()[-1]
     assert not marker.exists()

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import datasets
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from launching import digest, finish, kill_workers, rows, run, start, wait_for
+from launching import digest, finish, rows, run, start, wait_for
 from PIL import Image
 
 from ssl_dml.backbones import Embedder, load
@@ -124,7 +123,7 @@ def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, images, tmp_pa
     folder = tmp_path / "run"
     process = start("finetune", "--data.source", images, "--output_dir", folder, *SMALL)
     wait_for(folder / "checkpoints/step_3", process)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     finish(process)
     assert not (folder / "backbone").exists()
     assert "going on from" in run("finetune", "--output_dir", folder, "--resume", "true")
@@ -143,9 +142,8 @@ def test_two_processes_with_split_rows_resume_bit_for_bit(split_config, images, 
     run("finetune", *command, "--output_dir", whole, processes=2)
     process = start("finetune", *command, "--output_dir", killed, processes=2)
     wait_for(killed / "checkpoints/step_3", process)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     finish(process)
-    kill_workers(killed)
     run("finetune", "--output_dir", killed, "--resume", "true", processes=2)
     assert digest(killed, STEPS) == digest(whole, STEPS)
     names = {path.name for path in (whole / f"checkpoints/step_{STEPS}").iterdir()}

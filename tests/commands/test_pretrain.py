@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from launching import digest, finish, kill_workers, rows, run, start, wait_for
+from launching import digest, finish, rows, run, start, wait_for
 from PIL import Image
 
 from ssl_dml.backbones import load
@@ -188,7 +188,7 @@ def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, images, tmp_pa
     command = ["--data.source", images, "--output_dir", folder, *SMALL]
     process = start("pretrain", *command)
     wait_for(folder / "checkpoints/step_8", process)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     finish(process)
     assert not (folder / "backbone").exists()
     printed = run("pretrain", "--output_dir", folder, "--resume", "true")
@@ -215,7 +215,7 @@ def test_a_second_run_in_the_folder_of_a_live_one_touches_nothing(finished, imag
     live = start("pretrain", *command)
     try:
         wait_for(folder / "checkpoints/step_4", live)
-        os.killpg(live.pid, signal.SIGSTOP)  # it lives on, and takes its time
+        live.send_signal(signal.SIGSTOP)  # it lives on, and takes its time
         before = state_of(folder)
         for second in (command, ["--output_dir", folder, "--resume", "true"]):
             code, _, err = finish(start("pretrain", *second))
@@ -226,7 +226,7 @@ def test_a_second_run_in_the_folder_of_a_live_one_touches_nothing(finished, imag
             )
             assert state_of(folder) == before
     finally:
-        os.killpg(live.pid, signal.SIGKILL)
+        live.kill()
         finish(live)
     run("pretrain", "--output_dir", folder, "--resume", "true")
     assert digest(folder) == digest(finished[0])
@@ -237,7 +237,7 @@ def test_two_processes_in_the_folder_of_another_run_both_end(images, tmp_path):
     folder = tmp_path / "run"
     lock = RunLock(folder)
     command = ["--data.source", images, "--output_dir", folder, *SMALL]
-    code, _, err = finish(start("pretrain", *command, processes=2))
+    code, _, err = finish(start("pretrain", *command, processes=2, launcher=True))
     assert code != 0
     errors = {line for line in err.splitlines() if line.startswith("error: ")}
     assert len(errors) == 1
@@ -267,9 +267,8 @@ def test_two_processes_resume_bit_for_bit_with_bank_and_z(images, npid_config, t
     run("pretrain", *command, "--output_dir", whole, processes=2)
     process = start("pretrain", *command, "--output_dir", stopped, processes=2)
     wait_for(stopped / "checkpoints/step_4", process)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     finish(process)
-    kill_workers(stopped)
     run("pretrain", "--output_dir", stopped, "--resume", "true", processes=2)
     assert digest(stopped) == digest(whole)
     printed = run("pretrain", "--output_dir", stopped, "--resume", "true", "--train.steps", "62")
@@ -374,7 +373,7 @@ def test_every_recipe_resumes_bit_for_bit(name, clothes, noises, tmp_path):
     run("pretrain", *command, "--output_dir", whole)
     process = start("pretrain", *command, "--output_dir", killed)
     wait_for(killed / "checkpoints/step_3", process)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     finish(process)
     assert not (killed / "backbone").exists()
     assert "going on from" in run("pretrain", "--output_dir", killed, "--resume", "true")
@@ -395,7 +394,7 @@ def test_ten_kills_at_random_instants_change_nothing(images, npid_config, tmp_pa
         process = start("pretrain", *command, "--output_dir", killed, "--resume", "true")
         time.sleep(rng.uniform(3, 7))
         assert process.poll() is None, f"attempt {attempt} ended by itself: {process.communicate()}"
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         finish(process)
         steps = [int(path.name[5:]) for path in killed.glob("checkpoints/step_*[0-9]")]
         kills.append(max(steps, default=0))

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from launching import completed
 
 ROOT = Path(__file__).parents[2]
 BACKBONE = """
@@ -61,19 +60,10 @@ def place(tmp_path_factory):
 
 def run(place, script, *arguments):
     environment = {
-        **os.environ,
         "PYTHONPATH": f"{place}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
         "HOME": str(place),
     }
-    return subprocess.run(
-        [sys.executable, str(ROOT / f"scripts/{script}.py"), *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return completed(ROOT / f"scripts/{script}.py", *arguments, env=environment)
 
 
 @pytest.fixture(scope="module")

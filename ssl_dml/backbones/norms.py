@@ -26,6 +26,7 @@ class _ReplacedBatchNorm(nn.Module):
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(norm, name))
         self.eps, self.momentum = norm.eps, 0.1 if norm.momentum is None else norm.momentum
+        self.train(norm.training)  # what is frozen stays so
 
     def _local(self, x: Tensor) -> Tensor:
         """Batch norm as torch computes it, over the batch of this process."""

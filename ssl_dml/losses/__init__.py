@@ -19,6 +19,7 @@ from ssl_dml.losses.multi_similarity import MultiSimilarity, multi_similarity
 from ssl_dml.losses.n_pair import NPair, n_pair
 from ssl_dml.losses.nce import NCE, FullSoftmax, full_softmax, log_normalizer, nce
 from ssl_dml.losses.nt_xent import MultiViewNTXent, NTXent, multi_view_nt_xent, nt_xent
+from ssl_dml.losses.seed import SEED, seed
 from ssl_dml.losses.smooth_ap import SmoothAP, smooth_ap
 from ssl_dml.losses.softmax_nce import SoftmaxNCE, softmax_nce
 from ssl_dml.losses.supcon import SupCon, supcon
@@ -30,6 +31,7 @@ __all__ = [
     "DCL",
     "HCL",
     "NCE",
+    "SEED",
     "Circle",
     "Contrastive",
     "DenseTriplet",
@@ -71,6 +73,7 @@ __all__ = [
     "n_pair",
     "nce",
     "nt_xent",
+    "seed",
     "smooth_ap",
     "softmax_nce",
     "supcon",

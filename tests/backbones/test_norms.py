@@ -64,3 +64,9 @@ def test_every_batch_norm_is_split():
     model = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.BatchNorm1d(3)))
     split_batch_norm(model, 2)
     assert isinstance(model[1][0], SplitBatchNorm)
+
+
+def test_a_replaced_norm_stays_in_eval_mode():
+    norms = nn.Sequential(nn.BatchNorm1d(3).eval(), nn.BatchNorm1d(3))
+    split_batch_norm(norms, 2)
+    assert [norm.training for norm in norms] == [False, True]

@@ -6,13 +6,15 @@ that goes on from the state after the first.
 """
 
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
 from processes import STEPS, part_of, train, write_steps
 
-from ssl_dml.backbones import Chunked, PatchBackbone, SequenceBackbone, TimmBackbone
+from ssl_dml.backbones import Chunked, PatchBackbone, SequenceBackbone, TimmBackbone, save
 from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.memory import BankStorage
 from ssl_dml.methods import (
@@ -22,8 +24,10 @@ from ssl_dml.methods import (
     NNCLR,
     NPID,
     PIRL,
+    SEED,
     BankMethod,
     CPCImages,
+    FeatureAlignment,
     MoCo,
     MoCoV3,
     RunInfo,
@@ -65,6 +69,16 @@ def sequences():
     return SequenceBackbone(spec, width=8, strides=[2, 2], kernels=[4, 4], context_dim=8)
 
 
+def teacher():
+    """A saved network, the same on every process."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        folder = Path(tempfile.mkdtemp()) / "teacher"
+        options = {**RESNET, "options": SHALLOW}
+        save(resnet(), folder, "ssl_dml.backbones.TimmBackbone", options, trained={})
+    return str(folder)
+
+
 # A method that is added is listed here once: how it is built, and with how many views.
 METHODS = {
     "simclr": (2, lambda: SimCLR(resnet(), TASK, output_dim=8)),
@@ -100,6 +114,9 @@ METHODS = {
         2,
         lambda: NNCLR(resnet(), TASK, queue_size=20, predictor_dim=16, output_dim=8),
     ),
+    "seed": (1, lambda: SEED(resnet(), TASK, teacher=teacher(), queue_size=20)),
+    "seed_two_views": (2, lambda: SEED(resnet(), TASK, teacher=teacher(), queue_size=20)),
+    "feature_alignment": (2, lambda: FeatureAlignment(resnet(), TASK, teacher=teacher())),
     "cpc": (1, lambda: CPC(sequences(), TASK, horizon=3)),
     "cpc_sequence": (1, lambda: CPC(sequences(), TASK, horizon=3, negatives="sequence")),
     "cpc_images": (1, lambda: CPCImages(patches(), TASK, directions=2, context_blocks=1)),

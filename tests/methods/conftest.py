@@ -5,15 +5,16 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from ssl_dml.backbones import Backbone
+from ssl_dml.backbones import Backbone, TimmBackbone, save
 from ssl_dml.methods import RunInfo
-from ssl_dml.types import Batch
+from ssl_dml.types import Batch, ImageSpec
 
 
 class Flat(Backbone):
     """Sixteen features of an image, each the mean of a cell."""
 
     feature_dim = 16
+    inputs = ImageSpec(channels=1, size=8, mean=(0.5,), std=(0.25,))
 
     def __init__(self):
         super().__init__()
@@ -47,3 +48,13 @@ def check_loss():
         assert all(p.grad.isfinite().all() for p in method.parameters())
 
     return check
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """Folder of a saved network for the images that Flat takes."""
+    arguments = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
+    network = TimmBackbone(Flat.inputs, **arguments)
+    class_path = "ssl_dml.backbones.TimmBackbone"
+    save(network, tmp_path / "teacher", class_path, arguments, trained={})
+    return str(tmp_path / "teacher")

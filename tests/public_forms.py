@@ -7,7 +7,7 @@ from ssl_dml.losses import PairLoss
 from ssl_dml.losses.base import average, compare
 
 
-def plain_contrastive(rows, labels, *, margin, non_zero, memory=None, mined=None):
+def plain_contrastive(rows, labels, *, margin=1.0, non_zero=False, memory=None, mined=None):
     """Distances without squares, as in pytorch-metric-learning; its mean is over values above 0."""
     found, positive, negative = compare(rows, labels, memory, mined)
     far = F.relu(margin - found)
@@ -16,9 +16,8 @@ def plain_contrastive(rows, labels, *, margin, non_zero, memory=None, mined=None
     return average(found, positive) + average(far, negative)
 
 
-class PlainContrastive(PairLoss):
-    def __init__(self, *, margin=1.0, non_zero=False):
-        super().__init__(plain_contrastive, margin=margin, non_zero=non_zero)
+class PlainContrastive(PairLoss, function=plain_contrastive):
+    pass
 
 
 def dense_smooth_ap(rows, labels, *, temperature=0.01, count_query):

@@ -31,8 +31,5 @@ def softplus_pairs(
 
 
 @final
-class SoftplusPairs(PairLoss):
-    """Module form of :func:`softplus_pairs`; its arguments are the keys of YAML."""
-
-    def __init__(self, *, scale: float = 8.0, threshold: float = 0.8) -> None:
-        super().__init__(softplus_pairs, scale=scale, threshold=threshold)
+class SoftplusPairs(PairLoss, function=softplus_pairs):
+    """Module form of :func:`softplus_pairs`; its options are the keys of YAML."""

@@ -1,5 +1,6 @@
 """What the losses have in common: their module form, and the comparison of all pairs."""
 
+import inspect
 from abc import ABC
 from collections.abc import Callable
 from typing import Any, Literal, final
@@ -13,22 +14,54 @@ from ssl_dml.pair_masks import pair_masks
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 Reduction = Literal["mean", "non_zero", "sum"]
+PER_CALL = ("memory", "mined", "group")  # keyword arguments of a function that are no options
 FLOOR = -1e30  # an exponent whose exponential is 0; infinity would make NaN of the gradient
 
 
 class Loss(nn.Module):
     """Module form of a loss function: it remembers the options of the function.
 
+    ``class MyLoss(Loss, function=my_loss)`` is all there is to write. The options are the
+    keyword-only arguments of the function but :data:`PER_CALL`, with its types and defaults. Each
+    becomes an attribute; an option that is a module, such as a learned distance, is trained with
+    the rest of the model.
+
     Args:
+        **options: Options of the function.
+
+    Raises:
+        TypeError: If an option is unknown, or one without a default is missing.
+
+    Attributes:
         function: Computes the loss from tensors.
-        **options: Keyword arguments of the function. Each becomes an attribute; an option that is
-            a module, such as a learned distance, is trained with the rest of the model.
+        options: Names, types and defaults of the options.
     """
 
-    def __init__(self, function: Callable[..., Tensor], **options: object) -> None:
+    function: Callable[..., Tensor]
+    options: inspect.Signature
+
+    def __init_subclass__(cls, *, function: Callable[..., Tensor] | None = None) -> None:
+        super().__init_subclass__()
+        if function is None:
+            return
+        arguments = inspect.signature(function).parameters.values()
+        options = [p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in PER_CALL]
+        cls.function, cls.options = staticmethod(function), inspect.Signature(options)
+
+        def constructor(self: Loss, **given: object) -> None:
+            super(cls, self).__init__(**given)
+
+        # What parsers of configurations read.
+        itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        signature = cls.options.replace(parameters=[itself, *options])
+        constructor.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+        cls.__init__ = constructor
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as the function takes them
         super().__init__()
-        self.function, self.names = function, tuple(options)
-        for name, value in options.items():
+        given = self.options.bind(**options)
+        given.apply_defaults()
+        for name, value in given.arguments.items():
             setattr(self, name, value)
 
     def forward(self, *inputs: Any, **more: Any) -> Float[Tensor, ""]:  # noqa: ANN401
@@ -38,29 +71,28 @@ class Loss(nn.Module):
             *inputs: Positional arguments of the function.
             **more: Keyword arguments that are no options, such as the processes of a batch.
         """
-        options = {name: getattr(self, name) for name in self.names}
+        options = {name: getattr(self, name) for name in self.options.parameters}
         return self.function(*inputs, **options, **more)
 
     def extra_repr(self) -> str:
         """The options, for ``print``."""
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.names)
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.options.parameters)
 
 
 class PairLoss(Loss, ABC):
     """A loss that compares the rows of a batch with each other.
 
-    A loss of your own is a function with the arguments of :meth:`forward` and a class that names
-    its options. Both :class:`~ssl_dml.heads.PairHead` and YAML files can use it at once.
+    A loss of your own is a function with the arguments of :meth:`forward` and its options, and a
+    class that names it. Both :class:`~ssl_dml.heads.PairHead` and YAML files can use it at once.
 
     Examples:
         >>> import torch
         >>> from ssl_dml.losses.base import PairLoss, average, compare
-        >>> def pull(embeddings, labels, *, scale, memory=None, mined=None):
+        >>> def pull(embeddings, labels, *, scale=1.0, memory=None, mined=None):
         ...     distances, positive, _ = compare(embeddings, labels, memory, mined)
         ...     return scale * average(distances, positive)
-        >>> class Pull(PairLoss):
-        ...     def __init__(self, *, scale: float = 1.0) -> None:
-        ...         super().__init__(pull, scale=scale)
+        >>> class Pull(PairLoss, function=pull):
+        ...     pass
         >>> Pull(scale=2.0)(torch.tensor([[0.0], [3.0]]), torch.tensor([7, 7]))
         tensor(6.)
     """

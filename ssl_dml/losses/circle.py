@@ -63,7 +63,7 @@ def circle(
 
 
 @final
-class Circle(PairLoss):
+class Circle(PairLoss, function=circle):
     """Module form of :func:`circle`.
 
     Args:
@@ -76,6 +76,3 @@ class Circle(PairLoss):
         >>> Circle(margin=0.5, scale=80.0)(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
         tensor(40.6931)
     """
-
-    def __init__(self, *, margin: float = 0.25, scale: float = 256.0) -> None:
-        super().__init__(circle, margin=margin, scale=scale)

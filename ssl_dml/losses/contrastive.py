@@ -70,7 +70,7 @@ def contrastive(
 
 
 @final
-class Contrastive(PairLoss):
+class Contrastive(PairLoss, function=contrastive):
     """Module form of :func:`contrastive`.
 
     Args:
@@ -84,12 +84,3 @@ class Contrastive(PairLoss):
         >>> Contrastive(margin=3.0)(torch.ones(2, 3), torch.tensor([0, 1]))
         tensor(4.5000)
     """
-
-    def __init__(
-        self,
-        *,
-        margin: float = 1.0,
-        distance: Distance = "euclidean",
-        reduction: Averaged = "pairs",
-    ) -> None:
-        super().__init__(contrastive, margin=margin, distance=distance, reduction=reduction)

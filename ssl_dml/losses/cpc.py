@@ -100,7 +100,7 @@ def cpc(scores: Float[Tensor, "batch positions candidates"]) -> Float[Tensor, ""
 
 
 @final
-class CPC(Loss):
+class CPC(Loss, function=cpc):
     """Module form of :func:`cpc`; it has no options.
 
     Examples:
@@ -109,6 +109,3 @@ class CPC(Loss):
         >>> CPC()(torch.zeros(2, 3, 6))
         tensor(1.7918)
     """
-
-    def __init__(self) -> None:
-        super().__init__(cpc)

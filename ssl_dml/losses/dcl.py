@@ -72,7 +72,7 @@ def dcl(
 
 
 @final
-class DCL(Loss):
+class DCL(Loss, function=dcl):
     """Module form of :func:`dcl`.
 
     Args:
@@ -86,14 +86,3 @@ class DCL(Loss):
         >>> DCL(temperature=0.5)(torch.ones(2, 4, 3))
         tensor(1.7918)
     """
-
-    def __init__(
-        self,
-        *,
-        temperature: float = 0.1,
-        weight_sigma: float | None = None,
-        tile_size: int | None = None,
-    ) -> None:
-        super().__init__(
-            dcl, temperature=temperature, weight_sigma=weight_sigma, tile_size=tile_size
-        )

@@ -98,7 +98,7 @@ def _medoids_of_classes(
 
 
 @final
-class FacilityLocation(PairLoss):
+class FacilityLocation(PairLoss, function=facility_location):
     """Module form of :func:`facility_location`.
 
     Args:
@@ -113,8 +113,3 @@ class FacilityLocation(PairLoss):
         >>> FacilityLocation(margin=2.0)(rows, torch.tensor([0, 0, 1, 1]))
         tensor(0.)
     """
-
-    def __init__(
-        self, *, margin: float = 1.0, normalizer: Normalizer = "geometric", sweeps: int = 5
-    ) -> None:
-        super().__init__(facility_location, margin=margin, normalizer=normalizer, sweeps=sweeps)

@@ -85,7 +85,7 @@ def hcl(
 
 
 @final
-class HCL(Loss):
+class HCL(Loss, function=hcl):
     """Module form of :func:`hcl`.
 
     Args:
@@ -100,15 +100,3 @@ class HCL(Loss):
         >>> HCL(beta=0.5)(torch.ones(2, 4, 3))
         tensor(1.9459)
     """
-
-    def __init__(
-        self,
-        *,
-        temperature: float = 0.5,
-        beta: float = 1.0,
-        tau_plus: float = 0.1,
-        tile_size: int | None = None,
-    ) -> None:
-        super().__init__(
-            hcl, temperature=temperature, beta=beta, tau_plus=tau_plus, tile_size=tile_size
-        )

@@ -108,7 +108,7 @@ def in_batch_info_nce(
 
 
 @final
-class InfoNCE(Loss):
+class InfoNCE(Loss, function=info_nce):
     """Module form of :func:`info_nce`.
 
     Args:
@@ -122,12 +122,9 @@ class InfoNCE(Loss):
         tensor(2.3026)
     """
 
-    def __init__(self, *, temperature: float = 0.07, tile_size: int | None = None) -> None:
-        super().__init__(info_nce, temperature=temperature, tile_size=tile_size)
-
 
 @final
-class InBatchInfoNCE(Loss):
+class InBatchInfoNCE(Loss, function=in_batch_info_nce):
     """Module form of :func:`in_batch_info_nce`.
 
     Args:
@@ -140,6 +137,3 @@ class InBatchInfoNCE(Loss):
         >>> InBatchInfoNCE(temperature=0.2)(torch.ones(4, 3), torch.ones(4, 3))
         tensor(1.3863)
     """
-
-    def __init__(self, *, temperature: float = 0.1, tile_size: int | None = None) -> None:
-        super().__init__(in_batch_info_nce, temperature=temperature, tile_size=tile_size)

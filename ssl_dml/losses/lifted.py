@@ -97,7 +97,7 @@ def generalized_lifted(
 
 
 @final
-class Lifted(PairLoss):
+class Lifted(PairLoss, function=lifted):
     """Module form of :func:`lifted`.
 
     Args:
@@ -110,12 +110,9 @@ class Lifted(PairLoss):
         tensor(2.8472)
     """
 
-    def __init__(self, *, margin: float = 1.0) -> None:
-        super().__init__(lifted, margin=margin)
-
 
 @final
-class GeneralizedLifted(PairLoss):
+class GeneralizedLifted(PairLoss, function=generalized_lifted):
     """Module form of :func:`generalized_lifted`.
 
     Args:
@@ -127,6 +124,3 @@ class GeneralizedLifted(PairLoss):
         >>> GeneralizedLifted(margin=1.0)(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
         tensor(1.6931)
     """
-
-    def __init__(self, *, margin: float = 1.0) -> None:
-        super().__init__(generalized_lifted, margin=margin)

@@ -135,7 +135,7 @@ def _against_anchors(
 
 
 @final
-class LogRatio(Loss):
+class LogRatio(Loss, function=log_ratio):
     """Module form of :func:`log_ratio`.
 
     Args:
@@ -148,12 +148,9 @@ class LogRatio(Loss):
         tensor(1.9218)
     """
 
-    def __init__(self, *, anchors: int | None = None) -> None:
-        super().__init__(log_ratio, anchors=anchors)
-
 
 @final
-class DenseTriplet(Loss):
+class DenseTriplet(Loss, function=dense_triplet):
     """Module form of :func:`dense_triplet`.
 
     Args:
@@ -166,6 +163,3 @@ class DenseTriplet(Loss):
         >>> DenseTriplet(margin=0.5)(torch.ones(3, 2), torch.tensor([0.0, 1.0, 3.0]))
         tensor(0.5000)
     """
-
-    def __init__(self, *, margin: float = 0.2, anchors: int | None = None) -> None:
-        super().__init__(dense_triplet, margin=margin, anchors=anchors)

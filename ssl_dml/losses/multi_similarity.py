@@ -67,7 +67,7 @@ def _log_one_plus_sum(values: Tensor, mask: Bool[Tensor, "rows columns"]) -> Ten
 
 
 @final
-class MultiSimilarity(PairLoss):
+class MultiSimilarity(PairLoss, function=multi_similarity):
     """Module form of :func:`multi_similarity`.
 
     Args:
@@ -81,6 +81,3 @@ class MultiSimilarity(PairLoss):
         >>> MultiSimilarity(base=0.25)(torch.ones(2, 3), torch.tensor([0, 1]))
         tensor(0.7500)
     """
-
-    def __init__(self, *, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5) -> None:
-        super().__init__(multi_similarity, alpha=alpha, beta=beta, base=base)

@@ -79,15 +79,21 @@ def n_pair(
 
 
 def _n_pair_of_batch(
-    embeddings: Embeddings, labels: Labels, *, mined: Triplets | None, **options: object
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    against: Against = "all",
+    l2: float = 0.002,
+    memory: LabeledEmbeddings | None = None,
+    mined: Triplets | None = None,
 ) -> Float[Tensor, ""]:
     if mined is not None:
         raise ValueError("NPair makes its own pairs: leave the miner out")
     first, second = _pairs(labels)
     if len(first) == 0:
         return embeddings.sum() * 0
-    given: dict = options
-    return n_pair(embeddings[first], embeddings[second], labels[first], **given)
+    first_rows, second_rows, classes = embeddings[first], embeddings[second], labels[first]
+    return n_pair(first_rows, second_rows, classes, against=against, l2=l2, memory=memory)
 
 
 def _pairs(labels: Labels) -> tuple[Tensor, Tensor]:
@@ -102,7 +108,7 @@ def _pairs(labels: Labels) -> tuple[Tensor, Tensor]:
 
 
 @final
-class NPair(PairLoss):
+class NPair(PairLoss, function=_n_pair_of_batch):
     """:func:`n_pair` on the pairs of a batch: the first two rows of a class, the next two, ...
 
     It takes a memory, but no miner.
@@ -117,6 +123,3 @@ class NPair(PairLoss):
         >>> NPair(l2=0.0)(torch.ones(10, 3), torch.arange(5).repeat_interleave(2))
         tensor(1.6094)
     """
-
-    def __init__(self, *, against: Against = "all", l2: float = 0.002) -> None:
-        super().__init__(_n_pair_of_batch, against=against, l2=l2)

@@ -16,8 +16,8 @@ from ssl_dml.precision import full_precision
 def nce(
     positive: Float[Tensor, " batch"],
     negatives: Float[Tensor, "batch keys"],
-    *,
     log_z: Float[Tensor, ""],
+    *,
     num_instances: int,
 ) -> Float[Tensor, ""]:
     r"""Tell each sample's own instance from ``keys`` instances sampled uniformly.
@@ -89,8 +89,8 @@ def log_normalizer(
 def full_softmax(
     embeddings: Float[Tensor, "batch dim"],
     bank: Float[Tensor, "instances dim"],
-    *,
     instances: Int[Tensor, " batch"],
+    *,
     temperature: float = 0.07,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of the non-parametric softmax over all instances of the memory bank.
@@ -125,7 +125,7 @@ def full_softmax(
 
 
 @final
-class NCE(Loss):
+class NCE(Loss, function=nce):
     """Module form of :func:`nce`.
 
     Args:
@@ -138,12 +138,9 @@ class NCE(Loss):
         tensor(3.4657)
     """
 
-    def __init__(self, *, num_instances: int) -> None:
-        super().__init__(nce, num_instances=num_instances)
-
 
 @final
-class FullSoftmax(Loss):
+class FullSoftmax(Loss, function=full_softmax):
     """Module form of :func:`full_softmax`.
 
     Args:
@@ -156,6 +153,3 @@ class FullSoftmax(Loss):
         >>> loss(torch.ones(2, 3), torch.ones(5, 3), instances=torch.tensor([0, 4]))
         tensor(1.6094)
     """
-
-    def __init__(self, *, temperature: float = 0.07) -> None:
-        super().__init__(full_softmax, temperature=temperature)

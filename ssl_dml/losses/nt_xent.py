@@ -91,7 +91,7 @@ def multi_view_nt_xent(
 
 
 @final
-class NTXent(Loss):
+class NTXent(Loss, function=nt_xent):
     """Module form of :func:`nt_xent`.
 
     Args:
@@ -105,12 +105,9 @@ class NTXent(Loss):
         tensor(1.9459)
     """
 
-    def __init__(self, *, temperature: float = 0.1, tile_size: int | None = None) -> None:
-        super().__init__(nt_xent, temperature=temperature, tile_size=tile_size)
-
 
 @final
-class MultiViewNTXent(Loss):
+class MultiViewNTXent(Loss, function=multi_view_nt_xent):
     """Module form of :func:`multi_view_nt_xent`.
 
     Args:
@@ -123,9 +120,6 @@ class MultiViewNTXent(Loss):
         >>> MultiViewNTXent(temperature=0.5)(torch.ones(3, 4, 5))
         tensor(2.3979)
     """
-
-    def __init__(self, *, temperature: float = 0.1, tile_size: int | None = None) -> None:
-        super().__init__(multi_view_nt_xent, temperature=temperature, tile_size=tile_size)
 
 
 def log_sum_of_others(

@@ -74,7 +74,7 @@ def smooth_ap(
 
 
 @final
-class SmoothAP(PairLoss):
+class SmoothAP(PairLoss, function=smooth_ap):
     """Module form of :func:`smooth_ap`.
 
     Args:
@@ -86,6 +86,3 @@ class SmoothAP(PairLoss):
         >>> SmoothAP(temperature=0.1)(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
         tensor(0.5000)
     """
-
-    def __init__(self, *, temperature: float = 0.01) -> None:
-        super().__init__(smooth_ap, temperature=temperature)

@@ -56,7 +56,7 @@ def softmax_nce(
 
 
 @final
-class SoftmaxNCE(Loss):
+class SoftmaxNCE(Loss, function=softmax_nce):
     """Module form of :func:`softmax_nce`; it has no options.
 
     Examples:
@@ -65,6 +65,3 @@ class SoftmaxNCE(Loss):
         >>> SoftmaxNCE()(torch.zeros(2), torch.zeros(2, 4))
         tensor(2.5020)
     """
-
-    def __init__(self) -> None:
-        super().__init__(softmax_nce)

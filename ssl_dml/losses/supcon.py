@@ -90,7 +90,7 @@ def _classes_in_batch(
 
 
 @final
-class SupCon(Loss):
+class SupCon(Loss, function=supcon):
     """Module form of :func:`supcon`.
 
     Args:
@@ -104,17 +104,3 @@ class SupCon(Loss):
         >>> SupCon(temperature=0.5)(torch.ones(2, 4, 3), torch.tensor([0, 0, 1, 1]))
         tensor(1.9459)
     """
-
-    def __init__(
-        self,
-        *,
-        temperature: float = 0.07,
-        base_temperature: float | None = None,
-        tile_size: int | None = None,
-    ) -> None:
-        super().__init__(
-            supcon,
-            temperature=temperature,
-            base_temperature=base_temperature,
-            tile_size=tile_size,
-        )

@@ -191,7 +191,7 @@ def _in_chunks(found: Tensor, chosen: Triplets, function: Function) -> Tensor:
 
 
 @final
-class Triplet(PairLoss):
+class Triplet(PairLoss, function=triplet):
     """Module form of :func:`triplet`.
 
     Args:
@@ -206,12 +206,3 @@ class Triplet(PairLoss):
         >>> Triplet(margin=0.5)(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
         tensor(0.5000)
     """
-
-    def __init__(
-        self,
-        *,
-        margin: float | None = 0.2,
-        distance: Distance = "euclidean",
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(triplet, margin=margin, distance=distance, reduction=reduction)

@@ -234,7 +234,7 @@ def test_a_configuration_names_a_module(module):
 def test_a_module_computes_what_its_function_does(name):
     rows, labels = batch()
     module = EVERY[name]
-    options = {option: getattr(module, option) for option in module.names}
+    options = {option: getattr(module, option) for option in module.options.parameters}
     assert_close(module(rows, labels), module.function(rows, labels, mined=None, **options))
 
 

@@ -27,15 +27,6 @@ SHARED = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))  # the package, and w
 CONTEXT = multiprocessing.get_context("forkserver")
 COMMANDS = ("pretrain", "finetune", "evaluate", "benchmark")
 PRELOADED = [*(f"ssl_dml.commands.{name}" for name in COMMANDS), "tensorboard.summary.writer"]
-SEVERAL = [
-    "--multi_gpu",
-    "--num_machines",
-    "1",
-    "--mixed_precision",
-    "no",
-    "--dynamo_backend",
-    "no",
-]
 PLAIN = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -58,6 +49,11 @@ class Command:
         for process in self._processes:
             process.start()
         self.pid = self._processes[0].pid
+
+    @property
+    def printed(self):
+        """What it has written to standard output so far."""
+        return self._files[0].read_text() if self._files[0].exists() else ""
 
     def poll(self):
         """Exit code of the first process that failed; None while one runs."""
@@ -131,20 +127,9 @@ def _enter(script, arguments, environment, out, err):
         atexit._run_exitfuncs()
 
 
-def start(script, *arguments, processes=0, launcher=False, env=None):
-    """A script by itself, or on several processes; ``launcher`` has accelerate start them."""
-    path = ROOT / "scripts" / f"{script}.py"
-    if not launcher:
-        return Command(path, *arguments, processes=processes, env=env)
-    launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *SEVERAL]
-    return subprocess.Popen(
-        [*launch, "--num_processes", str(processes), str(path), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **PLAIN},
-        start_new_session=True,
-    )
+def start(script, *arguments, processes=0, env=None):
+    """A script by itself, or on several processes."""
+    return Command(ROOT / "scripts" / f"{script}.py", *arguments, processes=processes, env=env)
 
 
 def completed(script, *arguments, env=None):

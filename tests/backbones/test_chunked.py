@@ -1,6 +1,4 @@
 import copy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -139,13 +137,16 @@ print(memory.megabytes)
 """
 
 
-def test_memory_is_that_of_a_chunk():
+def test_memory_is_that_of_a_chunk(tmp_path):
     """Peak resident memory above the start, in a process of its own, in MiB."""
 
+    scripts = Path(__file__).parents[2] / "scripts"  # where the measure of memory is
+    program = tmp_path / "peak.py"
+    program.write_text(PEAK)
+
     def peak(batch, size):
-        command = [sys.executable, "-c", PEAK, str(batch), str(size)]
-        scripts = Path(__file__).parents[2] / "scripts"  # where the measure of memory is
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=scripts)
+        done = completed(program, batch, size, env={"PYTHONPATH": str(scripts)})
+        assert done.returncode == 0, done.stderr
         return float(done.stdout)
 
     whole, chunked = peak(512, 512), peak(512, 32)

@@ -2,6 +2,7 @@ import pytest
 from benchmarks import class_table, classes
 
 
+@pytest.mark.slow
 def test_the_table_of_real_steps(capsys):
     class_table([10_500, 11_000], largest=20_000, rate=0.1, rounds=1)
     lines = capsys.readouterr().out.splitlines()

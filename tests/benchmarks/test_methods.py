@@ -21,6 +21,7 @@ def test_one_seed_has_no_interval():
         method_table(seeds=1)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_says_which_and_why(tmp_path):
     config = yaml.safe_load(_of_clothes()[0].read_text())
     config["data"]["source"] = str(tmp_path / "nowhere")

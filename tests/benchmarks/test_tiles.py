@@ -3,6 +3,7 @@ from benchmarks.tiles import measure, tile_table
 from torch.testing import assert_close
 
 
+@pytest.mark.slow
 def test_both_losses_are_measured_and_agree(tmp_path):
     ours, found = measure("tiles", 256, tmp_path)
     theirs, expected = measure("dense", 256, tmp_path)
@@ -20,6 +21,7 @@ def test_the_table_has_a_line_for_each_batch(capsys):
     assert "x" not in second
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_why(tmp_path):
     with pytest.raises(OSError, match="tiles at 3 rows: "):
         measure("tiles", 3, tmp_path / "nowhere")

@@ -237,7 +237,7 @@ def test_two_processes_in_the_folder_of_another_run_both_end(images, tmp_path):
     folder = tmp_path / "run"
     lock = RunLock(folder)
     command = ["--data.source", images, "--output_dir", folder, *SMALL]
-    code, _, err = finish(start("pretrain", *command, processes=2, launcher=True))
+    code, _, err = finish(start("pretrain", *command, processes=2))
     assert code != 0
     errors = {line for line in err.splitlines() if line.startswith("error: ")}
     assert len(errors) == 1

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -19,8 +20,12 @@ class Pixels(Backbone):
         return images.flatten(1)
 
 
-def test_is_retrieval_among_what_was_held_out_in_eval_mode():
-    samples = load_train(DataConfig(source="fashion_mini"))
+@pytest.fixture(scope="module")
+def samples():
+    return load_train(DataConfig(source="fashion_mini"))
+
+
+def test_is_retrieval_among_what_was_held_out_in_eval_mode(samples):
     queries, gallery = torch.arange(0, 300), torch.arange(300, 900)
     network = Pixels(samples.spec).train()
     among, against = (
@@ -43,16 +48,14 @@ def test_is_retrieval_among_what_was_held_out_in_eval_mode():
         assert "rankme" in found
 
 
-def test_few_samples_are_measured_at_fewer_neighbors():
-    samples = load_train(DataConfig(source="fashion_mini"))
+def test_few_samples_are_measured_at_fewer_neighbors(samples):
     rows = torch.arange(4)
     found = validate(Pixels(samples.spec), samples, rows, None, device=torch.device("cpu"))
     assert "recall_at_2" in found
     assert "recall_at_4" not in found
 
 
-def test_a_part_that_is_held_in_eval_stays_so():
-    samples = load_train(DataConfig(source="fashion_mini"))
+def test_a_part_that_is_held_in_eval_stays_so(samples):
     network = Pixels(samples.spec)
     network.held, network.free = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     network.train()

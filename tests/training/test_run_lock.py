@@ -5,10 +5,10 @@ import fcntl
 import os
 import platform
 import signal
-import subprocess
-import sys
+import time
 
 import pytest
+from launching import Command
 
 from ssl_dml.training.run_lock import LOCK, RunLock
 from ssl_dml.types import ConfigError
@@ -56,17 +56,15 @@ sys.exit(taken < 10 or any(states))
 
 
 @pytest.fixture
-def start():
+def start(tmp_path_factory):
     """Start Python code on a folder; what still runs is killed in the end."""
     started = []
 
     def run(code, folder):
-        command = [sys.executable, "-c", BEGIN + code, str(folder)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        return process
+        program = tmp_path_factory.mktemp("code") / "program.py"
+        program.write_text(BEGIN + code)
+        started.append(Command(program, folder))
+        return started[-1]
 
     yield run
     for process in started:
@@ -74,10 +72,23 @@ def start():
         process.communicate()
 
 
+def first_line(process):
+    while not process.printed.endswith("\n"):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    return process.printed
+
+
+def end(process):
+    """Kill it alone, not what it has started."""
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
 def test_another_process_is_named_until_it_is_killed(start, tmp_path):
     folder = tmp_path / "runs" / "x"
     other = start(KEEP, folder)
-    assert other.stdout.readline() == "taken\n"
+    assert first_line(other) == "taken\n"
     written = (folder / LOCK).read_bytes()
     words = (
         rf"^output_dir '{folder}' is in use by process {other.pid} on host {platform.node()}; "
@@ -87,8 +98,7 @@ def test_another_process_is_named_until_it_is_killed(start, tmp_path):
         with pytest.raises(ConfigError, match=words):
             RunLock(folder)
     assert (folder / LOCK).read_bytes() == written
-    other.kill()
-    other.wait()
+    end(other)
     assert [path.name for path in folder.iterdir()] == [LOCK]
     lock = RunLock(folder)
     assert (folder / LOCK).read_text().startswith(f"process {os.getpid()} on host ")
@@ -109,12 +119,11 @@ def test_release_leaves_nothing_that_was_not_there(tmp_path):
 
 def test_a_forked_worker_does_not_keep_the_lock(start, tmp_path):
     other = start(FORK, tmp_path)
-    worker = int(other.stdout.readline())
+    worker = int(first_line(other))
     try:
         with pytest.raises(ConfigError, match=f"process {other.pid} "):
             RunLock(tmp_path)
-        other.kill()
-        other.wait()
+        end(other)
         os.kill(worker, 0)  # it still runs
         RunLock(tmp_path).release()
     finally:
@@ -123,7 +132,7 @@ def test_a_forked_worker_does_not_keep_the_lock(start, tmp_path):
 
 def test_processes_that_take_and_release_in_turn_are_never_inside_at_once(start, tmp_path):
     process = start(IN_TURN, tmp_path / "x")
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate()
     assert process.returncode == 0, err
     assert LOCK not in {path.name for path in tmp_path.rglob("*")}
 

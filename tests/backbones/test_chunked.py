@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launching import completed
 from torch import nn
 from torch.testing import assert_close
 

@@ -13,8 +13,9 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 
 from ssl_dml.augment import Normalize
-from ssl_dml.backbones import Backbone
+from ssl_dml.backbones import Backbone, initial
 from ssl_dml.backbones import load as load_backbone
+from ssl_dml.backbones.initial import ROUTES, TIMM
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.checks import at_least
 from ssl_dml.config import parse_run
@@ -107,22 +108,29 @@ def load(folder: str | Path, *, device: torch.device | str | None = None) -> Emb
 
     Args:
         folder: A run folder, of which the model after the last step is taken, or a ``backbone`` or
-            ``best`` folder in one.
+            ``best`` folder in one; or published weights, ``timm:NAME``, ``hf:USER/NAME`` or
+            ``torchvision:NAME``.
         device: Where it runs; None for an accelerator if there is one, else the CPU.
 
     Raises:
         ValueError: Naming the file, if one is missing or damaged.
     """
+    if device is None and torch.accelerator.is_available():
+        device = torch.accelerator.current_accelerator()
+    device = torch.device(device or "cpu")
+    if str(folder).partition(":")[0] in ROUTES:
+        begin = initial(folder, TIMM, {})
+        assert begin.preset is not None
+        backbone = begin.backbone(begin.preset)
+        return EmbeddingModel(backbone, _decoder(backbone.inputs, {}), device)
     folder = Path(folder).expanduser()
     if (folder / "config.yaml").exists():
         if not (folder / "backbone").exists():
             raise ConfigError(f"{folder} has no backbone yet: finish the run with --resume true")
         folder = folder / "backbone"
     backbone = load_backbone(folder)
-    if device is None and torch.accelerator.is_available():
-        device = torch.accelerator.current_accelerator()
     saved = read_metadata(folder)["trained"].get("data", {}).get("decoder", {})
-    return EmbeddingModel(backbone, _decoder(backbone.inputs, saved), torch.device(device or "cpu"))
+    return EmbeddingModel(backbone, _decoder(backbone.inputs, saved), device)
 
 
 def _decoder(
@@ -141,6 +149,7 @@ def pretrain(
     source: str | Path | None = None,
     *,
     config: str | Path = "default",
+    init: str | Path | None = None,
     epochs: float | None = None,
     steps: int | None = None,
     **options: Any,  # noqa: ANN401 - any key of the configuration
@@ -150,6 +159,8 @@ def pretrain(
     Args:
         source: Images or recordings, ``data.source``; None for that of the configuration.
         config: A shipped name such as ``moco_v2``, or a YAML file.
+        init: Where the backbone starts: a run folder or saved backbone, a file of weights,
+            ``timm:NAME``, ``hf:USER/NAME`` or ``torchvision:NAME``; None for random weights.
         epochs: Epochs to train.
         steps: Optimizer steps to train, instead of epochs.
         **options: Other keys of the configuration, such as ``output_dir="runs/mine"``, ``seed=1``,
@@ -164,7 +175,7 @@ def pretrain(
     from ssl_dml.commands.pretrain import PretrainConfig
     from ssl_dml.commands.pretrain import pretrain as run
 
-    args = _arguments(config, source, epochs, steps, options)
+    args = _arguments(config, source, epochs, steps, {"init": init, **options})
     settings, values = parse_run(PretrainConfig, args, kind="pretrain", default="default")
     run(settings, values)
     return load(settings.output_dir)
@@ -184,7 +195,7 @@ def finetune(
     Args:
         source: Labeled images or recordings; None for those of the configuration.
         config: A shipped name such as ``triplet``, or a YAML file.
-        init: The ``backbone`` folder of a run, or a file of timm weights; None for random weights.
+        init: Where the backbone starts, as in :func:`pretrain`.
         epochs: Epochs to train.
         steps: Optimizer steps to train, instead of epochs.
         **options: Other keys of the configuration.
@@ -198,9 +209,7 @@ def finetune(
     from ssl_dml.commands.finetune import FinetuneConfig
     from ssl_dml.commands.finetune import finetune as run
 
-    args = _arguments(
-        config, source, epochs, steps, {**({} if init is None else {"init": init}), **options}
-    )
+    args = _arguments(config, source, epochs, steps, {"init": init, **options})
     settings, values = parse_run(FinetuneConfig, args, kind="finetune", default="arcface")
     run(settings, values)
     return load(settings.output_dir)
@@ -216,6 +225,8 @@ def _arguments(
     """The command line of a call; None among the options is null."""
     given = {"data.source": source, "train.epochs": epochs, "train.steps": steps}
     keys = {key: value for key, value in given.items() if value is not None} | options
+    if keys.get("init", "") is None:
+        del keys["init"]
     args = [] if options.get("resume") else [f"--config={config}"]
     for key, value in keys.items():
         args.append(f"--{key}={value if isinstance(value, str | Path) else json.dumps(value)}")

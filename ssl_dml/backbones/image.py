@@ -1,6 +1,6 @@
 """Image backbones from timm, with a stem for small images and a width factor."""
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal, final
 
 import timm
@@ -11,13 +11,13 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
-from ssl_dml.backbones.weights import read_tensors, weights_of
+from ssl_dml.backbones.weights import Fitted, fit_weights
 from ssl_dml.checks import positive
 from ssl_dml.types import ConfigError, ImageSpec
 
 SMALL_IMAGE = 96
 LOADING = {"model_name", "cache_dir"}  # besides what begins with pretrained or checkpoint
-REMEDY = "load weights of timm with --init FILE"
+REMEDY = "load weights with --init FILE or --init timm:NAME"
 
 
 @final
@@ -104,26 +104,21 @@ class TimmBackbone(Backbone):
         named = dict(self.network.named_parameters())
         return [[named[name] for name in names] for names in groups.values()]
 
-    def load_weights(self, path: Path) -> None:
-        """Load every weight of this network from a file of timm, such as a download of its hub.
+    def fit_weights(self, content: Mapping[Any, Any]) -> Fitted:
+        """Find each weight of this network among the tensors of a file, and load them.
 
-        The classifier in the file is left out, and the first convolution is adapted to the number
-        of channels.
+        The classifier is left out; the first convolution is fitted to the number of channels, and
+        positions to the image size.
 
         Args:
-            path: ``.safetensors``, or a ``.pth`` or ``.bin`` with nothing but tensors.
+            content: Tensors by name, perhaps in sections.
 
         Raises:
-            ValueError: If the file cannot be read, or lacks a tensor of this network; the weights
-                then stay as they were.
+            ValueError: If one is missing; the weights then stay as they were.
         """
-        try:
-            weights = weights_of(read_tensors(path), self.network, self.arguments)
-        except ValueError as error:
-            raise ValueError(
-                f"{path} does not fit {self.arguments['model_name']} as it is built here: {error}"
-            ) from error
-        self.network.load_state_dict(weights)
+        fitted = fit_weights(content, self.network, self.arguments)
+        self.network.load_state_dict(fitted.state)
+        return fitted
 
 
 def _check_name(name: str) -> None:

@@ -1,102 +1,219 @@
-"""Load weights of timm from a file: every tensor of the network, or an error."""
+"""Fit the tensors of a foreign file to a network: every one of them, or an error.
+
+A file rarely names its tensors as a network does. Three ways are tried, in this order:
+
+1. *A prefix*: the names of the network behind ``module.encoder_q.``, ``backbone.`` or any other,
+   in any section of the file.
+2. *timm's own conversion*: names of the authors' code, another image size, other channels.
+3. *The same order*: other names of the same kinds and shapes, one after the other.
+"""
 
 import logging
-import pickle
-from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-# Where files of timm keep their weights, beside what else a run needs; averaged ones first.
-SECTIONS = ("state_dict_ema", "model_ema", "state_dict", "model")
+Tensors = dict[str, Tensor]
+DEEPEST = 3  # sections within sections
+CLASSIFIER = 2  # tensors of a classifier at the end of a file: weight and bias
+KINDS = ("weight", "bias", "running_mean", "running_var")
+# Of several encoders in a file: its backbone by name, an averaged one or a teacher, the one that
+# was trained, and only then a copy of it.
+FIRST, SECOND = ("backbone",), ("ema", "teacher")
+LAST = ("student", "momentum", "encoder_k", "key", "target", "optimizer")
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a file by name; nothing in it is executed.
+@dataclass(frozen=True)
+class Fitted:
+    """A state dict for a network, and how it came about.
 
     Args:
-        path: ``.safetensors``, or a state dict that ``torch.save`` wrote, or a dict with one under
-            ``state_dict`` or ``model``.
-
-    Raises:
-        ValueError: If there is no such file, or it holds no tensors by name.
+        state: Every tensor of the network.
+        report: One line: how many tensors were found, where, and what was left.
     """
-    if not path.is_file():
-        raise ValueError("there is no such file")
-    try:
-        content: Any = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            "it holds more than tensors; save the state_dict() of its network as .safetensors"
-        ) from error
-    except Exception as error:  # torch raises many types on foreign files
-        raise ValueError(f"it cannot be read: {' '.join(str(error).split()[:30])}") from error
-    section = None
-    if isinstance(content, Mapping):
-        section = next((key for key in SECTIONS if isinstance(content.get(key), Mapping)), None)
-    named: Any = content if section is None else content[section]
-    if not isinstance(named, Mapping):
-        raise ValueError(f"it holds a {type(named).__name__}, and no tensors by name")
-    return {str(name): value.detach() for name, value in named.items() if torch.is_tensor(value)}
+
+    state: Tensors
+    report: str
 
 
-def weights_of(
-    weights: dict[str, Tensor], network: nn.Module, arguments: dict[str, Any]
-) -> dict[str, Tensor]:
-    """Return a state dict of the network in which every weight and statistic is the file's.
+@dataclass(frozen=True)
+class _Part:
+    """Tensors of one section of a file behind one prefix, by the rest of their names."""
 
-    Where names or shapes differ, timm converts what it can: another number of channels, positions
-    of another image size, names of the authors' own code. Integer tensors are counters and
-    indices, which are never random, and may be missing.
+    section: str
+    prefix: str
+    tensors: Tensors
+    others: int = 0
+    note: str = ""
+
+    @property
+    def where(self) -> str:
+        return " ".join(filter(None, (self.section, self.prefix)))
+
+    @property
+    def preference(self) -> int:
+        words = self.where.lower()
+        if self.prefix.startswith(FIRST) and not self.section:
+            return 0
+        last = any(word in words for word in LAST)
+        return 3 if last else 1 if any(word in words for word in SECOND) else 2
+
+
+def fit_weights(
+    content: Mapping[Any, Any], network: nn.Module, arguments: dict[str, Any] | None = None
+) -> Fitted:
+    """Find a tensor of the file for each weight and statistic of a network.
+
+    Integer tensors are counters and indices, which are never random, and may be missing.
 
     Args:
-        weights: Tensors of the file.
+        content: What :func:`~ssl_dml.backbones.files.read_file` read: tensors by name, perhaps in
+            sections.
         network: The network that takes them.
-        arguments: Arguments that timm built it with.
+        arguments: Arguments that timm built it with; None for a network that is not of timm.
 
     Raises:
-        ValueError: If the file lacks a tensor of the network, or is of a network with more
-            layers; the message counts the tensors found and names one that is missing.
+        ValueError: If the file lacks a tensor of the network, is of a network with more layers, or
+            has values that are not finite; the message counts the tensors found and names one
+            that is missing and one that is unused.
     """
     own = network.state_dict()
     wanted = {name: value for name, value in own.items() if value.is_floating_point()}
-    found = _fitting(weights, wanted)
-    if weights and len(found) < len(wanted):
-        converted = _fitting(_converted(weights, arguments), wanted)
-        found = converted if len(converted) > len(found) else found
+    parts = sorted(_parts(content, wanted), key=lambda part: part.preference)
+    parts = parts or [_Part("", "", {})]
+
+    def complete(tried: list[tuple[_Part, Tensors]]) -> list[tuple[_Part, Tensors]]:
+        whole = [(part, found) for part, found in tried if len(found) == len(wanted)]
+        return [(part, found) for part, found in whole if not _deeper(part, wanted, own, network)]
+
+    tried = [(part, _fitting(part.tensors, wanted)) for part in parts]
+    good = complete(tried)
+    large = [part for part in parts if 2 * len(part.tensors) > len(wanted)][:6]
+    if not good and arguments is not None:
+        tried += [(part, _fitting(_converted(part.tensors, arguments), wanted)) for part in large]
+        good = complete(tried)
+    if not good:
+        renamed = [new for part in large if (new := _in_order(part, wanted, network))]
+        good = complete([(part, _fit(part, wanted, arguments)) for part in renamed])
+    if not good:
+        best, found = max(tried, key=lambda one: len(one[1]))
+        raise ValueError(_refusal(best, found, wanted, own, network))
+    part, found = good[0]
+    if bad := next((name for name, value in found.items() if not value.isfinite().all()), None):
+        raise ValueError(f"{part.prefix}{bad} has values that are not finite")
+    counters = {name: value for name, value in own.items() if name not in wanted}
+    state = {**own, **_fitting(part.tensors, counters), **found}
+    return Fitted(state, _report(part, len(wanted), own, good))
+
+
+def _fit(part: _Part, wanted: Tensors, arguments: dict[str, Any] | None) -> Tensors:
+    """The part's tensors, converted by timm where shapes differ."""
+    found = _fitting(part.tensors, wanted)
+    if arguments is None or len(found) == len(wanted):
+        return found
+    return _fitting(_converted(part.tensors, arguments), wanted)
+
+
+def _parts(content: Mapping[Any, Any], wanted: Tensors) -> Iterator[_Part]:
+    """Each section of a file, whole and behind each prefix under which the names are found."""
+    for section, tensors in _sections(content, ""):
+        count = sum(value.is_floating_point() for value in tensors.values())
+        seen = Counter(
+            name[: -len(rest)]
+            for name in tensors
+            for rest in _suffixes(name)
+            if rest in wanted and rest != name
+        )
+        prefixes = ["", *(p for p, n in seen.items() if 2 * n > len(wanted))]
+        for prefix in prefixes:
+            behind = {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
+            inside = sum(value.is_floating_point() for value in behind.values())
+            yield _Part(section, prefix, behind, count - inside)
+
+
+def _sections(content: Mapping[Any, Any], name: str) -> Iterator[tuple[str, Tensors]]:
+    tensors = {str(k): v.detach() for k, v in content.items() if torch.is_tensor(v)}
+    if tensors:
+        yield name, tensors
+    for key, value in content.items():
+        if isinstance(value, Mapping) and name.count(".") < DEEPEST:
+            yield from _sections(value, f"{name}.{key}".lstrip("."))
+
+
+def _suffixes(name: str) -> Iterable[str]:
+    words = name.split(".")
+    return (".".join(words[i:]) for i in range(len(words)))
+
+
+def _in_order(part: _Part, wanted: Tensors, network: nn.Module) -> _Part | None:
+    """The same tensors under the network's names, if kinds and shapes agree one by one.
+
+    A classifier may follow. The first convolution may have other channels, and positions another
+    size, which timm converts.
+    """
+    given = [(n, v) for n, v in part.tensors.items() if v.is_floating_point()]
+    if not 0 <= len(given) - len(wanted) <= CLASSIFIER:
+        return None
+    flexible = {f"{_config(network).get('first_conv')}.weight", "pos_embed"}
+    for (name, value), (theirs, tensor) in zip(wanted.items(), given, strict=False):
+        same = value.shape == tensor.shape or (name in flexible and value.ndim == tensor.ndim)
+        if _kind(name) != _kind(theirs) or not same:
+            return None
+    if any(_kind(name) not in ("weight", "bias") for name, _ in given[len(wanted) :]):
+        return None
+    first, theirs = next(iter(wanted)), given[0][0]
+    renamed = {name: tensor for name, (_, tensor) in zip(wanted, given, strict=False)}
+    note = f"names differ and order and shapes agree: {first} is {theirs}"
+    return _Part(part.section, part.prefix, renamed, part.others + len(given) - len(wanted), note)
+
+
+def _kind(name: str) -> str:
+    last = name.rpartition(".")[2]
+    return last if last in KINDS else "other"
+
+
+def _deeper(part: _Part, wanted: Tensors, own: Tensors, network: nn.Module) -> str | None:
+    """A tensor of a further layer: an unused one in a part of the network whose names agree."""
+    if not wanted.keys() <= part.tensors.keys():
+        return None
+    roots = {_root(name) for name in wanted}
+    return next((n for n in _unused(part.tensors, own, network) if _root(n) in roots), None)
+
+
+def _refusal(part: _Part, found: Tensors, wanted: Tensors, own: Tensors, network: nn.Module) -> str:
     missing = [name for name in wanted if name not in found]
-    unused = _unused(weights, own, network)
-    # Where names agree, an unused weight in a part of the network belongs to a further layer.
-    parts = {_part(name) for name in wanted} if wanted.keys() <= weights.keys() else set()
-    deeper = [name for name in unused if _part(name) in parts]
-    if not missing and not deeper:
-        counters = {name: value for name, value in own.items() if name not in wanted}
-        return {**own, **_fitting(weights, counters), **found}
     told = [f"{len(found)} of its {len(wanted)} tensors found"]
     if missing:
-        name = _first_missing(missing, weights, network)
-        told.append(f"{name} missing{_sizes(name, weights, own)}")
-    if deeper or unused:
-        told.append(f"{(deeper or unused)[0]} of the file unused")
-    raise ValueError(
+        name = _first_missing(missing, part.tensors, network)
+        told.append(f"{name} missing{_sizes(name, part.tensors, own)}")
+    unused = _unused(part.tensors, own, network)
+    if unused:
+        told.append(f"{_deeper(part, wanted, own, network) or unused[0]} of the file unused")
+    return (
         f"{', '.join(told)}; set name, stem, width and options of the backbone to those of the "
         "weights, or give their tensors the names that timm has for them"
     )
 
 
-def _unpickled(path: Path) -> Any:  # noqa: ANN401
-    # Checkpoints of timm's training script contain its command line.
-    with torch.serialization.safe_globals([Namespace]):
-        return torch.load(path, map_location="cpu", weights_only=True)
+def _report(part: _Part, total: int, own: Tensors, complete: list[tuple[_Part, Tensors]]) -> str:
+    left = part.others + sum(
+        value.is_floating_point() for name, value in part.tensors.items() if name not in own
+    )
+    told = [f"all {total} tensors found{f' under {part.where}' if part.where else ''}"]
+    told += [part.note] if part.note else []
+    told += [f"{left} others of this section left"] if left else []
+    also = [other.where or "the top" for other, _ in complete[1:] if other.where != part.where]
+    told += [f"{', '.join(also[:3])} would fit too"] if also else []
+    return "; ".join(told)
 
 
-def _fitting(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+def _fitting(weights: Tensors, own: Tensors) -> Tensors:
     """Select the weights whose name and shape the network has."""
     return {
         name: weights[name]
@@ -107,7 +224,7 @@ def _fitting(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Te
     }
 
 
-def _converted(weights: dict[str, Tensor], arguments: dict[str, Any]) -> dict[str, Tensor]:
+def _converted(weights: Tensors, arguments: dict[str, Any]) -> Tensors:
     """Let timm convert the weights; leave out what it leaves random.
 
     timm does not say which tensors those are. It therefore converts the file once more with every
@@ -125,7 +242,7 @@ def _converted(weights: dict[str, Tensor], arguments: dict[str, Any]) -> dict[st
     return {name: value for name, value in values.items() if marked[name].isnan().any()}
 
 
-def _loaded(weights: dict[str, Tensor], arguments: dict[str, Any]) -> dict[str, Tensor]:
+def _loaded(weights: Tensors, arguments: dict[str, Any]) -> Tensors:
     # Without these timm may download the network's own weights.
     source = {"state_dict": weights, "file": None, "url": None, "hf_hub_id": None}
     network = timm.create_model(**arguments, pretrained=True, pretrained_cfg_overlay=source)
@@ -144,18 +261,18 @@ def _silent() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _unused(weights: dict[str, Tensor], own: dict[str, Tensor], network: nn.Module) -> list[str]:
+def _unused(weights: Tensors, own: Tensors, network: nn.Module) -> list[str]:
     """Name the weights of the file that the network lacks, except those of classifiers."""
     given = _config(network).get("classifier") or ()
-    classifiers = {_part(name) for name in ((given,) if isinstance(given, str) else given)}
+    classifiers = {_root(name) for name in ((given,) if isinstance(given, str) else given)}
     return [
         name
         for name, value in weights.items()
-        if name not in own and value.is_floating_point() and _part(name) not in classifiers
+        if name not in own and value.is_floating_point() and _root(name) not in classifiers
     ]
 
 
-def _first_missing(missing: list[str], weights: dict[str, Tensor], network: nn.Module) -> str:
+def _first_missing(missing: list[str], weights: Tensors, network: nn.Module) -> str:
     """Name one; not the first convolution if others are, as its channels can be adapted."""
     first = f"{_config(network).get('first_conv')}.weight"
     return next((name for name in missing if name != first or name not in weights), first)
@@ -166,11 +283,11 @@ def _config(network: nn.Module) -> dict[str, Any]:
     return config
 
 
-def _part(name: str) -> str:
+def _root(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _sizes(name: str, weights: dict[str, Tensor], own: dict[str, Tensor]) -> str:
+def _sizes(name: str, weights: Tensors, own: Tensors) -> str:
     if name not in weights or weights[name].shape == own[name].shape:
         return ""
     here, there = ("x".join(map(str, value.shape)) for value in (own[name], weights[name]))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -10,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ssl_dml.backbones import Initial, Neck, initial, save
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, load_train, make_loader
-from ssl_dml.data.dataset import decoded_for, describe
+from ssl_dml.data.dataset import as_published, decoded_for, describe
 from ssl_dml.data.labeled import (
     LabelConfig,
     LabeledBatches,
@@ -47,8 +46,6 @@ class FinetuneConfig(RunConfig):
 
     Args:
         head: The objective, given the dimension of an embedding and the number of classes.
-        init: The ``backbone`` folder of a run, which then names the backbone, or a file of timm
-            weights for it; null starts from random weights.
         neck: What follows the backbone: none, linear, batch_norm or linear_batch_norm.
         embedding_dim: Dimension of an embedding; null keeps that of the backbone's features.
         finetune: Freezing and learning-rate multipliers.
@@ -57,7 +54,6 @@ class FinetuneConfig(RunConfig):
     """
 
     head: Callable[[int, int], Head]
-    init: Path | None = None
     neck: Neck = "linear_batch_norm"
     embedding_dim: int | None = 128
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
@@ -69,7 +65,7 @@ def read_data(
     config: FinetuneConfig, begin: Initial
 ) -> tuple[SampleSet, LabeledSplit, dict[str, Any]]:
     """The samples decoded for the backbone, how they are divided, and what was read."""
-    train = load_train(decoded_for(config.data, begin.inputs))
+    train = load_train(decoded_for(as_published(config.data, begin.preset), begin.inputs))
     rows = split_labeled(train, config.labels, config.validation, seed=config.seed)
     announce(rows)
     return train, rows, describe(train, None, config.data.source) | {"classes": rows.num_classes}

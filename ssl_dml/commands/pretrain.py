@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ssl_dml.backbones import Backbone, save
+from ssl_dml.backbones import Backbone, Initial, initial, save
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, epochs, load_test, load_train, make_loader
-from ssl_dml.data.dataset import announce, describe
+from ssl_dml.data.dataset import announce, as_published, decoded_for, describe
 from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, open_probe, probe_method
 from ssl_dml.methods import Method, RunInfo
 from ssl_dml.progress import say
@@ -39,25 +39,27 @@ class PretrainConfig(RunConfig):
     evaluation: ProbeConfig = field(default_factory=ProbeConfig)
 
 
-def read_data(config: PretrainConfig) -> tuple[SampleSet, ProbeSplit | None, dict[str, Any]]:
+def read_data(
+    config: PretrainConfig, begin: Initial
+) -> tuple[SampleSet, ProbeSplit | None, dict[str, Any]]:
     """The samples to train on, the probe's split if there are labels, and what was read."""
-    train = load_train(config.data)
+    train = load_train(decoded_for(as_published(config.data, begin.preset), begin.inputs))
     test = load_test(config.data, train)
     announce(train, test)
     split = open_probe(train, test, config.evaluation)
     return train, split, describe(train, test, config.data.source)
 
 
-def build(config: PretrainConfig, train: SampleSet, plan: Plan) -> Method:
-    """The method around a new backbone."""
+def build(config: PretrainConfig, begin: Initial, train: SampleSet, plan: Plan) -> Method:
+    """The method around the backbone that it starts from."""
     run_info = RunInfo(
         num_instances=len(train),
         batch_size=config.data.batch_size,
         num_batches=plan.steps * plan.accumulation,
         labeled=train.labels is not None,
     )
-    backbone = in_chunks(config.backbone(train.spec), config.train.encode_chunk)
-    return config.method(backbone, run_info)
+    start = config.backbone if config.init is None else begin.backbone
+    return config.method(in_chunks(start(train.spec), config.train.encode_chunk), run_info)
 
 
 def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
@@ -71,12 +73,13 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
     accelerator = make_accelerator(config.train, seed=config.seed)
     with claim(config.output_dir, resume=config.resume):
         device = accelerator.device
-        train, split, data = read_data(config)
+        begin = initial(config.init, *component(values, "backbone"))
+        train, split, data = read_data(config, begin)
         order = epochs(train, config.data, seed=config.seed)
         plan = config.train.plan(order.per_epoch)
 
         augment = config.augment(train.spec).to(device)
-        method = build(config, train, plan)
+        method = build(config, begin, train, plan)
         optimizer, scheduler = make_optimizer(method, config, plan)
         model, optimizer = accelerator.prepare(method, optimizer)
         state = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
@@ -98,10 +101,10 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
 
         if accelerator.is_main_process:
             trained = {"method": component(values, "method")[0], "steps": plan.steps, "data": data}
-            arguments = component(values, "backbone")
+            arguments = (begin.class_path, begin.init_args)
             save(method.backbone, run.folder / "backbone", *arguments, trained=trained)
         finish(accelerator)
-        say(summary(run.folder))
+        say(summary(run.folder, config.init))
 
 
 def main(args: list[str] | None = None) -> None:

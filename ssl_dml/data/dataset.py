@@ -213,6 +213,30 @@ def decoded_for(config: DataConfig, spec: ImageSpec | SequenceSpec | None) -> Da
     raise ConfigError(f"the backbone is for {theirs}, and data.sequences is {given}")
 
 
+def as_published(config: DataConfig, preset: ImageSpec | None) -> DataConfig:
+    """Return the configuration with what published weights were trained on, where it is silent.
+
+    >>> given = DataConfig(source="x", image_size=64, channels=3)
+    >>> as_published(given, ImageSpec.imagenet(224)).mean
+    from the weights: data.mean (0.485, 0.456, 0.406), data.std (0.229, 0.224, 0.225)
+    (0.485, 0.456, 0.406)
+
+    Args:
+        config: The data; what it says of size, channels, mean and std stays.
+        preset: Samples of the weights; None leaves the data as they are.
+    """
+    if preset is None or config.sequences is not None:
+        return config
+    channels = config.channels or preset.channels
+    own = {"channels": channels, "image_size": config.image_size or preset.size}
+    if channels == preset.channels:
+        own |= {"mean": config.mean or preset.mean, "std": config.std or preset.std}
+    said = ", ".join(f"data.{k} {v}" for k, v in own.items() if getattr(config, k) != v)
+    if said:
+        say(f"from the weights: {said}")
+    return replace(config, **own)
+
+
 def epochs(samples: SampleSet, config: DataConfig, *, seed: int) -> EpochBatches:
     """The order of batches of this process: shuffled epochs without end.
 

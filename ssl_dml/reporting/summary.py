@@ -12,7 +12,6 @@ COLLAPSED_SPREAD = 0.1
 COLLAPSED_RANK = 2.0
 # Rows of the summary that show measures of the first probe.
 BASELINES = {
-    "random weights": "knn_top1",
     "raw pixels": "raw_pixels_knn_top1",
     "log-mel statistics": "log_mel_knn_top1",
     "raw values": "raw_values_knn_top1",
@@ -39,11 +38,18 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(folder: Path) -> str:
-    """The end of pretraining: kNN accuracy beside untrained baselines, and what to do next."""
+def summary(folder: Path, init: str | None = None) -> str:
+    """The end of pretraining: kNN accuracy beside its baselines, and what to do next.
+
+    Args:
+        folder: The run folder.
+        init: Where the backbone started; None for random weights.
+    """
     rows = _probes(folder)
     first, last = rows[0], rows[-1]
-    table = {name: first.get(f"eval/{measure}") for name, measure in BASELINES.items()}
+    start = "random weights" if init is None else "start"
+    baselines = {start: "knn_top1", **BASELINES}
+    table = {name: first.get(f"eval/{measure}") for name, measure in baselines.items()}
     table[f"trained, {last['epoch']:.0f} epochs"] = last.get("eval/knn_top1")
     table["  in its memory bank"] = last.get("eval/bank_knn_top1")
     lines = [f"{name:24}  {value:8.1%}" for name, value in table.items() if value is not None]

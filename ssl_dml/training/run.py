@@ -35,6 +35,9 @@ class RunConfig:
         train: How long and how fast.
         seed: Seed of weights, order and augmentation.
         resume: Continue from the newest checkpoint of the run folder, or begin if there is none.
+        init: Where the backbone starts: a run folder or a saved backbone, which then names the
+            network, a file of weights or a checkpoint for the configured one, ``timm:NAME``,
+            ``hf:USER/NAME`` or ``torchvision:NAME``; null starts from random weights.
     """
 
     output_dir: Path
@@ -45,6 +48,7 @@ class RunConfig:
     train: TrainConfig
     seed: int = 0
     resume: bool = False
+    init: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**31:

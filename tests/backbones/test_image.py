@@ -82,16 +82,13 @@ def test_a_network_keeps_a_deep_stem_of_its_own():
     assert isinstance(narrow.network.conv1, nn.Conv2d)
 
 
-def test_weights_on_disk_are_fitted_to_the_channels(tmp_path):
+def test_weights_on_disk_are_fitted_to_the_channels():
     torch.manual_seed(1)
     other = timm.create_model("resnet10t", num_classes=7)
-    torch.save(other.state_dict(), tmp_path / "weights.pth")
     backbone = TimmBackbone(spec(1, size=224), name="resnet10t", stem="standard")
-    backbone.load_weights(tmp_path / "weights.pth")
+    backbone.fit_weights(other.state_dict())
     assert torch.equal(backbone.network.bn1.weight, other.bn1.weight)
     assert torch.equal(backbone.network.layer2[0].conv1.weight, other.layer2[0].conv1.weight)
-    with pytest.raises(ValueError, match=r"nowhere\.pth does not fit resnet10t"):
-        backbone.load_weights(tmp_path / "nowhere.pth")
 
 
 def test_every_option_that_loads_is_refused():
@@ -102,7 +99,7 @@ def test_every_option_that_loads_is_refused():
     for key in [*loading, "pretrained_filter_fn", "pretrained_model_args"]:
         words = (
             rf"^backbone\.options\.{key} is 'here', and options load no weights, files or "
-            "addresses; remove it, and load weights of timm with --init FILE$"
+            "addresses; remove it, and load weights with --init FILE or --init timm:NAME$"
         )
         with pytest.raises(ConfigError, match=words):
             TimmBackbone(spec(), name="resnet18", options={key: "here"})
@@ -111,7 +108,10 @@ def test_every_option_that_loads_is_refused():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hf-hub:user/resnet18", "no address or folder; load weights of timm with --init FILE"),
+        (
+            "hf-hub:user/resnet18",
+            "no address or folder; load weights with --init FILE or --init timm:NAME",
+        ),
         ("hf_hub:timm/resnet18.a1_in1k", "no address or folder; load"),
         ("local-dir:/tmp/resnet18", "no address or folder; load"),
         ("user/resnet18", "no address or folder; load"),

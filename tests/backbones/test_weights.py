@@ -11,8 +11,10 @@ import torchvision
 from payload import Payload
 from safetensors.torch import save_file
 
-from ssl_dml.backbones import TimmBackbone
-from ssl_dml.types import ImageSpec
+from ssl_dml.backbones import SequenceBackbone, TimmBackbone
+from ssl_dml.backbones.files import read_file
+from ssl_dml.backbones.weights import fit_weights
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 VIT = "vit_tiny_patch16_224"
 SHORT = {VIT: {"depth": 2}}
@@ -48,6 +50,11 @@ def written(state, path):
     return path
 
 
+def take(taker, path):
+    """Load a file as a run does, and what is said of it."""
+    return taker.fit_weights(read_file(path)).report
+
+
 def assert_equal(network, state, but=()):
     own = network.state_dict()
     assert set(but) < set(own)
@@ -58,10 +65,8 @@ def assert_equal(network, state, but=()):
 def assert_refused(taker, path, words):
     before = {name: value.clone() for name, value in taker.state_dict().items()}
     with pytest.raises(ValueError, match=words) as caught:
-        taker.load_weights(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path} does not fit {taker.arguments['model_name']} ")
-    assert "\n" not in message
+        take(taker, path)
+    assert "\n" not in str(caught.value)
     assert_equal(taker, before)
 
 
@@ -69,13 +74,13 @@ def assert_refused(taker, path, words):
 @pytest.mark.parametrize("suffix", [".pth", ".bin", ".safetensors"])
 def test_every_tensor_is_that_of_the_file(states, tmp_path, name, suffix):
     taker = backbone(name)
-    taker.load_weights(written(states[name], tmp_path / f"weights{suffix}"))
+    take(taker, written(states[name], tmp_path / f"weights{suffix}"))
     assert_equal(taker.network, states[name])
 
 
 def test_a_vision_transformer_of_full_depth(tmp_path):
     taker = backbone(VIT, options={})
-    taker.load_weights(written(drawn(VIT), tmp_path / "weights.safetensors"))
+    take(taker, written(drawn(VIT), tmp_path / "weights.safetensors"))
     assert_equal(taker.network, drawn(VIT))
 
 
@@ -85,7 +90,7 @@ def test_a_file_of_timms_training_script(states, tmp_path, section):
     content = {"arch": "resnet18", "args": Namespace(lr=0.1), "state_dict": older}
     torch.save({**content, section: states["resnet18"]}, tmp_path / "weights.pth.tar")
     taker = backbone()
-    taker.load_weights(tmp_path / "weights.pth.tar")
+    take(taker, tmp_path / "weights.pth.tar")
     # It takes averaged weights first, then those under state_dict.
     assert_equal(taker.network, older if section == "model" else states["resnet18"])
 
@@ -95,7 +100,7 @@ def test_a_file_of_timms_training_script(states, tmp_path, section):
 def test_the_first_convolution_is_fitted_to_the_channels(states, tmp_path, name, first, channels):
     path = written(states[name], tmp_path / "weights.safetensors")
     taker = backbone(name, channels=channels)
-    taker.load_weights(path)
+    take(taker, path)
     first += ".weight"
     assert_equal(taker.network, states[name], but=[first])
     theirs = states[name][first]
@@ -108,7 +113,7 @@ def test_the_first_convolution_is_fitted_to_the_channels(states, tmp_path, name,
 def test_positions_are_fitted_to_the_size(states, tmp_path):
     path = written(states[VIT], tmp_path / "weights.pth")
     taker = backbone(VIT, size=96)
-    taker.load_weights(path)
+    take(taker, path)
     assert_equal(taker.network, states[VIT], but=["pos_embed"])
     file = {"file": str(path), "custom_load": False}
     theirs = timm.create_model(
@@ -121,7 +126,7 @@ def test_names_that_timm_knows_how_to_change(tmp_path):
     state = torchvision.models.regnet_y_400mf().state_dict()
     state = {n: torch.randn_like(v) if v.is_floating_point() else v for n, v in state.items()}
     taker = backbone("regnety_004")
-    taker.load_weights(written(state, tmp_path / "weights.pth"))
+    take(taker, written(state, tmp_path / "weights.pth"))
     values = {value.numpy().tobytes() for value in state.values()}
     assert "stem.0.weight" in state
     for name, value in taker.network.state_dict().items():
@@ -131,7 +136,7 @@ def test_names_that_timm_knows_how_to_change(tmp_path):
 def test_counters_may_be_missing(states, tmp_path):
     older = {n: v for n, v in states["resnet18"].items() if not n.endswith("num_batches_tracked")}
     taker = backbone()
-    taker.load_weights(written(older, tmp_path / "weights.pth"))
+    take(taker, written(older, tmp_path / "weights.pth"))
     assert torch.equal(taker.network.bn1.running_var, older["bn1.running_var"])
 
 
@@ -140,22 +145,133 @@ def test_nothing_is_drawn(states, tmp_path):
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    taker.load_weights(written(states["resnet18"], tmp_path / "weights.pth"))
+    take(taker, written(states["resnet18"], tmp_path / "weights.pth"))
     assert torch.equal(torch.rand(2), expected)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "backbone."])
-@pytest.mark.parametrize(
-    ("name", "total", "first"), [("resnet18", 100, "conv1.weight"), (VIT, 30, "cls_token")]
+PREFIXES = (
+    "module.",
+    "backbone.",
+    "module.encoder_q.",
+    "student.backbone.",
+    "_orig_mod.",
+    "a.b.c.",
 )
-def test_other_names_are_refused(states, tmp_path, caplog, prefix, name, total, first):
-    other = {prefix + key: value for key, value in states[name].items()}
+
+
+@pytest.mark.parametrize("section", [None, "state_dict", "model.online"])
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("name", ["resnet18", VIT])
+def test_any_prefix_is_found(states, tmp_path, prefix, name, section):
+    content = {prefix + key: value for key, value in states[name].items()}
+    content |= {"projector.0.weight": torch.ones(3, 3), "projector.0.bias": torch.ones(3)}
+    for key in reversed(section.split(".") if section else []):
+        content = {key: content, "epoch": 3, "optimizer": {"state": {0: {"m": torch.ones(2)}}}}
+    taker = backbone(name)
+    report = take(taker, written(content, tmp_path / "weights.pth"))
+    assert_equal(taker.network, states[name])
+    where = f"{section} {prefix}" if section else prefix
+    total = sum(value.is_floating_point() for value in taker.network.state_dict().values())
+    assert report.startswith(f"all {total} tensors found under {where}; ")
+    assert report.endswith(" others of this section left")
+
+
+def test_behind_a_prefix_channels_and_sizes_are_fitted_too(states, tmp_path):
+    other = {f"encoder.{key}": value for key, value in states[VIT].items()}
+    taker = backbone(VIT, size=96, channels=1)
+    take(taker, written(other, tmp_path / "weights.pth"))
+    assert_equal(taker.network, states[VIT], but=["pos_embed", "patch_embed.proj.weight"])
+
+
+def behind(prefix, state, add=0.0):
+    return {
+        prefix + key: value + add if value.is_floating_point() else value
+        for key, value in state.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("chosen", "other"),
+    [
+        (("state_dict", "module.encoder_q."), ("state_dict", "module.encoder_k.")),
+        (("state_dict", "module.base_encoder."), ("state_dict", "module.momentum_encoder.")),
+        (("state_dict", "backbone."), ("state_dict", "momentum_backbone.")),
+        (("teacher", "backbone."), ("student", "module.backbone.")),
+        (("state_dict", "online_network."), ("state_dict", "target_network.")),
+        (("state_dict_ema", ""), ("state_dict", "")),
+    ],
+)
+def test_of_two_encoders_one_is_chosen_and_both_are_said(states, tmp_path, chosen, other):
+    content = {}
+    for (section, prefix), add in ((other, 1.0), (chosen, 0.0)):
+        content.setdefault(section, {}).update(behind(prefix, states["resnet18"], add))
+    taker = backbone()
+    report = take(taker, written(content, tmp_path / "weights.pth"))
+    assert_equal(taker.network, states["resnet18"])
+    assert report.startswith(f"all 100 tensors found under {' '.join(filter(None, chosen))}")
+    assert f"{' '.join(filter(None, other))} would fit too" in report
+
+
+def in_other_words(state):
+    """The same tensors in the same order, under names of another library."""
+    renamed = {}
+    for number, (key, value) in enumerate(state.items()):
+        renamed[f"features.{number}.{key.rpartition('.')[2]}"] = value
+    return renamed
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("name", "first"), [("resnet18", "conv1.weight"), (VIT, None)])
+def test_other_names_in_the_same_order(states, tmp_path, name, first, channels):
+    taker = backbone(name, channels=channels)
+    report = take(taker, written(in_other_words(states[name]), tmp_path / "weights.pth"))
+    but = [] if channels == 3 else [first or "patch_embed.proj.weight"]
+    own = taker.network.state_dict()
+    for key, value in own.items():
+        if value.is_floating_point() and key not in but:
+            assert torch.equal(value, states[name][key]), key
+    assert "names differ and order and shapes agree: " in report
+    assert report.endswith("; 2 others of this section left")  # the classifier
+
+
+def moved(state, key):
+    return {**{name: value for name, value in state.items() if name != key}, key: state[key]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: moved(state, "layer1.0.conv1.weight"),
+        lambda state: {**state, "extra.running_mean": torch.ones(3)},
+        lambda state: {"extra.weight": torch.ones(3), **state},
+        lambda state: {name: value for name, value in state.items() if name != "bn1.bias"},
+        lambda state: {name: value for name, value in state.items() if "running_var" not in name},
+    ],
+)
+def test_other_names_in_another_order_are_refused(states, tmp_path, caplog, change):
+    path = written(in_other_words(change(states["resnet18"])), tmp_path / "weights.pth")
     words = (
-        rf"0 of its {total} tensors found, {first} missing, {prefix}{first} of the file unused; "
+        r"0 of its 100 tensors found, conv1.weight missing, features.0.weight of the file unused; "
         "set name, stem, width and options of the backbone to those of the weights"
     )
-    assert_refused(backbone(name), written(other, tmp_path / "weights.pth"), words)
+    assert_refused(backbone(), path, words)
     assert not caplog.records
+
+
+def test_values_that_are_not_finite_are_refused(states, tmp_path):
+    broken = {**states["resnet18"], "layer2.0.bn1.weight": torch.full((128,), torch.nan)}
+    path = written(broken, tmp_path / "weights.pth")
+    assert_refused(backbone(), path, "layer2.0.bn1.weight has values that are not finite")
+
+
+def test_a_network_that_is_not_of_timm_finds_its_prefix():
+    spec = SequenceSpec(channels=1, length=640, mean=(0.0,), std=(1.0,))
+    given, taker = (SequenceBackbone(spec, width=8, context_dim=8) for _ in range(2))
+    content = {"model": {f"backbone.{n}": v for n, v in given.state_dict().items()}}
+    fitted = fit_weights(content, taker)
+    assert fitted.report.startswith("all ")
+    taker.load_state_dict(fitted.state)
+    assert_equal(taker, given.state_dict())
 
 
 @pytest.mark.parametrize(

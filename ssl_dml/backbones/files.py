@@ -1,0 +1,60 @@
+"""Read files of weights; nothing in them is executed."""
+
+import pickle
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+# What checkpoints keep beside tensors and cannot do harm: a command line, a number of NumPy.
+HARMLESS = [Namespace, np.dtype, np._core.multiarray.scalar]
+HARMLESS += [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
+# How a file begins that is no file of weights.
+OTHERS = {
+    b"version https://git-lfs": "it is a pointer of git-lfs; get the file itself by git lfs pull",
+    b"<!DOCTYPE": "it is a web page; download the file that the page links",
+    b"<html": "it is a web page; download the file that the page links",
+}
+
+
+def read_file(path: Path) -> Mapping[Any, Any]:
+    """Read the tensors of a file by name, in the sections that it has.
+
+    Args:
+        path: ``.safetensors``, ``.npz``, or what ``torch.save`` wrote of tensors and plain values.
+
+    Raises:
+        ValueError: If there is no such file, or it holds no tensors by name.
+    """
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    with path.open("rb") as file:
+        head = file.read(32)
+    for beginning, words in OTHERS.items():
+        if head.lower().startswith(beginning.lower()):
+            raise ValueError(words)
+    try:
+        content: Any = _read(path)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            "it holds more than tensors; save the state_dict() of its network as .safetensors"
+        ) from error
+    except Exception as error:  # torch raises many types on foreign files
+        raise ValueError(f"it cannot be read: {' '.join(str(error).split()[:30])}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"it holds a {type(content).__name__}, and no tensors by name")
+    return content
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays.files}
+    with torch.serialization.safe_globals(HARMLESS):
+        return torch.load(path, map_location="cpu", weights_only=True)

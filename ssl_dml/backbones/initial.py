@@ -191,11 +191,12 @@ def _of_hub(name: str, *_: Any) -> Initial:  # noqa: ANN401
 def _of_torchvision(name: str, class_path: str, init_args: dict[str, Any]) -> Initial:
     source = f"torchvision:{name}"
     try:
-        weights: Any = torchvision.models.get_model_weights(name).DEFAULT
+        known: Any = torchvision.models.get_model_weights(name)
     except ValueError as error:
         close = ", ".join(torchvision.models.list_models(include=f"{name[:6]}*")[:4])
         hint = f"; it has {close}" if close else ""
         raise ConfigError(f"init {source!r}: torchvision has no such weights{hint}") from error
+    weights = known.DEFAULT
     if timm.is_model(name):
         class_path, init_args = TIMM, {"name": name, "stem": "standard"}
     preset: Any = weights.transforms()

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from ssl_dml.backbones import initial
 from ssl_dml.commands.pretrain import PretrainConfig, build, read_data
-from ssl_dml.config import parse
+from ssl_dml.config import component, parse
 from ssl_dml.data import epochs, make_loader
 from ssl_dml.distributed import world_size
 from ssl_dml.progress import say
@@ -76,7 +77,7 @@ def _wait(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-def benchmark(config: PretrainConfig) -> dict[str, float]:
+def benchmark(config: PretrainConfig, values: dict[str, Any]) -> dict[str, float]:
     """Samples a second of a real run and of its bare network, and their ratio.
 
     The bare network makes forward, backward and optimizer steps on one fixed batch of the same
@@ -84,13 +85,15 @@ def benchmark(config: PretrainConfig) -> dict[str, float]:
 
     Args:
         config: The run; nothing is written into its folder.
+        values: The same as plain values.
     """
     accelerator = make_accelerator(config.train, seed=config.seed)
-    train, _, _ = read_data(config)
+    begin = initial(config.init, *component(values, "backbone"))
+    train, _, _ = read_data(config, begin)
     order = epochs(train, config.data, seed=config.seed)
     plan = config.train.plan(order.per_epoch)
     augment = config.augment(train.spec).to(accelerator.device)
-    method = build(config, train, plan)
+    method = build(config, begin, train, plan)
     optimizer, scheduler = make_optimizer(method, config, plan)
     model, optimizer = accelerator.prepare(method, optimizer)
     loader = make_loader(train, order, workers=config.data.workers, device=accelerator.device)
@@ -126,8 +129,8 @@ def benchmark(config: PretrainConfig) -> dict[str, float]:
 def main(args: list[str] | None = None) -> None:
     """Parse the command line, measure, print."""
     either = ("train.steps", "train.epochs")
-    config, _ = parse(PretrainConfig, args, kind="pretrain", default="default", either=either)
-    found = benchmark(config)
+    config, values = parse(PretrainConfig, args, kind="pretrain", default="default", either=either)
+    found = benchmark(config, values)
     say(f"real run      {found['real']:8.0f} samples/s")
     say(f"bare network  {found['bare']:8.0f} samples/s")
     say(f"ratio         {found['ratio']:8.3f}")

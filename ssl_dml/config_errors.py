@@ -13,6 +13,7 @@ OPTIONAL_SECTION = (
     r"""Parser key "([\w.]+)": .*given class_path '([\w.]+)': """
     r"""(Option|Parser key) ['"](\w+)['"](.*) - Expected a <class 'NoneType'> Given value type"""
 )
+GIVE_IT = "give it in a file with --config or on the command line"
 
 
 def explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one return a case
@@ -32,6 +33,8 @@ def explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one re
         return f"{found[1]} is not a key{nearest(found[1], keys)}"
     if found := re.search(r'Parser key "([\w.]+)": (.*)', message):
         key, rest = found.groups()
+        if lacking := re.search(r"arguments are required: (\w+)", rest):
+            return f"{key}.init_args.{lacking[1]} is required: {GIVE_IT}"
         value = re.findall(r"(?:Got value|Given value): (.*?)$", rest)
         expected = re.findall(r"Expected an? (<class '[^']*'>|[\w.]+\[.*?\])", rest)
         if value and expected:
@@ -39,7 +42,7 @@ def explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one re
             return f"{key}: expected {types}, got {value[-1]!r}"
         return f"{key}: {rest}"
     if "required" in message:
-        return f"{message}: give them in a file with --config or on the command line"
+        return f"{message}: {GIVE_IT}"
     return message
 
 

@@ -17,7 +17,12 @@ KEYS = ["train.steps", "train.epochs", "seed"]
             "Parser key \"seed\": Expected a <class 'int'>. Got value: 1.5",
             "seed: expected int, got '1.5'",
         ),
-        ('Key "x" is required', "required: give them in a file with --config or on the command"),
+        ('Key "x" is required', "required: give it in a file with --config or on the command"),
+        (
+            'Parser key "method": Type Callable expects a function or a callable class: the '
+            "following arguments are required: teacher. Got value: Namespace(x=1)",
+            "method.init_args.teacher is required: give it in a file with --config or on",
+        ),
         ("something\n   else", "something else"),
     ],
 )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.memory import MemoryBank
+from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, Embeddings, StepOutput
 
 
@@ -49,15 +50,19 @@ class Method(nn.Module, ABC):
         """
 
 
-class BankMethod(Method):
+class BankMethod(Method, ABC):
     """A method with a memory bank, which has a row for every sample.
 
     Attributes:
+        projector: Maps features of the backbone to embeddings.
         bank: The memory bank.
     """
 
+    projector: nn.Module
     bank: MemoryBank
+    # DistributedDataParallel would broadcast the rows of rank 0.
+    _ddp_params_and_buffers_to_ignore = ("bank.embeddings",)
 
-    @abstractmethod
     def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
         """Unit embeddings of the backbone's features, to compare with rows of the bank."""
+        return unit_rows(self.projector(features))

@@ -65,16 +65,9 @@ class CPC(Method):
             )
         # Narrower than the contract says, and never assigned again.
         self.backbone: SequenceBackbone = backbone  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.horizon = horizon
-        self.ahead = _Ahead(
-            backbone.feature_dim,
-            backbone.latent_dim,
-            run_info,
-            nearest=1,
-            horizon=horizon,
-            negatives=negatives,
-            scale=scale,
-        )
+        self.horizon, steps = horizon, range(1, horizon + 1)
+        dims = backbone.feature_dim, backbone.latent_dim
+        self.ahead = _Ahead(*dims, run_info, steps, negatives=negatives, scale=scale)
 
     def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's sequences among those of all processes.
@@ -158,7 +151,7 @@ class CPCImages(Method):
         in_range(1, 4, directions=directions)
         if not 0 <= skip < horizon:
             raise ValueError(f"skip must be from 0 to below horizon {horizon}, got {skip}")
-        dim = backbone.feature_dim
+        dim, steps = backbone.feature_dim, range(skip + 1, horizon + 1)
         self.horizon = horizon
         self.backbone: PatchBackbone = backbone  # pyright: ignore[reportIncompatibleVariableOverride]
         self.contexts = nn.ModuleList(
@@ -166,15 +159,7 @@ class CPCImages(Method):
             for _ in range(directions)
         )
         self.ahead = nn.ModuleList(
-            _Ahead(
-                dim,
-                dim,
-                run_info,
-                nearest=skip + 1,
-                horizon=horizon,
-                negatives=negatives,
-                scale=scale,
-            )
+            _Ahead(dim, dim, run_info, steps, negatives=negatives, scale=scale)
             for _ in range(directions)
         )
 
@@ -205,32 +190,29 @@ class CPCImages(Method):
 
 @final
 class _Ahead(nn.Module):
-    """One linear map for each distance from ``nearest`` to ``horizon`` along the first axis."""
+    """One linear map for each number of steps along the first axis."""
 
     def __init__(
         self,
         context_dim: int,
         latent_dim: int,
         run_info: RunInfo,
+        steps: range,
         *,
-        nearest: int,
-        horizon: int,
         negatives: Negatives,
         scale: float,
     ) -> None:
         super().__init__()
-        at_least(1, horizon=horizon)
+        at_least(1, horizon=steps.stop - 1)
         positive(scale=scale)
         if negatives == "batch" and run_info.batch_size < 2:  # noqa: PLR2004
             raise ValueError(
                 "negatives 'batch' needs 2 samples a batch: set a larger data.batch_size, or "
                 "negatives to sequence"
             )
-        self.nearest, self.scale = nearest, scale
+        self.steps, self.scale = steps, scale
         self.negatives: Negatives = negatives
-        self.maps = nn.ModuleList(
-            nn.Linear(context_dim, latent_dim, bias=False) for _ in range(nearest, horizon + 1)
-        )
+        self.maps = nn.ModuleList(nn.Linear(context_dim, latent_dim, bias=False) for _ in steps)
 
     def forward(
         self,
@@ -239,7 +221,7 @@ class _Ahead(nn.Module):
     ) -> list[Tensor]:
         """Scores of each distance ahead; ``latents`` are those of all processes."""
         scores: list[Tensor] = []
-        for distance, linear in enumerate(self.maps, start=self.nearest):
+        for distance, linear in zip(self.steps, self.maps, strict=True):
             predictions = linear(context[:, :-distance]).flatten(1, -2)
             targets = latents[:, distance:].flatten(1, -2)
             if self.negatives == "sequence" and predictions.shape[1] == 1:
@@ -247,14 +229,9 @@ class _Ahead(nn.Module):
                     f"negatives 'sequence': a single position has a target {distance} ahead; set "
                     "a smaller horizon, or negatives to both"
                 )
+            first, kind = rank() * len(predictions), self.negatives
             scores.append(
-                cpc_scores(
-                    predictions,
-                    targets,
-                    first_row=rank() * len(predictions),
-                    negatives=self.negatives,
-                    scale=self.scale,
-                )
+                cpc_scores(predictions, targets, first_row=first, negatives=kind, scale=self.scale)
             )
         return scores
 

@@ -2,18 +2,15 @@
 
 from typing import final
 
+from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
-from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import process_group
-from ssl_dml.losses import hcl
 from ssl_dml.losses.tiles import TILE
-from ssl_dml.methods.base import Method, RunInfo
-from ssl_dml.methods.views import check_run_info, check_views, embed_views
-from ssl_dml.types import Batch, StepOutput
+from ssl_dml.methods.base import RunInfo
+from ssl_dml.methods.views import InBatchContrast, check_run_info
 
 
 @final
-class HCL(Method):
+class HCL(InBatchContrast):
     """Contrastive learning with hard, debiased negatives over the batch of all processes.
 
     Args:
@@ -31,7 +28,7 @@ class HCL(Method):
 
     >>> import torch
     >>> from ssl_dml.backbones import TimmBackbone
-    >>> from ssl_dml.types import ImageSpec
+    >>> from ssl_dml.types import Batch, ImageSpec
     >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
     >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
     >>> method = HCL(backbone, run_info)
@@ -52,23 +49,6 @@ class HCL(Method):
         output_dim: int = 128,
         layers: int = 2,
     ) -> None:
-        super().__init__()
         check_run_info(run_info, temperature=temperature)
-        width = backbone.feature_dim
-        self.backbone = backbone
-        self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
-        self.temperature, self.beta, self.tau_plus = temperature, beta, tau_plus
-
-    def forward(self, batch: Batch) -> StepOutput:
-        """Loss of this process's views against those of all other samples."""
-        views = batch.views
-        check_views(views)
-        loss = hcl(
-            embed_views(self.backbone, self.projector, views),
-            temperature=self.temperature,
-            beta=self.beta,
-            tau_plus=self.tau_plus,
-            tile_size=TILE,
-            group=process_group(),
-        )
-        return StepOutput(loss, {})
+        loss = losses.HCL(temperature=temperature, beta=beta, tau_plus=tau_plus, tile_size=TILE)
+        super().__init__(backbone, loss, hidden_dim, output_dim, layers)

@@ -10,12 +10,9 @@ from torch import Tensor
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import in_range
-from ssl_dml.distributed import process_group
-from ssl_dml.losses import in_batch_info_nce
-from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
-from ssl_dml.methods.views import check_run_info, check_views
+from ssl_dml.methods.views import check_run_info, check_views, contrast_crosswise
 from ssl_dml.types import Batch, StepOutput
 
 
@@ -91,14 +88,9 @@ class MoCoV3(Method):
         queries = [self.predictor(self.projector(self.backbone(view))) for view in views]
         with torch.no_grad():
             keys = [self.key_projector(self.key_backbone(view)) for view in views]
-        losses = [
-            in_batch_info_nce(
-                query, key, temperature=self.temperature, tile_size=TILE, group=process_group()
-            )
-            for query, key in zip(queries, reversed(keys), strict=True)
-        ]
+        losses = contrast_crosswise(queries, keys, temperature=self.temperature)
         self.batch += 1
-        return StepOutput(2 * self.temperature * torch.stack(losses).sum(), {"momentum": momentum})
+        return StepOutput(2 * self.temperature * losses.sum(), {"momentum": momentum})
 
     def momentum_at(self, batch: Int[Tensor, ""]) -> Float[Tensor, ""]:
         """``momentum`` at batch 0, 1 at the end of the run."""

@@ -2,16 +2,12 @@
 
 from typing import final
 
-import torch
-
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import gather, process_group
-from ssl_dml.losses import in_batch_info_nce
-from ssl_dml.losses.tiles import TILE
+from ssl_dml.distributed import gather
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
-from ssl_dml.methods.views import check_run_info, check_views
+from ssl_dml.methods.views import check_run_info, check_views, contrast_crosswise
 from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, StepOutput
 
@@ -33,6 +29,7 @@ class NNCLR(Method):
     References:
         Dwibedi et al., 2021, arXiv:2104.14548.
 
+    >>> import torch
     >>> from ssl_dml.backbones import TimmBackbone
     >>> from ssl_dml.types import ImageSpec
     >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
@@ -71,12 +68,7 @@ class NNCLR(Method):
         predicted = [self.predictor(rows) for rows in projected]
         rows = [unit_rows(found.detach()) for found in projected]
         neighbors = [self.queue.nearest(found) for found in rows]
-        losses = [
-            in_batch_info_nce(
-                near, keys, temperature=self.temperature, tile_size=TILE, group=process_group()
-            )
-            for near, keys in zip(neighbors, reversed(predicted), strict=True)
-        ]
+        losses = contrast_crosswise(neighbors, predicted, temperature=self.temperature)
         similarity = (rows[0] * neighbors[0]).sum(dim=1).mean()
         self.queue.enqueue(gather(rows[0]))
-        return StepOutput(torch.stack(losses).mean(), {"neighbor_similarity": similarity})
+        return StepOutput(losses.mean(), {"neighbor_similarity": similarity})

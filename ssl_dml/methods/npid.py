@@ -16,7 +16,6 @@ from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import full_softmax, log_normalizer, nce
 from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, RunInfo
-from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, Embeddings, Indices, StepOutput
 
 # Logarithms of the weights of the old Z and of this batch's estimate in the new Z.
@@ -109,8 +108,6 @@ class NPID(BankMethod):
         self.bank = MemoryBank(
             run_info.num_instances, output_dim, momentum=bank_momentum, storage=storage
         )
-        # DistributedDataParallel would broadcast the rows of rank 0.
-        self._ddp_params_and_buffers_to_ignore = ["bank.embeddings"]
         self.temperature, self.negatives, self.proximal = temperature, negatives, proximal
         self.draw_for = draw_for
         following = isinstance(normalizer, str)
@@ -144,10 +141,6 @@ class NPID(BankMethod):
         logs["bank_drift"] = 1 - F.cosine_similarity(before, after).mean()
         self.step += 1
         return StepOutput(loss, logs)
-
-    def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
-        """Unit embeddings of the backbone's features, to compare with rows of the bank."""
-        return unit_rows(self.projector(features))
 
     def _rows(self, indices: Tensor, like: Embeddings) -> Tensor:
         return self.bank.rows(indices).to(like.dtype)

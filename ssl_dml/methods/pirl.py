@@ -101,8 +101,6 @@ class PIRL(BankMethod):
         self.bank = MemoryBank(
             run_info.num_instances, output_dim, momentum=bank_momentum, storage=storage
         )
-        # DistributedDataParallel would broadcast the rows of rank 0.
-        self._ddp_params_and_buffers_to_ignore = ["bank.embeddings"]
         self.instances, self.negatives = run_info.num_instances, negatives
         self.weight, self.temperature = weight, temperature
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
@@ -130,10 +128,6 @@ class PIRL(BankMethod):
         self.bank.update(gather(indices), gather(plain))
         self.step += 1
         return StepOutput(loss, logs)
-
-    def project(self, features: Float[Tensor, "batch features"]) -> Embeddings:
-        """Unit embeddings of the backbone's features, to compare with rows of the bank."""
-        return unit_rows(self.projector(features))
 
     def _transformed(self, view: Images, indices: Indices) -> dict[str, Embeddings]:
         rows: dict[str, Tensor] = {}

@@ -2,18 +2,15 @@
 
 from typing import final
 
+from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
-from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import process_group
-from ssl_dml.losses import multi_view_nt_xent
 from ssl_dml.losses.tiles import TILE
-from ssl_dml.methods.base import Method, RunInfo
-from ssl_dml.methods.views import check_run_info, check_views, embed_views
-from ssl_dml.types import Batch, StepOutput
+from ssl_dml.methods.base import RunInfo
+from ssl_dml.methods.views import InBatchContrast, check_run_info
 
 
 @final
-class SimCLR(Method):
+class SimCLR(InBatchContrast):
     """NT-Xent over all views of the batch of all processes.
 
     With two views this is the loss of the paper. With more, each view has several positives, and
@@ -32,7 +29,7 @@ class SimCLR(Method):
 
     >>> import torch
     >>> from ssl_dml.backbones import TimmBackbone
-    >>> from ssl_dml.types import ImageSpec
+    >>> from ssl_dml.types import Batch, ImageSpec
     >>> backbone = TimmBackbone(ImageSpec.imagenet(32), name="resnet18", width=0.125)
     >>> run_info = RunInfo(num_instances=100, batch_size=4, num_batches=10)
     >>> method = SimCLR(backbone, run_info)
@@ -51,19 +48,6 @@ class SimCLR(Method):
         output_dim: int = 128,
         layers: int = 2,
     ) -> None:
-        super().__init__()
         check_run_info(run_info, temperature=temperature)
-        width = backbone.feature_dim
-        self.backbone = backbone
-        self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
-        self.temperature = temperature
-
-    def forward(self, batch: Batch) -> StepOutput:
-        """Loss of this process's views against all views."""
-        views = batch.views
-        check_views(views)
-        embeddings = embed_views(self.backbone, self.projector, views)
-        loss = multi_view_nt_xent(
-            embeddings, temperature=self.temperature, tile_size=TILE, group=process_group()
-        )
-        return StepOutput(loss, {})
+        loss = losses.MultiViewNTXent(temperature=temperature, tile_size=TILE)
+        super().__init__(backbone, loss, hidden_dim, output_dim, layers)

@@ -2,18 +2,16 @@
 
 from typing import final
 
+from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
-from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import process_group
-from ssl_dml.losses import supcon
 from ssl_dml.losses.tiles import TILE
-from ssl_dml.methods.base import Method, RunInfo
-from ssl_dml.methods.views import check_run_info, check_views, embed_views
+from ssl_dml.methods.base import RunInfo
+from ssl_dml.methods.views import InBatchContrast, check_run_info, check_views
 from ssl_dml.types import Batch, StepOutput
 
 
 @final
-class SupCon(Method):
+class SupCon(InBatchContrast):
     """Supervised contrastive learning over all views of the batch of all processes.
 
     The only positives of a sample of unknown class are its own other views.
@@ -53,30 +51,20 @@ class SupCon(Method):
         output_dim: int = 128,
         layers: int = 2,
     ) -> None:
-        super().__init__()
         check_run_info(run_info, temperature=temperature)
         if not run_info.labeled:
             raise ValueError(
                 "SupCon needs labels and the data have none: give them by sub-folders or by "
                 "data.label_column, or choose a method without labels, such as SimCLR"
             )
-        width = backbone.feature_dim
-        self.backbone = backbone
-        self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
-        self.temperature, self.base_temperature = temperature, base_temperature
+        loss = losses.SupCon(
+            temperature=temperature, base_temperature=base_temperature, tile_size=TILE
+        )
+        super().__init__(backbone, loss, hidden_dim, output_dim, layers)
 
     def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's views against all views."""
-        views, _, labels = batch
-        check_views(views, least=1)
-        if labels is None:
+        check_views(batch.views, least=1)
+        if batch.labels is None:
             raise ValueError("SupCon needs labels, and the batch has none")
-        loss = supcon(
-            embed_views(self.backbone, self.projector, views),
-            labels,
-            temperature=self.temperature,
-            base_temperature=self.base_temperature,
-            tile_size=TILE,
-            group=process_group(),
-        )
-        return StepOutput(loss, {})
+        return self.contrast(batch.views, batch.labels)

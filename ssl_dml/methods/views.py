@@ -1,12 +1,63 @@
 """Shared by the methods that contrast views within a batch."""
 
+from abc import ABC
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import at_least, positive
-from ssl_dml.methods.base import RunInfo
-from ssl_dml.types import Views
+from ssl_dml.distributed import process_group
+from ssl_dml.losses import Loss, in_batch_info_nce
+from ssl_dml.losses.tiles import TILE
+from ssl_dml.methods.base import Method, RunInfo
+from ssl_dml.types import Batch, Embeddings, StepOutput, Views
+
+
+class InBatchContrast(Method, ABC):
+    """Contrasts all views of the batch of all processes with each other, after a projector.
+
+    Args:
+        backbone: The encoder.
+        loss: Takes all embeddings, by view, and a group of processes.
+        hidden_dim: Width of the projector; None for the dimension of the features.
+        output_dim: Dimension of an embedding.
+        layers: Number of linear layers of the projector.
+    """
+
+    def __init__(
+        self, backbone: Backbone, loss: Loss, hidden_dim: int | None, output_dim: int, layers: int
+    ) -> None:
+        super().__init__()
+        width = backbone.feature_dim
+        self.backbone = backbone
+        self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
+        self.loss = loss
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """Loss of this process's views against all views."""
+        check_views(batch.views)
+        return self.contrast(batch.views)
+
+    def contrast(self, views: Views, *more: Tensor) -> StepOutput:
+        """Embed the views and compute the loss, of which ``more`` are further arguments."""
+        embeddings = embed_views(self.backbone, self.projector, views)
+        return StepOutput(self.loss(embeddings, *more, group=process_group()), {})
+
+
+def contrast_crosswise(
+    queries: Sequence[Embeddings], keys: Sequence[Embeddings], *, temperature: float
+) -> Float[Tensor, " views"]:
+    """InfoNCE of the queries of each of two views against the other view's keys in the batch."""
+    group = process_group()
+    losses = [
+        in_batch_info_nce(query, key, temperature=temperature, tile_size=TILE, group=group)
+        for query, key in zip(queries, reversed(keys), strict=True)
+    ]
+    return torch.stack(losses)
 
 
 def embed_views(

@@ -76,7 +76,7 @@ def seed(
 
 
 @final
-class SEED(Loss):
+class SEED(Loss, function=seed):
     """Module form of :func:`seed`.
 
     Args:
@@ -90,17 +90,3 @@ class SEED(Loss):
         >>> SEED(temperature=0.1)(torch.ones(2, 3), torch.ones(2, 3), torch.ones(9, 3))
         tensor(2.3026)
     """
-
-    def __init__(
-        self,
-        *,
-        temperature: float = 0.2,
-        teacher_temperature: float = 0.01,
-        tile_size: int | None = None,
-    ) -> None:
-        super().__init__(
-            seed,
-            temperature=temperature,
-            teacher_temperature=teacher_temperature,
-            tile_size=tile_size,
-        )

@@ -144,31 +144,6 @@ Distance = Literal["euclidean", "squared", "cosine", "dot"] | Mahalanobis
 
 
 @full_precision
-def mahalanobis(
-    rows: Float[Tensor, "rows dim"],
-    others: Float[Tensor, "others dim"],
-    matrix: Float[Tensor, "dim dim"],
-) -> Float[Tensor, "rows others"]:
-    r"""Function form of :class:`Mahalanobis` with a given matrix M.
-
-    Args:
-        rows: Rows to compare with ``others``.
-        others: Rows to compare with.
-        matrix: M, symmetric and positive definite; see :func:`shrunk_precision`.
-
-    Raises:
-        ValueError: If M is not symmetric and positive definite.
-
-    Examples:
-        >>> import torch
-        >>> from ssl_dml.distances import mahalanobis
-        >>> mahalanobis(torch.zeros(1, 2), torch.eye(2), torch.diag(torch.tensor([4.0, 1.0])))
-        tensor([[2., 1.]])
-    """
-    return Mahalanobis(kind="given", matrix=matrix)(rows, others)
-
-
-@full_precision
 def distances(
     rows: Float[Tensor, "rows dim"],
     others: Float[Tensor, "others dim"] | None = None,

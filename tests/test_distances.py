@@ -17,7 +17,7 @@ from sklearn.covariance import ledoit_wolf
 from torch.testing import assert_close
 
 from ssl_dml.config import parse
-from ssl_dml.distances import Mahalanobis, distances, mahalanobis, shrunk_precision
+from ssl_dml.distances import Mahalanobis, distances, shrunk_precision
 from ssl_dml.heads import Head, PairHead
 from ssl_dml.losses import Contrastive, Triplet
 from ssl_dml.types import LabeledEmbeddings
@@ -56,6 +56,10 @@ def test_gradient_of_the_gradient(kind):
     others = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda *x: distances(*x, kind=kind), (rows, others))
     assert torch.autograd.gradgradcheck(lambda rows: distances(rows, kind=kind), rows)
+
+
+def mahalanobis(rows, others, matrix):
+    return distances(rows, others, kind=Mahalanobis(kind="given", matrix=matrix))
 
 
 @settings(deadline=None, max_examples=60)

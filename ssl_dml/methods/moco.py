@@ -105,20 +105,16 @@ class MoCo(Method):
         check_views(views, most=2)
         follow(self.key_backbone, self.backbone, self.momentum)
         follow(self.key_projector, self.projector, self.momentum)
-        pairs = [(views[0], views[1])]
-        if self.symmetric:
-            pairs.append((views[1], views[0]))
+        directions = 2 if self.symmetric else 1
+        queries = [self.projector(self.backbone(view)) for view in views[:directions]]
+        keys = [self.keys(view) for view in (views[1], views[0])[:directions]]
         negatives = self.queue.keys.clone()  # what is enqueued below must not reach backward
         own = slice(rank() * len(indices), (rank() + 1) * len(indices))
-        losses: list[Tensor] = []
-        enqueued: list[Tensor] = []
-        for shown, other in pairs:
-            query, keys = self.projector(self.backbone(shown)), self.keys(other)
-            losses.append(
-                info_nce(query, keys[own], negatives, temperature=self.temperature, tile_size=TILE)
-            )
-            enqueued.append(keys)
-        self.queue.enqueue(torch.cat(enqueued))
+        losses = [
+            info_nce(query, key[own], negatives, temperature=self.temperature, tile_size=TILE)
+            for query, key in zip(queries, keys, strict=True)
+        ]
+        self.queue.enqueue(torch.cat(keys))
         self.step += 1
         return StepOutput(torch.stack(losses).mean(), {})
 

@@ -155,16 +155,15 @@ class NPID(BankMethod):
         assert self.negatives is not None
         size, dim = len(self.bank), embeddings.shape[1]
         with torch.autocast(embeddings.device.type, enabled=False):
-            if self.draw_for == "batch":
-                everyone = indices.new_full((1,), -1)  # stands for no sample
-                drawn = counter_based_indices(everyone, self.step, count=self.negatives, high=size)[
-                    0
-                ]
-                negative = embeddings @ self._rows(drawn, embeddings).T
+            common = self.draw_for == "batch"
+            asked = indices.new_full((1,), -1) if common else indices  # -1 stands for no sample
+            drawn = counter_based_indices(asked, self.step, count=self.negatives, high=size)
+            rows = self._rows(drawn, embeddings)
+            if common:
+                negative = embeddings @ rows[0].T
             else:
-                drawn = counter_based_indices(indices, self.step, count=self.negatives, high=size)
                 views = embeddings.view(-1, len(indices), dim).permute(1, 2, 0)
-                negative = (self._rows(drawn, embeddings) @ views).permute(2, 0, 1).flatten(0, 1)
+                negative = (rows @ views).permute(2, 0, 1).flatten(0, 1)
             matched = (embeddings * own).sum(dim=1)
         return matched / self.temperature, negative / self.temperature
 

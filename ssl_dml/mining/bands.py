@@ -1,5 +1,6 @@
 """Triplets by how much farther the negative is than the positive."""
 
+from abc import ABC
 from typing import final
 
 from ssl_dml import checks
@@ -22,7 +23,7 @@ class All(RankingMiner):
     """
 
     def __init__(self) -> None:
-        super().__init__("squared")
+        super().__init__(distance="squared")
 
     def choose(self, ranking: Ranking) -> Triplets:
         """All negatives for each pair."""
@@ -45,16 +46,30 @@ class Hard(RankingMiner):
         tensor([1, 2])
     """
 
-    def __init__(self, *, distance: Distance = "euclidean") -> None:
-        super().__init__(distance)
-
     def choose(self, ranking: Ranking) -> Triplets:
         """Negatives up to the distance of each pair."""
         return ranking.between(0, ranking.nearer(ranking.distances, or_equal=True))
 
 
+class MarginMiner(RankingMiner, ABC):
+    """A miner that chooses negatives on one side of a margin beyond the positive.
+
+    Args:
+        margin: In the unit of the distance; at least 0.
+        distance: What is compared.
+
+    Raises:
+        ValueError: If ``margin`` is negative.
+    """
+
+    def __init__(self, *, margin: float = 0.2, distance: Distance = "euclidean") -> None:
+        super().__init__(distance=distance)
+        checks.at_least(0, margin=margin)
+        self.margin = margin
+
+
 @final
-class SemiHard(RankingMiner):
+class SemiHard(MarginMiner):
     """Triplets whose negative is farther than the positive by no more than a margin.
 
     Args:
@@ -76,11 +91,6 @@ class SemiHard(RankingMiner):
         Schroff et al., 2015, arXiv:1503.03832, eq. 4; one such negative a pair: :class:`FaceNet`.
     """
 
-    def __init__(self, *, margin: float = 0.2, distance: Distance = "euclidean") -> None:
-        super().__init__(distance)
-        checks.at_least(0, margin=margin)
-        self.margin = margin
-
     def choose(self, ranking: Ranking) -> Triplets:
         """Negatives beyond each positive and within the margin."""
         low = ranking.nearer(ranking.distances, or_equal=True)
@@ -88,7 +98,7 @@ class SemiHard(RankingMiner):
 
 
 @final
-class Easy(RankingMiner):
+class Easy(MarginMiner):
     """Triplets whose negative is farther than the positive by more than a margin.
 
     Args:
@@ -106,11 +116,6 @@ class Easy(RankingMiner):
         >>> mined.high - mined.low  # row 2 for both pairs; row 3 is too near
         tensor([1, 1])
     """
-
-    def __init__(self, *, margin: float = 0.2, distance: Distance = "euclidean") -> None:
-        super().__init__(distance)
-        checks.at_least(0, margin=margin)
-        self.margin = margin
 
     def choose(self, ranking: Ranking) -> Triplets:
         """Negatives beyond each positive and its margin."""

@@ -109,7 +109,7 @@ class RankingMiner(Miner):
             :class:`~ssl_dml.distances.Mahalanobis`.
     """
 
-    def __init__(self, distance: Distance) -> None:
+    def __init__(self, *, distance: Distance = "euclidean") -> None:
         super().__init__()
         self.distance: Distance = distance
 

@@ -32,7 +32,7 @@ class MultiSimilarityMiner(RankingMiner):
     """
 
     def __init__(self, *, epsilon: float = 0.1) -> None:
-        super().__init__("cosine")
+        super().__init__(distance="cosine")
         self.epsilon = epsilon
 
     def choose(self, ranking: Ranking) -> Triplets:

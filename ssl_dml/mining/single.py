@@ -37,7 +37,7 @@ class FaceNet(RankingMiner):
     """
 
     def __init__(self, *, distance: Distance = "squared") -> None:
-        super().__init__(distance)
+        super().__init__(distance=distance)
 
     def choose(self, ranking: Ranking) -> Triplets:
         """One negative for each positive of each anchor that has negatives."""

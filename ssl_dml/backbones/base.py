@@ -34,3 +34,7 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:
         """Return one feature for each normalized sample."""
+
+    def advice(self) -> str:
+        """What to tell a user whose samples the network does not take."""
+        return ""

@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.building import build
 from ssl_dml.backbones.chunked import Chunked
-from ssl_dml.backbones.saved import build
 from ssl_dml.checks import at_least
 from ssl_dml.types import ImageSpec, Samples, SequenceSpec
 

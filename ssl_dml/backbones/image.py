@@ -5,12 +5,14 @@ from typing import Any, Literal, final
 
 import timm
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from timm.models import group_parameters
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.sizes import advice, create, size_arguments
 from ssl_dml.backbones.weights import Fitted, fit_weights
 from ssl_dml.checks import positive
 from ssl_dml.types import ConfigError, ImageSpec
@@ -70,14 +72,20 @@ class TimmBackbone(Backbone):
             "model_name": name,
             "num_classes": 0,
             "in_chans": images.channels,
-            **_size_arguments(name, images),
+            **size_arguments(name, images),
             **_width_arguments(name, width),
         }
         self.arguments |= given
         try:
-            network = timm.create_model(**self.arguments)
+            network = create(self.arguments)
         except TypeError as error:
             raise ValueError(f"backbone: {name} cannot be built so: {error}") from error
+        except (AssertionError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split()[:20])
+            raise ValueError(
+                f"backbone: {name} cannot be built for images of {images.size} pixels: "
+                f"{reason or type(error).__name__}{advice(self.arguments, images)}"
+            ) from error
         if isinstance(network, ResNet):
             _set_stem(network, images, stem, own=width == 1)
         elif stem == "small":
@@ -86,7 +94,7 @@ class TimmBackbone(Backbone):
                 "for a transformer give options: {patch_size: ..., img_size: ...}"
             )
         self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.inputs = images
+        self.inputs = self._images = images
         # Some families widen their features once more after pooling.
         dim: Any = getattr(network, "head_hidden_size", None) or network.num_features
         self.feature_dim = int(dim)
@@ -94,8 +102,20 @@ class TimmBackbone(Backbone):
     def forward(
         self, samples: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch dim"]:
-        """Return pooled features of normalized images."""
+        """Return pooled features of normalized images.
+
+        Views of another size than that of the images are resized for a network of a fixed size.
+        """
+        size: Any = self.arguments.get("img_size")
+        if size is not None and not self.arguments.get("dynamic_img_size"):
+            size = [size, size] if isinstance(size, int) else list(size)
+            if list(samples.shape[2:]) != size:
+                samples = F.interpolate(samples, size, mode="bilinear", antialias=True)
         return self.network(samples.contiguous(memory_format=torch.channels_last))
+
+    def advice(self) -> str:
+        """Sizes of images that the network takes."""
+        return advice(self.arguments, self._images)
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return parameters layer by layer, as timm groups them."""
@@ -144,13 +164,6 @@ def _check_options(options: dict[str, Any]) -> None:
                 f"backbone.options.{key} is {value!r}, and options load no weights, files or "
                 f"addresses; remove it, and {REMEDY}"
             )
-
-
-def _size_arguments(name: str, images: ImageSpec) -> dict[str, object]:
-    """Let vision transformers take views of any size, not only that of the images."""
-    if name.startswith(("vit_", "deit_")):
-        return {"img_size": images.size, "dynamic_img_size": True}
-    return {}
 
 
 def _width_arguments(name: str, width: float) -> dict[str, object]:

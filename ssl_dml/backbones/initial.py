@@ -10,10 +10,11 @@ import torchvision
 from timm.models import load_model_config_from_hf
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.building import build, import_named
 from ssl_dml.backbones.embedder import Embedder, Neck
 from ssl_dml.backbones.files import read_file
 from ssl_dml.backbones.image import TimmBackbone
-from ssl_dml.backbones.saved import METADATA, build, load, read_metadata
+from ssl_dml.backbones.saved import METADATA, load, read_metadata
 from ssl_dml.backbones.weights import fit_weights
 from ssl_dml.progress import say
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
@@ -59,6 +60,8 @@ class Initial:
         Raises:
             ConfigError: If the weights do not fit the network.
         """
+        if self.source is not None and self.read is None:
+            return load(self.source).train()
         network = build(self.class_path, self.init_args, self.inputs or inputs)
         self.fill(network)
         return network
@@ -107,7 +110,9 @@ class Initial:
         say(f"init {self.source}: {fitted.report}")
 
 
-def initial(init: str | Path | None, class_path: str, init_args: dict[str, Any]) -> Initial:
+def initial(
+    init: str | Path | None, class_path: str, init_args: dict[str, Any], *, trust: bool = False
+) -> Initial:
     """The backbone that ``init`` names, or the configured one with or without weights.
 
     Args:
@@ -116,6 +121,7 @@ def initial(init: str | Path | None, class_path: str, init_args: dict[str, Any])
             or ``torchvision:NAME``; None for random weights.
         class_path: Class of the configured backbone.
         init_args: Its arguments.
+        trust: Import the module of any class that a saved backbone names.
 
     Raises:
         ConfigError: If there is no such file, folder or name, or the hub cannot be reached.
@@ -149,6 +155,8 @@ def initial(init: str | Path | None, class_path: str, init_args: dict[str, Any])
             read=lambda: read_file(path),
         )
     saved = read_metadata(path)
+    if trust:
+        import_named(saved)
     return Initial(
         class_path=saved["class_path"],
         init_args=saved["init_args"],

@@ -1,6 +1,5 @@
 """Save and load a backbone: a folder with its weights and how to build the network."""
 
-import importlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import ssl_dml
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.building import build, import_named
 from ssl_dml.types import ImageSpec, SequenceSpec
 
 WEIGHTS, METADATA = "model.safetensors", "backbone.json"
@@ -68,11 +68,16 @@ def save(
     partial.rename(folder)
 
 
-def load(folder: str | Path) -> Backbone:
+def load(folder: str | Path, *, trust: bool = False) -> Backbone:
     """Load a network that :func:`save` wrote, with its weights, in eval mode on the CPU.
 
     Nothing in the folder is executed: weights are safetensors, and the class it names must be
-    a :class:`Backbone` of an installed package.
+    a :class:`Backbone` of this package, of a module that is imported already, or of one that an
+    entry point in the group ``ssl_dml.backbones`` names.
+
+    Args:
+        folder: What :func:`save` wrote.
+        trust: Import the module of any class that the folder names.
 
     Raises:
         ValueError: If a file is missing, damaged, or not of a backbone; the message names it.
@@ -84,6 +89,8 @@ def load(folder: str | Path) -> Backbone:
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
     try:
+        if trust:
+            import_named(metadata)
         backbone = build(metadata["class_path"], metadata["init_args"], metadata["inputs"])
     except ValueError as error:
         raise ValueError(f"{folder / METADATA} names what cannot be built: {error}") from error
@@ -94,6 +101,9 @@ def load(folder: str | Path) -> Backbone:
         raise ValueError(
             f"{folder / WEIGHTS} does not fit {metadata['class_path']}: {reason}"
         ) from error
+    wrong = next((name for name, value in state.items() if not value.isfinite().all()), None)
+    if wrong is not None:
+        raise ValueError(f"{folder / WEIGHTS} is damaged: {wrong} holds NaN or infinity")
     return backbone.eval()
 
 
@@ -119,19 +129,3 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         }
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{folder / METADATA} is damaged: {error!r}") from error
-
-
-def build(class_path: str, init_args: dict[str, Any], inputs: ImageSpec | SequenceSpec) -> Backbone:
-    """Build a backbone of an installed package, with random weights.
-
-    Raises:
-        ValueError: If there is no such class, or it is not a backbone.
-    """
-    module, _, name = class_path.rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{class_path} is not installed") from error
-    if not (isinstance(cls, type) and issubclass(cls, Backbone)):
-        raise ValueError(f"{class_path} is no backbone")
-    return cls(inputs, **init_args)  # pyright: ignore[reportCallIssue]

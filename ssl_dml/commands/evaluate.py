@@ -8,10 +8,11 @@ import torch
 import yaml
 from accelerate import Accelerator
 
-from ssl_dml.backbones import Backbone, load
+from ssl_dml.backbones import Backbone, initial
+from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.config import fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
-from ssl_dml.data.dataset import decoded_for
+from ssl_dml.data.dataset import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
 from ssl_dml.evaluation import (
     embed_labeled,
@@ -49,11 +50,16 @@ class EvaluateConfig:
             or, where labels are continuous, distances of the labels of nearest neighbors.
         model: Which model of the run: after the last step, or of fine-tuning the best by
             validation.
+        init: Weights to evaluate on the data of the run instead, named as a run names where it
+            starts; a file is of the network of the run.
+        trust: Import the module of any class that a saved backbone names.
     """
 
     run: Path
     evaluator: Literal["knn", "linear", "retrieval", "label_distances"]
     model: Literal["backbone", "best"] = "backbone"
+    init: str | None = None
+    trust: bool = False
 
     @property
     def folder(self) -> Path:
@@ -150,12 +156,14 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> Results:
         config: Which run and what to measure.
         values: Options of each measure, by section.
     """
-    folder = config.folder
+    own = read_metadata(config.folder)
+    network = own["class_path"], own["init_args"]
+    begin = initial(config.init or config.folder, *network, trust=config.trust)
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     use_threads(None, accelerator.device)
-    backbone = load(folder).to(accelerator.device)
-    data = decoded_for(data_of(config.run), backbone.inputs)
+    data = decoded_for(as_published(data_of(config.run), begin.preset), begin.inputs)
     train = load_train(data)
+    backbone = begin.backbone(train.spec).eval().to(accelerator.device)
     test = load_test(data, train)
     options = values[config.evaluator]
     try:
@@ -168,7 +176,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> Results:
     if accelerator.is_main_process:
         say(f"{config.run}: {words}")
         say("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
-        suffix = "" if config.model == "backbone" else "_best"
+        suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
         write_json(config.run / f"{config.evaluator}{suffix}.json", results)
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -107,7 +107,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
     accelerator = make_accelerator(config.train, seed=config.seed)
     with claim(config.output_dir, resume=config.resume):
         device = accelerator.device
-        begin = initial(config.init, *component(values, "backbone"))
+        begin = initial(config.init, *component(values, "backbone"), trust=config.trust)
         train, rows, data = read_data(config, begin)
         size = {"batch_size": config.data.batch_size, "seed": config.seed}
         order = LabeledBatches(rows, config.labels, **size)

@@ -73,7 +73,7 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
     accelerator = make_accelerator(config.train, seed=config.seed)
     with claim(config.output_dir, resume=config.resume):
         device = accelerator.device
-        begin = initial(config.init, *component(values, "backbone"))
+        begin = initial(config.init, *component(values, "backbone"), trust=config.trust)
         train, split, data = read_data(config, begin)
         order = epochs(train, config.data, seed=config.seed)
         plan = config.train.plan(order.per_epoch)

@@ -38,6 +38,7 @@ class RunConfig:
         init: Where the backbone starts: a run folder or a saved backbone, which then names the
             network, a file of weights or a checkpoint for the configured one, ``timm:NAME``,
             ``hf:USER/NAME`` or ``torchvision:NAME``; null starts from random weights.
+        trust: Import the module of any class that a saved backbone names.
     """
 
     output_dir: Path
@@ -49,6 +50,7 @@ class RunConfig:
     seed: int = 0
     resume: bool = False
     init: str | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**31:

@@ -85,8 +85,10 @@ def test_errors(gray, options, words):
 
 
 def test_a_class_that_is_not_installed_is_named(gray):
-    with pytest.raises(ValueError, match=r"nowhere\.Network is not installed"):
+    with pytest.raises(ValueError, match=r"nowhere\.Network is of a module that is not imported"):
         Embedder(gray, class_path="nowhere.Network")
+    with pytest.raises(ValueError, match=r"ssl_dml\.backbones\.Network is not installed"):
+        Embedder(gray, class_path="ssl_dml.backbones.Network")
 
 
 @pytest.mark.parametrize("neck", ["batch_norm", "linear_batch_norm"])

@@ -98,7 +98,7 @@ def test_its_first_step_shows_waves(place):
 
 @pytest.mark.usefixtures("finished")
 def test_a_probe_works_from_the_run_folder_alone(place):
-    done = run(place, "evaluate", "--run", place / "run", "--knn.ks", "[3]")
+    done = run(place, "evaluate", "--run", place / "run", "--knn.ks", "[3]", "--trust", "true")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (place / "run/metrics.jsonl").read_text().splitlines()]
     results = json.loads((place / "run/knn.json").read_text())

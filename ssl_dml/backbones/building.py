@@ -1,0 +1,108 @@
+"""Build a backbone by the name of its class, from modules that may be imported."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+import torch
+
+from ssl_dml.backbones.base import Backbone
+from ssl_dml.types import ImageSpec, SequenceSpec
+
+ENTRY_POINTS = "ssl_dml.backbones"
+
+
+def build(class_path: str, init_args: dict[str, Any], inputs: ImageSpec | SequenceSpec) -> Backbone:
+    """Build a backbone with random weights, and see that it gives what it says.
+
+    Raises:
+        ValueError: If there is no such class or it is not a backbone, does not take the arguments
+            or the samples, or gives something else than features: what it gave, and what is asked.
+    """
+    cls = _known(class_path)
+    try:
+        inspect.signature(cls).bind(inputs, **init_args)
+        backbone = cls(inputs, **init_args)  # pyright: ignore[reportCallIssue]
+    except ValueError:
+        raise
+    except Exception as error:  # of a stranger's class
+        raise ValueError(f"{class_path} cannot be built: {_line(error)}") from error
+    _check(backbone, class_path)
+    return backbone
+
+
+def _known(class_path: str) -> type[Backbone]:
+    """The class of a name, whose module is imported only if it is known."""
+    module, _, name = class_path.rpartition(".")
+    registered = [point.module for point in entry_points(group=ENTRY_POINTS)]
+    known = {found.partition(".")[0] for found in ("ssl_dml", *registered)}
+    if module not in sys.modules and module.partition(".")[0] not in known:
+        raise ValueError(
+            f"{class_path} is of a module that is not imported; if you trust it, import {module} "
+            f"first, set trust, or name it in an entry point of the group {ENTRY_POINTS}"
+        )
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{class_path} is not installed") from error
+    if not (isinstance(cls, type) and issubclass(cls, Backbone)):
+        raise ValueError(f"{class_path} is no backbone")
+    return cls
+
+
+def import_named(metadata: dict[str, Any]) -> None:
+    """Import the modules of all classes that metadata name.
+
+    Raises:
+        ValueError: If one cannot be imported.
+    """
+    for class_path in _class_paths(metadata):
+        try:
+            importlib.import_module(class_path.rpartition(".")[0])
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"{class_path} cannot be imported: {error}") from error
+
+
+def _class_paths(values: Any) -> Iterator[str]:  # noqa: ANN401 - plain values
+    if isinstance(values, dict):
+        if isinstance(values.get("class_path"), str):
+            yield values["class_path"]
+        for value in values.values():
+            yield from _class_paths(value)
+
+
+@torch.no_grad()
+def _check(backbone: Backbone, name: str) -> None:
+    """Let a new network encode two samples."""
+    inputs, dim = getattr(backbone, "inputs", None), getattr(backbone, "feature_dim", None)
+    if not isinstance(inputs, ImageSpec | SequenceSpec) or not isinstance(dim, int):
+        raise ValueError(
+            f"{name} must set self.inputs to the samples it was given and self.feature_dim to a "
+            f"whole number, and has {inputs!r} and {dim!r}"
+        )
+    extent = [inputs.size] * 2 if isinstance(inputs, ImageSpec) else [inputs.length]
+    samples = torch.zeros(2, inputs.channels, *extent)
+    shape = f"samples of shape {list(samples.shape)}"
+    training = backbone.training
+    try:
+        with torch.random.fork_rng(devices=[]):
+            features = backbone.eval()(samples)
+    except Exception as error:
+        raise ValueError(
+            f"{name} does not take {shape}: {_line(error)}{backbone.advice()}"
+        ) from error
+    finally:
+        backbone.train(training)
+    given = list(features.shape) if torch.is_tensor(features) else type(features).__name__
+    if given != [2, dim]:
+        raise ValueError(
+            f"{name} gives {given} for {shape}; it must give one feature of feature_dim {dim} for "
+            f"each, of shape [2, {dim}]"
+        )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()[:30]) or type(error).__name__

@@ -1,0 +1,54 @@
+"""Sizes of images that networks of timm take."""
+
+from typing import Any
+
+import timm
+import torch
+from timm.models import get_pretrained_cfg
+from torch import nn
+
+from ssl_dml.types import ImageSpec
+
+ANY_SIZE = ("vit_", "deit_", "eva02_", "test_vit")  # families that resample their positions
+STEPS = (14, 16, 28, 32, 64)  # a network of a fixed size takes multiples of one of these
+SUGGESTED = 3
+
+
+def create(arguments: dict[str, Any]) -> nn.Module:
+    """Build a network; one whose patches do not divide the images is built for the next size."""
+    network: Any = timm.create_model(**arguments)
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+    size = arguments.get("img_size")
+    if arguments.get("dynamic_img_pad") and patch and isinstance(size, int) and size % patch[0]:
+        arguments["img_size"] = size + -size % patch[0]
+        network = timm.create_model(**arguments)
+    return network
+
+
+def size_arguments(name: str, images: ImageSpec) -> dict[str, object]:
+    """Hand the size over to a family that needs it, and let it take views of any where it can."""
+    if name.startswith(ANY_SIZE):
+        return {"img_size": images.size, "dynamic_img_size": True, "dynamic_img_pad": True}
+    config = get_pretrained_cfg(name)
+    return {"img_size": images.size} if config is not None and config.fixed_input_size else {}
+
+
+def advice(arguments: dict[str, Any], images: ImageSpec) -> str:
+    """Sizes near that of the images that a network takes; no weights are allocated to see it."""
+    own = get_pretrained_cfg(arguments["model_name"])
+    sizes = {own.input_size[-1]} if own is not None else set[int]()
+    for step in STEPS:
+        sizes |= {max(images.size // step, 1) * step, (images.size // step + 1) * step}
+    works: list[int] = []
+    for size in sorted(sizes, key=lambda size: abs(size - images.size)):
+        given = {**arguments, "img_size": size} if "img_size" in arguments else arguments
+        try:
+            with torch.device("meta"), torch.no_grad():
+                network = timm.create_model(**given).eval()
+                network(torch.zeros(1, images.channels, size, size))
+        except Exception:
+            continue
+        works.append(size)
+        if len(works) == SUGGESTED:
+            break
+    return f"; data.image_size {', '.join(map(str, sorted(works)))} would do" if works else ""

@@ -1,6 +1,7 @@
 """Image backbones from timm, with a stem for small images and a width factor."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, final
 
 import timm
@@ -12,8 +13,9 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.backbones.files import read_file
 from ssl_dml.backbones.sizes import advice, create, size_arguments
-from ssl_dml.backbones.weights import Fitted, fit_weights
+from ssl_dml.backbones.weights import fit_weights
 from ssl_dml.checks import positive
 from ssl_dml.types import ConfigError, ImageSpec
 
@@ -124,21 +126,25 @@ class TimmBackbone(Backbone):
         named = dict(self.network.named_parameters())
         return [[named[name] for name in names] for names in groups.values()]
 
-    def fit_weights(self, content: Mapping[Any, Any]) -> Fitted:
-        """Find each weight of this network among the tensors of a file, and load them.
+    def load_weights(self, weights: Path | Mapping[Any, Any]) -> str:
+        """Load every weight of this network from a file, or from tensors by name.
 
         The classifier is left out; the first convolution is fitted to the number of channels, and
         positions to the image size.
 
         Args:
-            content: Tensors by name, perhaps in sections.
+            weights: A file, or what was read of one.
+
+        Returns:
+            One line that says where they were found.
 
         Raises:
             ValueError: If one is missing; the weights then stay as they were.
         """
+        content = read_file(weights) if isinstance(weights, Path) else weights
         fitted = fit_weights(content, self.network, self.arguments)
         self.network.load_state_dict(fitted.state)
-        return fitted
+        return fitted.report
 
 
 def _check_name(name: str) -> None:

@@ -96,10 +96,11 @@ class Initial:
         try:
             content = self.read()
             if isinstance(network, TimmBackbone):
-                fitted = network.fit_weights(content)
+                report = network.load_weights(content)
             else:
                 fitted = fit_weights(content, network)
                 network.load_state_dict(fitted.state)
+                report = fitted.report
         except ConfigError:
             raise
         except ValueError as error:
@@ -107,7 +108,7 @@ class Initial:
             raise ConfigError(
                 f"init {self.source!r} does not fit {name} as it is built here: {error}"
             ) from error
-        say(f"init {self.source}: {fitted.report}")
+        say(f"init {self.source}: {report}")
 
 
 def initial(

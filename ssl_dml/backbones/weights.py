@@ -99,7 +99,8 @@ def fit_weights(
         tried += [(part, _fitting(_converted(part.tensors, arguments), wanted)) for part in large]
         good = complete(tried)
     if not good:
-        renamed = [new for part in large if (new := _in_order(part, wanted, network))]
+        groups = [group for part in large for group in _groups(part, len(wanted))]
+        renamed = [new for group in groups if (new := _in_order(group, wanted, network))]
         good = complete([(part, _fit(part, wanted, arguments)) for part in renamed])
     if not good:
         best, found = max(tried, key=lambda one: len(one[1]))
@@ -149,6 +150,23 @@ def _sections(content: Mapping[Any, Any], name: str) -> Iterator[tuple[str, Tens
 def _suffixes(name: str) -> Iterable[str]:
     words = name.split(".")
     return (".".join(words[i:]) for i in range(len(words)))
+
+
+def _groups(part: _Part, least: int) -> Iterator[_Part]:
+    """The part itself, and what of it shares the first names, such as ``backbone.``."""
+    seen = Counter(
+        ".".join(name.split(".")[:depth]) + "."
+        for name, value in part.tensors.items()
+        for depth in range(1, DEEPEST + 1)
+        if value.is_floating_point()
+    )
+    total = sum(value.is_floating_point() for value in part.tensors.values())
+    yield part
+    for prefix, count in seen.items():
+        if least <= count < total:
+            inside = {n: v for n, v in part.tensors.items() if n.startswith(prefix)}
+            others = part.others + total - count
+            yield _Part(part.section, part.prefix + prefix, inside, others)
 
 
 def _in_order(part: _Part, wanted: Tensors, network: nn.Module) -> _Part | None:

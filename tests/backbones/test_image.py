@@ -86,7 +86,7 @@ def test_weights_on_disk_are_fitted_to_the_channels():
     torch.manual_seed(1)
     other = timm.create_model("resnet10t", num_classes=7)
     backbone = TimmBackbone(spec(1, size=224), name="resnet10t", stem="standard")
-    backbone.fit_weights(other.state_dict())
+    backbone.load_weights(other.state_dict())
     assert torch.equal(backbone.network.bn1.weight, other.bn1.weight)
     assert torch.equal(backbone.network.layer2[0].conv1.weight, other.layer2[0].conv1.weight)
 

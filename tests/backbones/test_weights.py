@@ -12,7 +12,6 @@ from payload import Payload
 from safetensors.torch import save_file
 
 from ssl_dml.backbones import SequenceBackbone, TimmBackbone
-from ssl_dml.backbones.files import read_file
 from ssl_dml.backbones.weights import fit_weights
 from ssl_dml.types import ImageSpec, SequenceSpec
 
@@ -52,7 +51,7 @@ def written(state, path):
 
 def take(taker, path):
     """Load a file as a run does, and what is said of it."""
-    return taker.fit_weights(read_file(path)).report
+    return taker.load_weights(path)
 
 
 def assert_equal(network, state, but=()):
@@ -232,6 +231,17 @@ def test_other_names_in_the_same_order(states, tmp_path, name, first, channels):
             assert torch.equal(value, states[name][key]), key
     assert "names differ and order and shapes agree: " in report
     assert report.endswith("; 2 others of this section left")  # the classifier
+
+
+def test_other_names_beside_those_of_a_projector(states, tmp_path):
+    other = {f"encoder.{name}": value for name, value in in_other_words(states["resnet18"]).items()}
+    other |= {"head.0.weight": torch.ones(8, 512), "head.1.running_mean": torch.ones(8)}
+    taker = backbone()
+    report = take(taker, written({"state_dict": other}, tmp_path / "weights.pth"))
+    own = {n: v for n, v in taker.network.state_dict().items() if v.is_floating_point()}
+    assert all(torch.equal(value, states["resnet18"][name]) for name, value in own.items())
+    assert "found under state_dict encoder.; names differ" in report
+    assert report.endswith("; 4 others of this section left")
 
 
 def moved(state, key):

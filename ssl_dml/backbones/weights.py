@@ -163,7 +163,8 @@ def _groups(part: _Part, least: int) -> Iterator[_Part]:
     total = sum(value.is_floating_point() for value in part.tensors.values())
     yield part
     for prefix, count in seen.items():
-        if least <= count < total:
+        outer = seen.get(f"{prefix[:-1].rpartition('.')[0]}.", total)
+        if least <= count < outer:
             inside = {n: v for n, v in part.tensors.items() if n.startswith(prefix)}
             others = part.others + total - count
             yield _Part(part.section, part.prefix + prefix, inside, others)

@@ -8,16 +8,15 @@ A file rarely names its tensors as a network does. Three ways are tried, in this
 3. *The same order*: other names of the same kinds and shapes, one after the other.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
+
+from ssl_dml.backbones.conversion import converted
 
 Tensors = dict[str, Tensor]
 DEEPEST = 3  # sections within sections
@@ -96,7 +95,7 @@ def fit_weights(
     good = complete(tried)
     large = [part for part in parts if 2 * len(part.tensors) > len(wanted)][:6]
     if not good and arguments is not None:
-        tried += [(part, _fitting(_converted(part.tensors, arguments), wanted)) for part in large]
+        tried += [(part, _fitting(converted(part.tensors, arguments), wanted)) for part in large]
         good = complete(tried)
     if not good:
         groups = [group for part in large for group in _groups(part, len(wanted))]
@@ -118,7 +117,7 @@ def _fit(part: _Part, wanted: Tensors, arguments: dict[str, Any] | None) -> Tens
     found = _fitting(part.tensors, wanted)
     if arguments is None or len(found) == len(wanted):
         return found
-    return _fitting(_converted(part.tensors, arguments), wanted)
+    return _fitting(converted(part.tensors, arguments), wanted)
 
 
 def _parts(content: Mapping[Any, Any], wanted: Tensors) -> Iterator[_Part]:
@@ -241,43 +240,6 @@ def _fitting(weights: Tensors, own: Tensors) -> Tensors:
         and weights[name].shape == value.shape
         and weights[name].is_floating_point() == value.is_floating_point()
     }
-
-
-def _converted(weights: Tensors, arguments: dict[str, Any]) -> Tensors:
-    """Let timm convert the weights; leave out what it leaves random.
-
-    timm does not say which tensors those are. It therefore converts the file once more with every
-    value NaN, and what becomes NaN comes from the file.
-    """
-    marks = {
-        name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
-        for name, value in weights.items()
-    }
-    try:
-        with _silent(), torch.random.fork_rng(devices=[]):
-            values, marked = (_loaded(given, arguments) for given in (weights, marks))
-    except Exception:  # timm and torch raise many kinds, of which none names the file
-        return {}
-    return {name: value for name, value in values.items() if marked[name].isnan().any()}
-
-
-def _loaded(weights: Tensors, arguments: dict[str, Any]) -> Tensors:
-    # Without these timm may download the network's own weights.
-    source = {"state_dict": weights, "file": None, "url": None, "hf_hub_id": None}
-    network = timm.create_model(**arguments, pretrained=True, pretrained_cfg_overlay=source)
-    return network.state_dict()
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Hide timm's warnings about tensors it does not load; here those are an error."""
-    logger = logging.getLogger("timm")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _unused(weights: Tensors, own: Tensors, network: nn.Module) -> list[str]:

@@ -1,0 +1,62 @@
+"""timm's own conversion of weights, without what it leaves random."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+
+
+def converted(weights: Tensors, arguments: dict[str, Any]) -> Tensors:
+    """Let timm convert the weights; leave out what it leaves random.
+
+    timm does not say which tensors those are. It therefore converts the file once more with every
+    value NaN, and what becomes NaN comes from the file.
+
+    Args:
+        weights: Tensors of a file, by name.
+        arguments: Arguments that timm builds the network with.
+
+    Returns:
+        Tensors of the network that come from the file; none if timm cannot convert it.
+
+    Examples:
+        >>> network = timm.create_model("test_resnet", num_classes=0)
+        >>> found = converted(network.state_dict(), {"model_name": "test_resnet", "num_classes": 0})
+        >>> len(found) == sum(v.is_floating_point() for v in network.state_dict().values())
+        True
+    """
+    marks = {
+        name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
+        for name, value in weights.items()
+    }
+    try:
+        with _silent(), torch.random.fork_rng(devices=[]):
+            values, marked = (_loaded(given, arguments) for given in (weights, marks))
+    except Exception:  # timm and torch raise many kinds, of which none names the file
+        return {}
+    return {name: value for name, value in values.items() if marked[name].isnan().any()}
+
+
+def _loaded(weights: Tensors, arguments: dict[str, Any]) -> Tensors:
+    # Without these timm may download the network's own weights.
+    source = {"state_dict": weights, "file": None, "url": None, "hf_hub_id": None}
+    network = timm.create_model(**arguments, pretrained=True, pretrained_cfg_overlay=source)
+    return network.state_dict()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Hide timm's warnings about tensors it does not load; here those are an error."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,20 +1,19 @@
 """Heads for continuous labels, such as an age, an angle or a pose."""
 
-from abc import abstractmethod
+from abc import ABC
 from typing import final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml import losses
 from ssl_dml.checks import at_least
 from ssl_dml.distributed import gather, gather_with_gradient
 from ssl_dml.heads.base import Head
-from ssl_dml.losses import dense_triplet, log_ratio
 from ssl_dml.types import ContinuousLabels, Embeddings, StepOutput
 
 
-class ContinuousHead(Head):
+class ContinuousHead(Head, ABC):
     """Compares distances of embeddings with distances of labels, both Euclidean.
 
     Embeddings keep their length. Every process computes the loss of the whole batch. A batch
@@ -24,26 +23,15 @@ class ContinuousHead(Head):
     Args:
         embedding_dim: Dimension of an embedding.
         num_classes: Number of different labels.
-        anchors: How many rows, the first of the batch, are anchors; None for all. Take 1 for
-            batches that ``labels.nearest`` samples around their first row.
-
-    Raises:
-        ValueError: If ``anchors`` is below 1.
+        loss: Takes the rows and labels of a whole batch.
     """
 
     continuous = True
     without_pairs: Tensor
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        *,
-        anchors: int | None = None,
-    ) -> None:
+    def __init__(self, embedding_dim: int, num_classes: int, loss: losses.Loss) -> None:
         super().__init__(embedding_dim, num_classes)
-        at_least(1, anchors=anchors)
-        self.anchors = anchors
+        self.loss = loss
         self.register_buffer("without_pairs", torch.zeros((), dtype=torch.long))
 
     def forward(self, embeddings: Embeddings, labels: ContinuousLabels) -> StepOutput:
@@ -54,14 +42,10 @@ class ContinuousHead(Head):
             labels: Continuous labels of each.
         """
         rows, targets = gather_with_gradient(embeddings), gather(labels)
-        loss = self.compare(rows, targets)
+        loss = self.loss(rows, targets)
         if self.training:
             self.without_pairs += (targets == targets[:1]).all()
         return StepOutput(loss, {"batches_without_pairs": self.without_pairs.float()})
-
-    @abstractmethod
-    def compare(self, rows: Embeddings, targets: ContinuousLabels) -> Float[Tensor, ""]:
-        """The loss of a whole batch."""
 
 
 @final
@@ -77,15 +61,19 @@ class LogRatio(ContinuousHead):
     Args:
         embedding_dim: Dimension of an embedding.
         num_classes: Number of different labels.
-        anchors: As in :class:`ContinuousHead`.
+        anchors: How many rows, the first of the batch, are anchors; None for all. Take 1 for
+            batches that ``labels.nearest`` samples around their first row.
+
+    Raises:
+        ValueError: If ``anchors`` is below 1.
 
     References:
         Kim et al., 2019, arXiv:1904.09626.
     """
 
-    def compare(self, rows: Embeddings, targets: ContinuousLabels) -> Float[Tensor, ""]:
-        """The loss of a whole batch."""
-        return log_ratio(rows, targets, anchors=self.anchors)
+    def __init__(self, embedding_dim: int, num_classes: int, *, anchors: int | None = None) -> None:
+        at_least(1, anchors=anchors)
+        super().__init__(embedding_dim, num_classes, losses.LogRatio(anchors=anchors))
 
 
 @final
@@ -102,10 +90,10 @@ class DenseTriplet(ContinuousHead):
         embedding_dim: Dimension of an embedding.
         num_classes: Number of different labels.
         margin: Difference of squared distances, at least 0.
-        anchors: As in :class:`ContinuousHead`.
+        anchors: As in :class:`LogRatio`.
 
     Raises:
-        ValueError: If ``margin`` is negative.
+        ValueError: If ``margin`` is negative, or ``anchors`` is below 1.
 
     References:
         Kim et al., 2019, arXiv:1904.09626, sec. 4.3.
@@ -119,10 +107,7 @@ class DenseTriplet(ContinuousHead):
         margin: float = 0.2,
         anchors: int | None = None,
     ) -> None:
-        super().__init__(embedding_dim, num_classes, anchors=anchors)
+        at_least(1, anchors=anchors)
         at_least(0, margin=margin)
-        self.margin = margin
-
-    def compare(self, rows: Embeddings, targets: ContinuousLabels) -> Float[Tensor, ""]:
-        """The loss of a whole batch."""
-        return dense_triplet(rows, targets, margin=self.margin, anchors=self.anchors)
+        loss = losses.DenseTriplet(margin=margin, anchors=anchors)
+        super().__init__(embedding_dim, num_classes, loss)

@@ -11,7 +11,7 @@ from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import at_least, in_range
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather, rank
-from ssl_dml.losses import info_nce
+from ssl_dml.losses import InfoNCE
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
@@ -95,7 +95,8 @@ class MoCo(Method):
             split_batch_norm(self, parts)
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
         self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
-        self.momentum, self.temperature, self.symmetric = momentum, temperature, symmetric
+        self.loss = InfoNCE(temperature=temperature, tile_size=TILE)
+        self.momentum, self.symmetric = momentum, symmetric
         self.shuffled = batch_norm == "shuffled"
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
@@ -110,10 +111,7 @@ class MoCo(Method):
         keys = [self.keys(view) for view in (views[1], views[0])[:directions]]
         negatives = self.queue.keys.clone()  # what is enqueued below must not reach backward
         own = slice(rank() * len(indices), (rank() + 1) * len(indices))
-        losses = [
-            info_nce(query, key[own], negatives, temperature=self.temperature, tile_size=TILE)
-            for query, key in zip(queries, keys, strict=True)
-        ]
+        losses = [self.loss(q, k[own], negatives) for q, k in zip(queries, keys, strict=True)]
         self.queue.enqueue(torch.cat(keys))
         self.step += 1
         return StepOutput(torch.stack(losses).mean(), {})

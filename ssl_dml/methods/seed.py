@@ -4,11 +4,11 @@ from typing import final
 
 import torch
 
+from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import positive
 from ssl_dml.distributed import gather
-from ssl_dml.losses import seed
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
@@ -69,22 +69,17 @@ class SEED(Method):
         self.backbone, self.teacher = backbone, Teacher(teacher, backbone.inputs)
         self.projector = mlp(width, hidden_dim or width, self.teacher.dim, norm="none")
         self.queue = Queue(queue_size, self.teacher.dim, batch_size=run_info.batch_size)
-        self.temperature, self.teacher_temperature = temperature, teacher_temperature
+        self.loss = losses.SEED(
+            temperature=temperature, teacher_temperature=teacher_temperature, tile_size=TILE
+        )
 
     def forward(self, batch: Batch) -> StepOutput:
         """Mean loss of this process's views; then the queue receives keys of all processes."""
         taught = [self.teacher(view) for view in batch.views]
         keys = self.queue.keys.clone()  # what is enqueued below must not reach backward
-        losses = [
-            seed(
-                self.projector(self.backbone(view)),
-                wanted,
-                keys,
-                temperature=self.temperature,
-                teacher_temperature=self.teacher_temperature,
-                tile_size=TILE,
-            )
+        found = [
+            self.loss(self.projector(self.backbone(view)), wanted, keys)
             for view, wanted in zip(batch.views, taught, strict=True)
         ]
         self.queue.enqueue(gather(taught[0]))
-        return StepOutput(torch.stack(losses).mean(), {})
+        return StepOutput(torch.stack(found).mean(), {})

@@ -66,10 +66,6 @@ class TimmBackbone(Backbone):
         _check_name(name)
         given = dict(options or {})
         _check_options(given)
-        if not timm.is_model(name):
-            close = timm.list_models(f"*{name.rstrip('0123456789')}*")[:4]
-            hint = f"; it has {', '.join(close)}" if close else ""
-            raise ValueError(f"backbone: timm has no network {name!r}{hint}")
         self.arguments: dict[str, Any] = {
             "model_name": name,
             "num_classes": 0,
@@ -78,16 +74,7 @@ class TimmBackbone(Backbone):
             **_width_arguments(name, width),
         }
         self.arguments |= given
-        try:
-            network = create(self.arguments)
-        except TypeError as error:
-            raise ValueError(f"backbone: {name} cannot be built so: {error}") from error
-        except (AssertionError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split()[:20])
-            raise ValueError(
-                f"backbone: {name} cannot be built for images of {images.size} pixels: "
-                f"{reason or type(error).__name__}{advice(self.arguments, images)}"
-            ) from error
+        network = create(self.arguments, images)
         if isinstance(network, ResNet):
             _set_stem(network, images, stem, own=width == 1)
         elif stem == "small":
@@ -148,7 +135,7 @@ class TimmBackbone(Backbone):
 
 
 def _check_name(name: str) -> None:
-    """Raise if a name asks for weights, which timm would download or read, or nobody would load."""
+    """Raise if a name asks for weights, which timm would download or read, or is not timm's."""
     if any(mark in name for mark in ":/\\"):
         raise ConfigError(
             f"backbone.name is {name!r}, and must be the name of a network in timm, no address or "
@@ -160,6 +147,10 @@ def _check_name(name: str) -> None:
             f"backbone.name is {name!r}, and its tag {tag!r} asks for weights, which a name does "
             f"not load; set it to {network}, and {REMEDY}"
         )
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.rstrip('0123456789')}*")[:4]
+        hint = f"; it has {', '.join(close)}" if close else ""
+        raise ValueError(f"backbone: timm has no network {name!r}{hint}")
 
 
 def _check_options(options: dict[str, Any]) -> None:

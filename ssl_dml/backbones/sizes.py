@@ -14,8 +14,27 @@ STEPS = (14, 16, 28, 32, 64)  # a network of a fixed size takes multiples of one
 SUGGESTED = 3
 
 
-def create(arguments: dict[str, Any]) -> nn.Module:
-    """Build a network; one whose patches do not divide the images is built for the next size."""
+def create(arguments: dict[str, Any], images: ImageSpec) -> nn.Module:
+    """Build a network; one whose patches do not divide the images is built for the next size.
+
+    Raises:
+        ValueError: If it cannot be built with these arguments, or for images of this size; the
+            message names sizes that work.
+    """
+    name = arguments["model_name"]
+    try:
+        return _created(arguments)
+    except TypeError as error:
+        raise ValueError(f"backbone: {name} cannot be built so: {error}") from error
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split()[:20]) or type(error).__name__
+        raise ValueError(
+            f"backbone: {name} cannot be built for images of {images.size} pixels: "
+            f"{reason}{advice(arguments, images)}"
+        ) from error
+
+
+def _created(arguments: dict[str, Any]) -> nn.Module:
     network: Any = timm.create_model(**arguments)
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
     size = arguments.get("img_size")

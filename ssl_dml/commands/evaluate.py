@@ -12,7 +12,7 @@ from ssl_dml.backbones import Backbone, initial
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.config import fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
-from ssl_dml.data.dataset import as_published, decoded_for
+from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
 from ssl_dml.evaluation import (
     embed_labeled,

@@ -9,7 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ssl_dml.backbones import Initial, Neck, initial, save
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, load_train, make_loader
-from ssl_dml.data.dataset import as_published, decoded_for, describe
+from ssl_dml.data.config import as_published, decoded_for
+from ssl_dml.data.dataset import describe
 from ssl_dml.data.labeled import (
     LabelConfig,
     LabeledBatches,

@@ -11,7 +11,8 @@ from jaxtyping import Shaped
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.recordings import Recordings
-from ssl_dml.data.sources import check_column, column_labels, fingerprint, in_order, labels_of
+from ssl_dml.data.sources import fingerprint
+from ssl_dml.data.tables import check_column, column_labels, in_order, labels_of
 from ssl_dml.progress import progress
 
 NUMBERS = "uif"

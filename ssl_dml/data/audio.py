@@ -12,8 +12,9 @@ from jaxtyping import Float
 from scipy.signal import firwin, resample_poly
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data.folders import AUDIO_SUFFIXES, files_below, folder_labels
 from ssl_dml.data.recordings import Recordings
-from ssl_dml.data.sources import AUDIO_SUFFIXES, files_below, fingerprint, folder_labels
+from ssl_dml.data.sources import fingerprint
 from ssl_dml.progress import progress, say
 
 HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower sampling rate

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
 from ssl_dml.data.audio import AudioFiles
+from ssl_dml.data.folders import split_folder
+from ssl_dml.data.opening import is_folder_of_files, locate, open_table
 from ssl_dml.data.recordings import Recordings, Segments, SequenceDecoder
-from ssl_dml.data.sources import is_folder_of_files, locate, open_table, split_folder
 from ssl_dml.progress import say
 
 MAX_DEFAULT_LENGTH = 65_536

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.decode import ImageDecoder
-from ssl_dml.data.sources import FolderSource
+from ssl_dml.data.folders import FolderSource
 from ssl_dml.data.store import OnDemand, build_store
 
 FORM = ImageDecoder(channels=1, size=4)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_dml.data.sources import FolderSource
+from ssl_dml.data.folders import FolderSource
 from ssl_dml.data.survey import survey
 
 

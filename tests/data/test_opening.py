@@ -1,0 +1,77 @@
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssl_dml.config import ConfigError
+from ssl_dml.data.opening import open_source
+
+
+def opened(where, split="train"):
+    return open_source(str(where), split, image_column="image", label_column="label")
+
+
+def table(labels):
+    images = [Image.new("L", (4, 4), v) for v in range(len(labels))]
+    return datasets.Dataset.from_dict({"image": images, "label": labels}).cast_column(
+        "image", datasets.Image()
+    )
+
+
+@pytest.mark.parametrize(("name", "train", "test", "classes"), [
+    ("fashion_mini", 10_000, 2_000, 10), ("hangul", 10_080, 4_320, 420),
+])  # fmt: skip
+def test_embedded_samples(name, train, test, classes):
+    source = opened(name)
+    assert len(source) == train
+    assert len(opened(name, "test")) == test
+    assert len(source.class_names) == classes == len(set(source.labels))
+    assert source.read(0).mode == "L"
+
+
+def test_parquet_file_folder_and_glob(tmp_path):
+    data = table(["x", "y", "x"])
+    for name in ("train-0.parquet", "train-1.parquet", "test-0.parquet"):
+        data.to_parquet(tmp_path / name)
+    assert len(opened(tmp_path / "train-0.parquet")) == 3
+    assert len(opened(tmp_path)) == 6
+    assert len(opened(tmp_path, "test")) == 3
+    source = opened(tmp_path / "train-*.parquet")
+    assert len(source) == 6
+    assert source.class_names == ["x", "y"]
+    assert source.labels == [0, 1, 0, 0, 1, 0]
+    assert np.asarray(source.read(4)).max() == 1
+
+
+def test_saved_dataset(tmp_path):
+    table([0, 1]).save_to_disk(tmp_path / "one")
+    assert len(opened(tmp_path / "one")) == 2
+    both = datasets.DatasetDict({"train": table([0, 1]), "test": table([1])})
+    both.save_to_disk(tmp_path / "two")
+    assert len(opened(tmp_path / "two")) == 2
+    assert len(opened(tmp_path / "two", "test")) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("./nowhere", "there is no such file or folder"),
+        ("/no/where/at/all", "there is no such file or folder"),
+    ],
+)
+def test_a_missing_folder_is_named(where, words):
+    with pytest.raises(ConfigError, match=words):
+        opened(where)
+
+
+def test_a_hub_name_without_a_network_names_the_embedded_samples(monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigError, match="fashion_mini, hangul") as caught:
+        opened("cifar10")
+    assert "\n" not in str(caught.value)
+
+
+def test_another_kind_of_file_is_named(tmp_path):
+    (tmp_path / "x.csv").touch()
+    with pytest.raises(ConfigError, match="neither a folder nor a parquet file"):
+        opened(tmp_path / "x.csv")

@@ -59,7 +59,10 @@ class Loss(nn.Module):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as the function takes them
         super().__init__()
-        given = self.options.bind(**options)
+        try:
+            given = self.options.bind(**options)
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}: {error}") from None
         given.apply_defaults()
         for name, value in given.arguments.items():
             setattr(self, name, value)

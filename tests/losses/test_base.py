@@ -219,6 +219,13 @@ def test_a_module_can_be_copied_pickled_and_shown(module):
         assert f"{name}=" in repr(made)
 
 
+def test_an_unknown_option_and_a_missing_one_are_named():
+    with pytest.raises(TypeError, match="Triplet: got an unexpected keyword argument 'margn'"):
+        Triplet(margn=0.3)
+    with pytest.raises(TypeError, match="NCE: missing a required argument: 'num_instances'"):
+        losses.NCE()
+
+
 @over_modules
 def test_a_configuration_names_a_module(module):
     parser = ArgumentParser(exit_on_error=False)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from argparse import ArgumentParser
 from importlib import import_module
 
 from ssl_dml.console import run_main
@@ -56,17 +57,17 @@ def run(args: list[str]) -> None:
 
 def _processes(args: list[str]) -> tuple[int, list[str]]:
     """How many processes to start, and the other arguments."""
-    names = [arg.partition("=")[0] for arg in args]
-    if "--processes" not in names:
-        return (1, args) if "WORLD_SIZE" in os.environ else (_accelerators(), args)
-    at = names.index("--processes")
-    _, equals, value = args[at].partition("=")
-    value = value if equals else "".join(args[at + 1 : at + 2])
+    own = ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--processes", nargs="?", const="")
+    known, rest = own.parse_known_args(args)
+    launched, value = "WORLD_SIZE" in os.environ, known.processes
+    if value is None:
+        return 1 if launched else _accelerators(), rest
     if not value.isdecimal() or int(value) < 1:
         raise ConfigError(f"--processes must be a number from 1, got {value!r}")
-    if "WORLD_SIZE" in os.environ:
+    if launched:
         raise ConfigError("--processes is for a single command; the launcher has started some")
-    return int(value), args[:at] + args[at + (1 if equals else 2) :]
+    return int(value), rest
 
 
 def _accelerators() -> int:

@@ -18,7 +18,6 @@ from ssl_dml.backbones import load as load_backbone
 from ssl_dml.backbones.initial import ROUTES, TIMM
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.checks import at_least
-from ssl_dml.config import parse_run
 from ssl_dml.data.audio import read_resampled
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.recordings import SequenceDecoder
@@ -172,13 +171,10 @@ def pretrain(
     Raises:
         ValueError: Naming key and value, if the configuration or the data cannot be used.
     """
-    from ssl_dml.commands.pretrain import PretrainConfig
-    from ssl_dml.commands.pretrain import pretrain as run
+    from ssl_dml.commands.pretrain import main
 
-    args = _arguments(config, source, epochs, steps, {"init": init, **options})
-    settings, values = parse_run(PretrainConfig, args, kind="pretrain", default="default")
-    run(settings, values)
-    return load(settings.output_dir)
+    given = {"data.source": source, "train.epochs": epochs, "train.steps": steps, "init": init}
+    return load(main(_arguments(config, given, options)))
 
 
 def finetune(
@@ -206,27 +202,15 @@ def finetune(
     Raises:
         ValueError: Naming key and value, if the configuration or the data cannot be used.
     """
-    from ssl_dml.commands.finetune import FinetuneConfig
-    from ssl_dml.commands.finetune import finetune as run
+    from ssl_dml.commands.finetune import main
 
-    args = _arguments(config, source, epochs, steps, {"init": init, **options})
-    settings, values = parse_run(FinetuneConfig, args, kind="finetune", default="arcface")
-    run(settings, values)
-    return load(settings.output_dir)
+    given = {"data.source": source, "train.epochs": epochs, "train.steps": steps, "init": init}
+    return load(main(_arguments(config, given, options)))
 
 
-def _arguments(
-    config: str | Path,
-    source: str | Path | None,
-    epochs: float | None,
-    steps: int | None,
-    options: dict[str, Any],
-) -> list[str]:
-    """The command line of a call; None among the options is null."""
-    given = {"data.source": source, "train.epochs": epochs, "train.steps": steps}
+def _arguments(config: str | Path, given: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    """The command line of a call; None is not given, but among the options null."""
     keys = {key: value for key, value in given.items() if value is not None} | options
-    if keys.get("init", "") is None:
-        del keys["init"]
     args = [] if options.get("resume") else [f"--config={config}"]
     for key, value in keys.items():
         args.append(f"--{key}={value if isinstance(value, str | Path) else json.dumps(value)}")

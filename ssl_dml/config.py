@@ -5,7 +5,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,11 +58,12 @@ def parse(
     """
     names, rest = _split(list(sys.argv[1:] if args is None else args))
     files = [find_config(name, kind) for name in names or ([default] if default else [])]
-    given = {arg.partition("=")[0].removeprefix("--") for arg in rest}
-    if either is not None and len(given & {*either}) == 1:
-        rest.append(f"--{next(key for key in either if key not in given)}=null")
+    keys = {arg.partition("=")[0].removeprefix("--") for arg in rest}
+    if either is not None and len(keys & {*either}) == 1:
+        rest.append(f"--{next(key for key in either if key not in keys)}=null")
     # Files come first, so that keys override them wherever they were written.
     args = [*(f"--config={path}" for path in files), *rest]
+    given = _given(args)
     parser = ArgumentParser(
         prog=f"ssl_dml {kind}".strip(),
         description=(schema.__doc__ or "").partition("\n")[0],
@@ -74,7 +74,7 @@ def parse(
     parser.add_class_arguments(schema)
     for section, (function, skip) in (functions or {}).items():
         parser.add_function_arguments(function, section, skip=skip)
-    namespace = _read(parser, lambda: parser.parse_args(args), lambda: _given(args))
+    namespace = _read(parser, lambda: parser.parse_args(args), given)
     values = json.loads(parser.dump(namespace, format="json", skip_unset=False))
     built: Any = parser.instantiate(namespace)
     return schema(**{field.name: built[field.name] for field in fields(schema)}), values  # pyright: ignore[reportArgumentType]
@@ -93,14 +93,14 @@ def parse_run(
     """
     args = list(sys.argv[1:] if args is None else args)
     names, rest = _split(args)
-    given = _given(rest)
-    if given.get("resume") is True:
-        source = find_config(names[-1] if names else default, kind)
-        folder = Path(given.get("output_dir") or yaml.safe_load(source.read_text())["output_dir"])
-        if not names and (folder / "config.yaml").exists():
-            args = [f"--config={folder / 'config.yaml'}", *rest]
-        elif not (folder / "config.yaml").exists():
-            say(f"nothing to resume in {folder}: a new run by {names[-1] if names else default}")
+    if _given(rest).get("resume") is True:
+        chosen = names[-1] if names else default
+        named = _given([f"--config={find_config(chosen, kind)}", *rest])
+        own = Path(named["output_dir"]) / "config.yaml"
+        if not own.exists():
+            say(f"nothing to resume in {own.parent}: a new run by {chosen}")
+        elif not names:
+            args = [f"--config={own}", *rest]
     return parse(schema, args, kind=kind, default=default, either=("train.steps", "train.epochs"))
 
 
@@ -150,15 +150,26 @@ _Dumper.add_implicit_resolver(
 )
 
 
+def read_yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Plain values of a file.
+
+    Raises:
+        ConfigError: Naming the file, if it is no YAML, or not in UTF-8.
+    """
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        reason = re.sub(r"\s+", " ", str(error))
+        raise ConfigError(f"{path} is no YAML in UTF-8: {reason}") from error
+
+
 def to_yaml(values: dict[str, Any]) -> str:
     """YAML text of plain values, which :func:`parse` reads back as they were."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _read(
-    parser: ArgumentParser,
-    parse: Callable[[], Namespace],
-    given: Callable[[], Mapping[str, Any]],
+    parser: ArgumentParser, parse: Callable[[], Namespace], given: Mapping[str, Any]
 ) -> Namespace:
     """What the parser makes of a configuration, which builds only what it may name.
 
@@ -169,10 +180,10 @@ def _read(
         namespace = parse()
     except (ArgumentError, ImportError) as error:
         keys = [action.dest for action in parser._actions if action.dest]
-        wrong = next(mistakes(parser, given()), None)
+        wrong = next(mistakes(parser, given), None)
         raise ConfigError(wrong or explain(str(error), keys)) from error
     for wrong in mistakes(parser, namespace.as_dict()):
-        raise ConfigError(next(mistakes(parser, given()), wrong))
+        raise ConfigError(next(mistakes(parser, given), wrong))
     return namespace
 
 
@@ -184,13 +195,13 @@ def _given(args: list[str]) -> dict[str, Any]:
         key, equals, text = arg.removeprefix("--").partition("=")
         text = text if equals else next(rest, "")
         if key == "config":
-            with suppress(OSError, ValueError):  # it may be the YAML itself
-                text = Path(text).read_text()
+            _put(tree, [], read_yaml(Path(text)))
+            continue
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             value = text
-        _put(tree, [] if key == "config" else key.removesuffix("+").split("."), value)
+        _put(tree, key.removesuffix("+").split("."), value)
     return tree
 
 
@@ -219,7 +230,7 @@ def fill(schema: type[Schema], values: dict[str, Any]) -> Schema:
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(schema)
-    namespace = _read(parser, lambda: parser.parse_object(values), lambda: values)
+    namespace = _read(parser, lambda: parser.parse_object(values), values)
     return schema(**vars(parser.instantiate(namespace)))
 
 

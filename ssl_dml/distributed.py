@@ -168,11 +168,7 @@ def all_reduce_max(values: Tensor) -> Tensor:
 
 def any_rank(condition: bool, device: torch.device) -> bool:
     """True on every process if ``condition`` is true on at least one."""
-    if not is_distributed():
-        return condition
-    flag = torch.tensor(float(condition), device=device)
-    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-    return bool(flag.item())
+    return bool(all_reduce_max(torch.tensor(float(condition), device=device)))
 
 
 def broadcast_object(value: Any) -> Any:  # noqa: ANN401 - any picklable object

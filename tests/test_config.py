@@ -276,3 +276,6 @@ def test_a_resumed_run_continues_with_its_own_configuration(tmp_path, capsys):
     assert steps("--output_dir", str(folder), "--resume", "false") == 1
     assert steps("--output_dir", str(folder), "--resume=true", "--train.steps", "9") == 9
     assert steps("--config", str(default), "--output_dir", str(folder), "--resume", "true") == 1
+    (folder / "config.yaml").write_bytes(b"output_dir: \xff\n")
+    with pytest.raises(ConfigError, match=r"run/config\.yaml is no YAML in UTF-8: [^\n]*$"):
+        steps("--output_dir", str(folder), "--resume", "true")

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
     {"types", "components"},
-    {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng"},
+    {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "files"},
     {"config", "console"},
     {"distances", "pair_masks"},
     {"losses", "margins", "mining", "memory", "data", "augment"},

@@ -24,9 +24,9 @@ from ssl_dml.evaluation import (
     probe_split,
     retrieval,
 )
+from ssl_dml.files import write_json
 from ssl_dml.progress import say
 from ssl_dml.training.accelerator import use_threads
-from ssl_dml.training.run_folder import write_json
 from ssl_dml.types import ConfigError
 
 TABLES: set[str | int] = {"gallery", "query"}

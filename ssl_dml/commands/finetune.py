@@ -152,6 +152,8 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         say(finetune_summary(run.folder))
 
 
-def main(args: list[str] | None = None) -> None:
-    """Parse the command line and fine-tune."""
-    finetune(*parse_run(FinetuneConfig, args, kind="finetune", default="arcface"))
+def main(args: list[str] | None = None) -> Path:
+    """Parse the command line, fine-tune, and return the run folder."""
+    config, values = parse_run(FinetuneConfig, args, kind="finetune", default="arcface")
+    finetune(config, values)
+    return config.output_dir

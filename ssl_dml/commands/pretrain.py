@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ssl_dml.backbones import Backbone, Initial, initial, save
@@ -108,6 +109,8 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         say(summary(run.folder, config.init))
 
 
-def main(args: list[str] | None = None) -> None:
-    """Parse the command line and pretrain."""
-    pretrain(*parse_run(PretrainConfig, args, kind="pretrain", default="default"))
+def main(args: list[str] | None = None) -> Path:
+    """Parse the command line, pretrain, and return the run folder."""
+    config, values = parse_run(PretrainConfig, args, kind="pretrain", default="default")
+    pretrain(config, values)
+    return config.output_dir

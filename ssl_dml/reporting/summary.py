@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ssl_dml.files import write_json
 from ssl_dml.types import NonFiniteError
 
 COLLAPSED_SPREAD = 0.1
@@ -132,7 +133,7 @@ def explain_non_finite(error: NonFiniteError, folder: Path) -> NonFiniteError:
     listed = ""
     if error.samples:
         path = folder / "non_finite.json"
-        path.write_text(json.dumps({"error": str(error), "samples": error.samples}) + "\n")
+        write_json(path, {"error": str(error), "samples": error.samples})
         listed = f" ({path} lists all)"
     return NonFiniteError(
         f"{error}{listed}; the last good checkpoint is {last}: lower the learning rate, or look "

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, final
 
 from accelerate import Accelerator
-from accelerate.tracking import GeneralTracker, TensorBoardTracker, on_main_process
+from accelerate.tracking import GeneralTracker, TensorBoardTracker
 from tqdm import tqdm
 
 from ssl_dml.data import SampleSet
+from ssl_dml.files import write_text
 from ssl_dml.reporting.images import views_image
 from ssl_dml.reporting.summary import collapse_warning, read_records
 from ssl_dml.types import Batch
@@ -35,31 +36,20 @@ class RecordTracker(GeneralTracker):
     requires_logging_directory = False
 
     def __init__(self, folder: Path, *, step: int, steps_per_epoch: float) -> None:
+        self.tracker, self.steps_per_epoch = folder / "metrics.jsonl", steps_per_epoch
         super().__init__()
-        self.path, self.steps_per_epoch = folder / "metrics.jsonl", steps_per_epoch
         rows = [row for row in read_records(folder) if row["step"] <= step] if step else []
         self.elapsed = rows[-1]["wall_s"] if rows else 0.0
         self.began = time.monotonic()
-        if self.path.exists():
-            beside = self.path.with_suffix(".part")
-            beside.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            beside.replace(self.path)
+        if self.tracker.exists():
+            write_text(self.tracker, "".join(json.dumps(row) + "\n" for row in rows))
 
-    @property
-    def tracker(self) -> Path:
-        """Path of the file."""
-        return self.path
-
-    def store_init_configuration(self, values: dict[str, Any]) -> None:
-        """Do nothing: the configuration has its own file."""
-
-    @on_main_process
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:  # noqa: ANN401
         """Append a row."""
         step = step or 0
         seconds = self.elapsed + time.monotonic() - self.began
         row = {"step": step, "epoch": step / self.steps_per_epoch, "wall_s": round(seconds, 3)}
-        with self.path.open("a") as file:
+        with self.tracker.open("a") as file:
             file.write(json.dumps({**row, **values}) + "\n")
 
 
@@ -77,45 +67,35 @@ class ProgressTracker(GeneralTracker):
     requires_logging_directory = False
 
     def __init__(self, *, steps: int, step: int, before: Iterable[dict[str, Any]] = ()) -> None:
-        super().__init__()
         self.shown: dict[str, str] = {}
         for row in before:
             self._show_probe(row)
-        self.bar = tqdm(
+        self.tracker = tqdm(
             total=steps,
             initial=step,
             unit="step",
             desc="training",
             mininterval=0.1 if sys.stderr.isatty() else 10,
         )
+        super().__init__()
 
-    @property
-    def tracker(self) -> Any:  # noqa: ANN401
-        """The bar itself."""
-        return self.bar
-
-    def store_init_configuration(self, values: dict[str, Any]) -> None:
-        """Do nothing: the bar does not show the configuration."""
-
-    @on_main_process
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:  # noqa: ANN401
         """Move the bar and show new values."""
         if "train/loss" in values:
             self.shown["loss"] = f"{values['train/loss']:.3f}"
             self.shown["samples/s"] = f"{values['train/samples_per_s']:.0f}"
         self._show_probe(values)
-        self.bar.set_postfix(self.shown, refresh=False)
-        self.bar.update((step or 0) - self.bar.n)
+        self.tracker.set_postfix(self.shown, refresh=False)
+        self.tracker.update((step or 0) - self.tracker.n)
 
     def _show_probe(self, values: dict[str, Any]) -> None:
         for name, word in SHOWN.items():
             if name in values:
                 self.shown[word] = f"{values[name]:.1%}"
 
-    @on_main_process
     def finish(self) -> None:
         """Close the bar and leave it on the screen."""
-        self.bar.close()
+        self.tracker.close()
 
 
 def start_trackers(

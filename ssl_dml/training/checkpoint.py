@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_dml.distributed import broadcast_object, gather_object, rank, world_size
+from ssl_dml.files import write_json
 from ssl_dml.memory import cut_rows, split_rows
 from ssl_dml.training.files import digest, read, write
 from ssl_dml.training.rng_state import restore, rng_state
@@ -92,7 +93,7 @@ class Checkpoints:
             for theirs in everyones:
                 files |= theirs
             about = {"format": FORMAT, "step": step, "processes": world_size(), "files": files}
-            _write_text(part / METADATA, json.dumps({**about, **metadata}, indent=2) + "\n")
+            write_json(part / METADATA, {**about, **metadata})
             _synchronize(part)
             part.rename(place)
             _synchronize(self.folder)
@@ -191,13 +192,6 @@ def read_metadata(place: Path) -> dict[str, Any]:
 
 def _step_of(path: Path) -> int:
     return int(path.name.removeprefix("step_"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _synchronize(folder: Path) -> None:

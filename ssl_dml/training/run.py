@@ -12,13 +12,14 @@ from torch.optim import Optimizer
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import DataConfig
+from ssl_dml.files import write_json
 from ssl_dml.memory import split_rows
 from ssl_dml.progress import say
 from ssl_dml.reporting import explain_non_finite, finish, start_trackers
 from ssl_dml.training.checkpoint import Checkpoints, Stateful
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.loop import Plan, TrainConfig
-from ssl_dml.training.run_folder import write_config, write_json
+from ssl_dml.training.run_folder import write_config
 from ssl_dml.types import ConfigError, ImageSpec, Interrupted, NonFiniteError, SequenceSpec
 
 

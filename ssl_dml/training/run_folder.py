@@ -1,17 +1,14 @@
 """The folder of a run: who may write into it, and what it says of the run."""
 
-import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ssl_dml.config import to_yaml
+from ssl_dml.config import read_yaml, to_yaml
 from ssl_dml.distributed import broadcast_object, rank
+from ssl_dml.files import write_text
 from ssl_dml.training.run_lock import LOCK, RunLock
 from ssl_dml.types import ConfigError
 
@@ -73,30 +70,19 @@ def write_config(folder: Path, values: dict[str, Any]) -> None:
     Args:
         folder: The run folder.
         values: The run's configuration as plain values.
+
+    Raises:
+        ConfigError: If there is a ``config.yaml`` that cannot be read.
     """
     path = folder / "config.yaml"
-    if path.exists():
-        changes = _changes(yaml.safe_load(path.read_text()), values)
-        if changes:
-            print(
-                "continuing with other settings than the run began with: "
-                f"{'; '.join(changes)} (the saved optimizer and its schedule stay as they were)",
-                file=sys.stderr,
-            )
+    if path.exists() and (changes := _changes(read_yaml(path), values)):
+        print(
+            "continuing with other settings than the run began with: "
+            f"{'; '.join(changes)} (the saved optimizer and its schedule stay as they were)",
+            file=sys.stderr,
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, to_yaml({**values, "resume": False}))
-
-
-def write_json(path: Path, metadata: dict[str, Any]) -> None:
-    """Write a file of metadata whole or not at all."""
-    write_text(path, json.dumps(metadata, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text)
-    beside.replace(path)
 
 
 def _changes(before: Any, after: Any, prefix: str = "") -> list[str]:  # noqa: ANN401

@@ -3,7 +3,8 @@ import json
 import pytest
 import yaml
 
-from ssl_dml.training.run_folder import claim, refuse_existing, write_config, write_json
+from ssl_dml.files import write_json
+from ssl_dml.training.run_folder import claim, refuse_existing, write_config
 from ssl_dml.training.run_lock import LOCK
 from ssl_dml.types import ConfigError
 
@@ -59,6 +60,9 @@ def test_changed_settings_are_said(tmp_path, capsys):
     assert "train.steps 3 -> 5" in capsys.readouterr().err
     written = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
     assert written == {"train": {"steps": 5}, "resume": False}
+    (tmp_path / "run/config.yaml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"run/config\.yaml is no YAML in UTF-8"):
+        write_config(tmp_path / "run", {})
 
 
 def test_metadata_is_written_whole(tmp_path):

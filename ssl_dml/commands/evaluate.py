@@ -1,5 +1,6 @@
 """Evaluate a finished run: ``ssl_dml evaluate --config knn|linear|retrieval --run FOLDER``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -7,8 +8,10 @@ from typing import Any, Literal
 import torch
 import yaml
 from accelerate import Accelerator
+from jaxtyping import Int
+from torch import Tensor
 
-from ssl_dml.backbones import Backbone, initial
+from ssl_dml.backbones import initial
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.config import fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
@@ -16,7 +19,6 @@ from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
 from ssl_dml.evaluation import (
     embed_labeled,
-    embed_split,
     encoder,
     knn,
     label_distances,
@@ -24,6 +26,7 @@ from ssl_dml.evaluation import (
     probe_split,
     retrieval,
 )
+from ssl_dml.evaluation.search import check_ks
 from ssl_dml.files import write_json
 from ssl_dml.progress import say
 from ssl_dml.training.accelerator import use_threads
@@ -37,7 +40,6 @@ FUNCTIONS = {
     "retrieval": (retrieval, TABLES),
     "label_distances": (label_distances, {*TABLES, "label_values"}),
 }
-Results = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,58 +100,38 @@ def data_of(run: Path) -> DataConfig:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def probe(
-    evaluator: str, options: dict[str, Any], train: SampleSet, test: SampleSet | None,
-    backbone: Backbone, accelerator: Accelerator,
-) -> tuple[str, Results]:  # fmt: skip
-    """Who is classified by whom, and the accuracy of kNN or a linear probe."""
-    split = probe_split(train, test)
-    if isinstance(split, str):
-        raise ConfigError(split)
-    if evaluator == "knn" and max(options["ks"]) > len(split.gallery_rows):
-        raise ConfigError(
-            f"knn.ks must be at most the number of gallery rows, {len(split.gallery_rows)}; "
-            f"got {max(options['ks'])}"
-        )
-    encode = encoder(backbone, accelerator.device)
-    tables = embed_split(encode, split, device=accelerator.device)
-    if not accelerator.is_main_process:
-        return split.description, {}
-    measure = {"knn": knn, "linear": linear_probe}[evaluator]
-    return split.description, measure(*tables, **options)
+def tested(
+    evaluator: str, ks: Sequence[int] | None, train: SampleSet, test: SampleSet | None
+) -> tuple[str, list[tuple[SampleSet, Int[Tensor, " rows"]]]]:
+    """Who is classified by whom, or who searches among whom: in words, and as rows of data sets.
 
-
-def retrieve(
-    evaluator: str, options: dict[str, Any], test: SampleSet | None, backbone: Backbone,
-    accelerator: Accelerator,
-) -> tuple[str, Results]:  # fmt: skip
-    """Who searches among whom, and what is found among the test samples."""
-    if test is None:
+    Raises:
+        ConfigError: If there is nothing to measure, or a k is out of range.
+    """
+    if evaluator in ("knn", "linear"):
+        split = probe_split(train, test)
+        if isinstance(split, str):
+            raise ConfigError(split)
+        parts = [(split.gallery, split.gallery_rows), (split.query, split.query_rows)]
+        words, most = split.description, len(split.gallery_rows)
+    elif test is None:
         raise ConfigError(
             "has no test samples; data.test_source in config.yaml of the run gives them"
         )
-    if test.labels is None:
+    elif test.labels is None:
         raise ConfigError(
             "the test samples have no labels; sub-folders, or a label column, give them"
         )
-    rows, ks = (test.labels >= 0).nonzero()[:, 0], options["ks"]
-    if not ks or min(ks) < 1 or max(ks) >= len(rows):
-        raise ConfigError(
-            f"{evaluator}.ks must be from 1 to the number of other test samples, "
-            f"{len(rows) - 1}; got {ks}"
-        )
-    encode = encoder(backbone, accelerator.device)
-    table = embed_labeled(encode, test, rows, device=accelerator.device)
-    words = f"each of {len(rows):,} test samples searches among the others"
-    if not accelerator.is_main_process:
-        return words, {}
-    if evaluator == "label_distances":
-        values = label_values_of(test.class_names)
-        return words, label_distances(table, label_values=values, **options)
-    return words, retrieval(table, **options)
+    else:
+        rows = (test.labels >= 0).nonzero()[:, 0]
+        parts, most = [(test, rows)], len(rows) - 1
+        words = f"each of {len(rows):,} test samples searches among the others"
+    if ks is not None:
+        check_ks(ks, most, evaluator)
+    return words, parts
 
 
-def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> Results:
+def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:
     """Load the model, embed, measure, write ``NAME.json`` into the run folder.
 
     Args:
@@ -160,20 +142,24 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> Results:
     network = own["class_path"], own["init_args"]
     begin = initial(config.init or config.folder, *network, trust=config.trust)
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    use_threads(None, accelerator.device)
+    device = accelerator.device
+    use_threads(None, device)
     data = decoded_for(as_published(data_of(config.run), begin.preset), begin.inputs)
     train = load_train(data)
-    backbone = begin.backbone(train.spec).eval().to(accelerator.device)
+    backbone = begin.backbone(train.spec).eval().to(device)
     test = load_test(data, train)
-    options = values[config.evaluator]
+    options = dict(values[config.evaluator])
     try:
-        if config.evaluator in ("knn", "linear"):
-            words, results = probe(config.evaluator, options, train, test, backbone, accelerator)
-        else:
-            words, results = retrieve(config.evaluator, options, test, backbone, accelerator)
+        words, parts = tested(config.evaluator, options.get("ks"), train, test)
+        if config.evaluator == "label_distances":
+            options["label_values"] = label_values_of(parts[0][0].class_names)
     except ConfigError as error:
         raise ConfigError(f"data.source {data.source!r}: {error}") from error
+    encode, results = encoder(backbone, device), dict[str, float]()
+    tables = [embed_labeled(encode, samples, rows, device=device) for samples, rows in parts]
     if accelerator.is_main_process:
+        measure, _ = FUNCTIONS[config.evaluator]
+        results = measure(*tables, **options)
         say(f"{config.run}: {words}")
         say("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"

@@ -5,10 +5,10 @@ import torch
 from ssl_dml.augment import Augmentation
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
-from ssl_dml.evaluation.embed import ProbeSplit, embed_labeled, encoder
+from ssl_dml.evaluation.embed import ProbeSplit, embed_labeled, encoder, evaluating
 from ssl_dml.evaluation.probe import ProbeConfig, probe
 from ssl_dml.methods import BankMethod, Method
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.types import Embeddings, EmbeddingTable, Stored
 
 
 def probe_method(
@@ -38,15 +38,14 @@ def bank_probe(
     """
     if split is None or not isinstance(method, BankMethod):
         return {}
-    training = method.training
-    method.eval()
-    encode = encoder(method.backbone, device)
-    query = embed_labeled(
-        lambda pixels: method.project(encode(pixels)), split.query, split.query_rows, device=device
-    )
-    with torch.no_grad():
+    features = encoder(method.backbone, device)
+
+    def encode(samples: Stored) -> Embeddings:
+        return method.project(features(samples))
+
+    with evaluating(method):
+        query = embed_labeled(encode, split.query, split.query_rows, device=device)
         rows = method.bank.rows(split.gallery_rows.to(device)).float().cpu()
-    method.train(training)
     if rank() != 0:
         return {}
     assert split.gallery.labels is not None

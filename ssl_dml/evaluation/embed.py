@@ -1,12 +1,13 @@
 """From a data set and an encoder to embeddings with labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_dml.augment import Normalize
 from ssl_dml.backbones import Backbone
@@ -88,6 +89,17 @@ def encoder(backbone: Backbone, device: torch.device) -> Encoder:
     """A function from stored samples to features: normalization, then the backbone."""
     normalize = Normalize(backbone.inputs).to(device)
     return lambda samples: backbone(normalize(samples))
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradient; each part of the network then has its own mode again."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    with torch.no_grad():
+        yield
+    for module, training in modes:  # a frozen part may have been in evaluation mode
+        module.training = training
 
 
 @torch.no_grad()

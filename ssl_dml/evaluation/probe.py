@@ -15,6 +15,7 @@ from ssl_dml.evaluation.embed import (
     embed,
     embed_split,
     encoder,
+    evaluating,
     probe_split,
     raw_baseline,
 )
@@ -105,21 +106,18 @@ def probe(
     Returns:
         ``knn_top1`` in [0, 1]; ``alignment``; and the measures of :func:`health`.
     """
-    training = backbone.training
-    backbone.eval()
-    encode = encoder(backbone, device)
-    measured: dict[str, float] = {}
-    if split is None:
-        features = embed(encode, train, evenly_spaced(len(train), ROWS), device=device)
-    else:
-        gallery, query = embed_split(encode, split, device=device)
-        features = gallery.embeddings
+    encode, measured = encoder(backbone, device), dict[str, float]()
+    with evaluating(backbone):
+        if split is None:
+            features = embed(encode, train, evenly_spaced(len(train), ROWS), device=device)
+        else:
+            gallery, query = embed_split(encode, split, device=device)
+            features = gallery.embeddings
+            if rank() == 0:
+                measured["knn_top1"] = config.accuracy(gallery, query)
         if rank() == 0:
-            measured["knn_top1"] = config.accuracy(gallery, query)
-    if rank() == 0:
-        aligned = _view_alignment(backbone, train, augment, device)
-        measured |= {**health(features), "alignment": aligned}
-    backbone.train(training)
+            aligned = _view_alignment(backbone, train, augment, device)
+            measured |= {**health(features), "alignment": aligned}
     return measured
 
 
@@ -141,7 +139,6 @@ def baseline(
     return {f"{name}_knn_top1": config.accuracy(gallery, query)} if rank() == 0 else {}
 
 
-@torch.no_grad()
 def _view_alignment(
     backbone: Backbone, train: SampleSet, augment: Augmentation, device: torch.device
 ) -> float:

@@ -51,10 +51,8 @@ def retrieval(
     >>> retrieval(table, ks=[1], metric="euclidean")["recall_at_1"]  # rows 1 and 2 find each other
     0.5
     """
-    queries, itself = (gallery, 1) if query is None else (query, 0)
-    check_ks(ks, len(gallery.labels) - itself)
-    _check(gallery, query)
-    relevant = _count(gallery.labels, queries.labels) - itself
+    queries = _checked(gallery, query, ks)
+    relevant = _count(gallery.labels, queries.labels) - (query is None)
     if not relevant.any():
         raise ValueError("no query has another row of its class to find; retrieval needs one")
     depths = relevant.clamp(min=max(ks)) * (relevant > 0)
@@ -102,9 +100,7 @@ def label_distances(
     >>> label_distances(table, label_values=ages, ks=[1])  # (10 + 30 + 30) / 3
     {'label_distance_at_1': 23.333333333333332}
     """
-    queries, itself = (gallery, 1) if query is None else (query, 0)
-    check_ks(ks, len(gallery.labels) - itself)
-    _check(gallery, query)
+    queries = _checked(gallery, query, ks)
     depths, found = torch.full_like(queries.labels, max(ks)), list[Tensor]()
     values = label_values.double()
     for rows, near in nearest(gallery.embeddings, _rows(query), depths, metric="euclidean"):
@@ -119,9 +115,13 @@ def _rows(query: EmbeddingTable | None) -> Tensor | None:
     return None if query is None else query.embeddings
 
 
-def _check(gallery: EmbeddingTable, query: EmbeddingTable | None) -> None:
-    dim = gallery.embeddings.shape[1]
-    for name, table in (("gallery", gallery), ("query", gallery if query is None else query)):
+def _checked(
+    gallery: EmbeddingTable, query: EmbeddingTable | None, ks: Sequence[int]
+) -> EmbeddingTable:
+    """The rows that are searched for, once all arguments are checked."""
+    check_ks(ks, len(gallery.labels) - (query is None))
+    queries, dim = gallery if query is None else query, gallery.embeddings.shape[1]
+    for name, table in (("gallery", gallery), ("query", queries)):
         if (other := table.embeddings.shape[1]) != dim:
             raise ValueError(f"gallery and query must be of one dimension, got {dim} and {other}")
         if (table.labels < 0).any():
@@ -132,6 +132,7 @@ def _check(gallery: EmbeddingTable, query: EmbeddingTable | None) -> None:
         finite = table.embeddings.isfinite().all(dim=1)
         if not finite.all():
             raise ValueError(f"{name} row {int((~finite).nonzero()[0])} is not finite")
+    return queries
 
 
 def _count(labels: Int[Tensor, " rows"], query: Int[Tensor, " queries"]) -> Int[Tensor, " queries"]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
-from ssl_dml.evaluation.embed import embed_labeled, encoder
+from ssl_dml.evaluation.embed import embed_labeled, encoder, evaluating
 from ssl_dml.evaluation.health import health
 from ssl_dml.evaluation.retrieval import label_distances, retrieval
 
@@ -39,15 +39,10 @@ def validate(
     """
     if not len(queries):
         return {}
-    modes = [(module, module.training) for module in backbone.modules()]
-    backbone.eval()
+    parts = [queries] if gallery is None else [gallery, queries]
     encode = encoder(backbone, device)
-    query = embed_labeled(encode, samples, queries, device=device)
-    tables = (query,)
-    if gallery is not None:
-        tables = (embed_labeled(encode, samples, gallery, device=device), query)
-    for module, training in modes:  # a frozen part may have been in eval mode
-        module.training = training
+    with evaluating(backbone):
+        tables = [embed_labeled(encode, samples, rows, device=device) for rows in parts]
     if rank() != 0:
         return {}
     searched = len(queries) - 1 if gallery is None else len(gallery)
@@ -56,4 +51,4 @@ def validate(
         found = retrieval(*tables, ks=ks)
     else:
         found = label_distances(*tables, label_values=label_values, ks=ks)
-    return {**found, **health(query.embeddings)}
+    return {**found, **health(tables[-1].embeddings)}

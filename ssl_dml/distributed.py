@@ -40,11 +40,13 @@ class _GatherWithGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's own signature
+        """All-gather, and remember which rows are this process's."""
         ctx.start, ctx.length = rank() * len(rows), len(rows)
         return gather(rows)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
+        """This process's part of the sum of all gradients."""
         total = gradients[0].contiguous()
         dist.all_reduce(total)
         return total[ctx.start : ctx.start + ctx.length]
@@ -66,12 +68,14 @@ class _SumWithGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ANN401, ARG004
+        """All-reduce."""
         total = values.detach().clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401, ARG004
+        """All-reduce of the gradients."""
         total = gradients[0].clone()
         dist.all_reduce(total)
         return total

@@ -3,17 +3,9 @@
 from ssl_dml.augment.color import ChannelJitter, ColorJitter, GrayJitter
 from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
-from ssl_dml.augment.recipes import (
-    Augmentation,
-    Auto,
-    Color,
-    Crops,
-    FineTune,
-    Gray,
-    ImageViews,
-    ManyChannel,
-)
+from ssl_dml.augment.recipes import Auto, Color, FineTune, Gray, ManyChannel
 from ssl_dml.augment.sequence import SequenceViews
+from ssl_dml.augment.views import Augmentation, Crops, ImageViews
 
 __all__ = [
     "Augmentation",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_dml.augment.geometry import uniform
 from ssl_dml.augment.normalize import Normalize
-from ssl_dml.augment.recipes import Augmentation
+from ssl_dml.augment.views import Augmentation
 from ssl_dml.checks import at_least, in_range
 from ssl_dml.types import ImageSpec, SequenceSpec, Stored, as_floats
 

@@ -4,6 +4,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from operator import truediv
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from ssl_dml.backbones import initial
 from ssl_dml.commands.pretrain import PretrainConfig, build, read_data
-from ssl_dml.config import component, parse
+from ssl_dml.config import component, parse_run
 from ssl_dml.data import epochs, make_loader
 from ssl_dml.distributed import world_size
 from ssl_dml.progress import say
@@ -49,6 +50,7 @@ def compare_speed(
     """
 
     def speed(step: Callable[[], Any]) -> float:
+        """Samples a second of one turn."""
         _wait(device)
         began = time.perf_counter()
         for _ in range(steps):
@@ -56,20 +58,16 @@ def compare_speed(
         _wait(device)
         return steps * samples / (time.perf_counter() - began)
 
+    step_of = {"real": lambda: next(real), "bare": bare}
     for _ in range(WARM_UP):
         next(real)
         bare()
-    turns: list[tuple[float, float]] = []
+    speeds: dict[str, list[float]] = {"real": [], "bare": []}
     for number in range(rounds):
-        first = number % 2 == 0
-        a = speed(lambda: next(real)) if first else speed(bare)
-        b = speed(bare) if first else speed(lambda: next(real))
-        turns.append((a, b) if first else (b, a))
-    return {
-        "real": median(a for a, _ in turns),
-        "bare": median(b for _, b in turns),
-        "ratio": median(a / b for a, b in turns),
-    }
+        for name in ("bare", "real") if number % 2 else ("real", "bare"):
+            speeds[name].append(speed(step_of[name]))
+    ratio = median(map(truediv, speeds["real"], speeds["bare"]))
+    return {**{name: median(found) for name, found in speeds.items()}, "ratio": ratio}
 
 
 def _wait(device: torch.device) -> None:
@@ -101,6 +99,7 @@ def benchmark(config: PretrainConfig, values: dict[str, Any]) -> dict[str, float
     fixed = next(inputs)
 
     def bare() -> None:
+        """One step on the fixed batch."""
         for _ in range(plan.accumulation):
             accelerator.backward(model(fixed).loss)
             optimizer.step()
@@ -128,8 +127,7 @@ def benchmark(config: PretrainConfig, values: dict[str, Any]) -> dict[str, float
 
 def main(args: list[str] | None = None) -> None:
     """Parse the command line, measure, print."""
-    either = ("train.steps", "train.epochs")
-    config, values = parse(PretrainConfig, args, kind="pretrain", default="default", either=either)
+    config, values = parse_run(PretrainConfig, args, kind="pretrain", default="default")
     found = benchmark(config, values)
     say(f"real run      {found['real']:8.0f} samples/s")
     say(f"bare network  {found['bare']:8.0f} samples/s")

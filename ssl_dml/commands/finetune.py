@@ -124,12 +124,14 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         run = start_run(config, values, accelerator, plan=plan, state=state, data=data, same=same)
 
         def keep(name: str, step: int) -> None:
+            """Save the embedding model in a folder of the run."""
             trained = {"head": component(values, "head")[0], "data": data, "steps": step}
             built = begin.arguments(neck=config.neck, dim=config.embedding_dim)
             if accelerator.is_main_process:
-                save(model.embedder, run.folder / name, EMBEDDER, built, trained=trained)
+                save(model.embedder, config.output_dir / name, EMBEDDER, built, trained=trained)
 
         def measure(step: int) -> None:
+            """Validate, and keep the model if it is the best so far."""
             labels = {"label_values": rows.label_values, "device": device}
             found = validate(model.embedder, train, rows.queries, rows.gallery, **labels)
             record_probe(accelerator, step, found)
@@ -149,7 +151,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
 
         keep("backbone", plan.steps)
         finish(accelerator)
-        say(finetune_summary(run.folder))
+        say(finetune_summary(config.output_dir))
 
 
 def main(args: list[str] | None = None) -> Path:

@@ -104,9 +104,9 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         if accelerator.is_main_process:
             trained = {"method": component(values, "method")[0], "steps": plan.steps, "data": data}
             arguments = (begin.class_path, begin.init_args)
-            save(method.backbone, run.folder / "backbone", *arguments, trained=trained)
+            save(method.backbone, config.output_dir / "backbone", *arguments, trained=trained)
         finish(accelerator)
-        say(summary(run.folder, config.init))
+        say(summary(config.output_dir, config.init))
 
 
 def main(args: list[str] | None = None) -> Path:

@@ -52,7 +52,7 @@ def retrieval(
     0.5
     """
     queries = _checked(gallery, query, ks)
-    relevant = _count(gallery.labels, queries.labels) - (query is None)
+    relevant = _count(gallery.labels, queries.labels) - int(query is None)
     if not relevant.any():
         raise ValueError("no query has another row of its class to find; retrieval needs one")
     depths = relevant.clamp(min=max(ks)) * (relevant > 0)

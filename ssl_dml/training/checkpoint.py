@@ -26,11 +26,11 @@ FORMAT = "ssl_dml checkpoint 1"
 class Stateful(Protocol):
     """Anything whose state can be taken out and put back."""
 
-    def state_dict(self) -> Any:  # noqa: ANN401, D102
-        ...
+    def state_dict(self) -> Any:  # noqa: ANN401
+        """The state, as what torch can save."""
 
-    def load_state_dict(self, state_dict: Any, /) -> Any:  # noqa: ANN401, D102
-        ...
+    def load_state_dict(self, state_dict: Any, /) -> Any:  # noqa: ANN401
+        """Take the state of another."""
 
 
 @final
@@ -51,8 +51,7 @@ class Checkpoints:
 
     def newest(self) -> Path | None:
         """The checkpoint of the highest step; None if there is none."""
-        found = sorted(self._all(), key=_step_of)
-        return found[-1] if found else None
+        return next(reversed(self._all()), None)
 
     def save(self, step: int, parts: dict[str, Stateful], metadata: dict[str, Any]) -> Path:
         """Write the state of every part and of every process's generators.
@@ -79,25 +78,24 @@ class Checkpoints:
         broadcast_object(None)  # the folder is there before anybody writes into it
         split = split_rows(parts["model"])
         _refuse_non_finite(step, split)
-        write(part / f"generators_{rank()}.pt", rng_state())
+        own = {f"generators_{rank()}.pt": rng_state()}
         if split:
-            write(part / f"rows_{rank()}.pt", split)
-        own = {path.name: digest(path) for path in part.glob(f"*_{rank()}.pt")}
-        everyones = gather_object(own)
+            own[f"rows_{rank()}.pt"] = split
         if rank() == 0:
-            state = {name: item.state_dict() for name, item in parts.items()}
-            _refuse_non_finite(step, state["model"])
-            state["model"] = {n: v for n, v in state["model"].items() if n not in split}
-            write(part / STATE, state)
-            files = {STATE: digest(part / STATE)}
-            for theirs in everyones:
-                files |= theirs
+            own[STATE] = {name: item.state_dict() for name, item in parts.items()}
+            _refuse_non_finite(step, own[STATE]["model"])
+            own[STATE]["model"] = {n: v for n, v in own[STATE]["model"].items() if n not in split}
+        for name, state in own.items():
+            write(part / name, state)
+        everyones = gather_object({name: digest(part / name) for name in own})
+        if rank() == 0:
+            files = {name: found for theirs in everyones for name, found in theirs.items()}
             about = {"format": FORMAT, "step": step, "processes": world_size(), "files": files}
             write_json(part / METADATA, {**about, **metadata})
             _synchronize(part)
             part.rename(place)
             _synchronize(self.folder)
-            for old in sorted(self._all(), key=_step_of)[: -self.keep]:
+            for old in self._all()[: -self.keep]:
                 shutil.rmtree(old)
         broadcast_object(None)
         return place
@@ -170,7 +168,8 @@ class Checkpoints:
         return saved["step"]
 
     def _all(self) -> list[Path]:
-        return [p for p in self.folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name)]
+        found = [p for p in self.folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name)]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step_")))
 
 
 def read_metadata(place: Path) -> dict[str, Any]:
@@ -188,10 +187,6 @@ def read_metadata(place: Path) -> dict[str, Any]:
     if not known:
         raise ValueError(f"{path} has the format {metadata['format']!r}, not {FORMAT!r}")
     return metadata
-
-
-def _step_of(path: Path) -> int:
-    return int(path.name.removeprefix("step_"))
 
 
 def _synchronize(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import final
 
 import torch
@@ -34,12 +34,7 @@ class Interrupt:
         self._former = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._restore()
 
     @property

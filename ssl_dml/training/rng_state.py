@@ -15,7 +15,7 @@ def rng_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
     }
-    if (device := _accelerator()) is not None:
+    if (device := torch.accelerator.current_accelerator(check_available=True)) is not None:
         state[device.type] = torch.get_device_module(device).get_rng_state()
     return state
 
@@ -27,9 +27,6 @@ def restore(state: dict[str, Any]) -> None:
     random.setstate((version, tuple(keys), gauss))
     name, words, *rest = state["numpy"]
     np.random.set_state((name, words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
-    if (device := _accelerator()) is not None and device.type in state:
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is not None and device.type in state:
         torch.get_device_module(device).set_rng_state(state[device.type])
-
-
-def _accelerator() -> torch.device | None:
-    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

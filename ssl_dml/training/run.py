@@ -64,29 +64,27 @@ class Run:
     """An opened run folder.
 
     Args:
-        folder: The run folder.
+        config: The run's configuration.
         accelerator: The processes of the run.
         plan: How many steps there are.
         start: Optimizer steps already made.
+        checkpoints: Where they are kept.
         state: Objects whose state is checkpointed, by name.
         metadata: Must be unchanged when the run is resumed.
-        checkpoints: Where they are kept.
-        config: How to train, and how often to log and to save.
     """
 
-    folder: Path
+    config: RunConfig
     accelerator: Accelerator
     plan: Plan
     start: int
+    checkpoints: Checkpoints
     state: dict[str, Stateful]
     metadata: dict[str, Any]
-    checkpoints: Checkpoints
-    config: TrainConfig
 
     @property
     def training(self) -> dict[str, Any]:
         """What the loop is told of the run: its steps, clipping and logging, and processes."""
-        own = {"config": self.config, "accelerator": self.accelerator}
+        own = {"config": self.config.train, "accelerator": self.accelerator}
         return {"start": self.start, "steps": self.plan.steps, **own}
 
     @property
@@ -101,26 +99,23 @@ class Run:
             Interrupted: After saving, if a signal asked the run to stop.
             NonFiniteError: If loss or gradient is not finite, naming the last good checkpoint.
         """
+        last, folder = self.plan.steps, self.config.output_dir
         try:
-            yield from self._checkpointed(updates)
+            with Interrupt() as interrupt:
+                for step in updates:
+                    stop = interrupt.wanted(step, self.accelerator.device) and step < last
+                    yield step
+                    if stop or step == last or step % self.config.train.save_every == 0:
+                        self.checkpoints.save(step, self.state, self.metadata)
+                    if stop:
+                        finish(self.accelerator)
+                        raise Interrupted(
+                            f"stopped at step {step} of {last} and saved; to continue: "
+                            f"--resume true --output_dir {folder}",
+                            interrupt.exit_code,
+                        )
         except NonFiniteError as error:
-            raise explain_non_finite(error, self.folder) from error
-
-    def _checkpointed(self, updates: Iterator[int]) -> Iterator[int]:
-        last = self.plan.steps
-        with Interrupt() as interrupt:
-            for step in updates:
-                stop = interrupt.wanted(step, self.accelerator.device) and step < last
-                yield step
-                if stop or step == last or step % self.config.save_every == 0:
-                    self.checkpoints.save(step, self.state, self.metadata)
-                if stop:
-                    finish(self.accelerator)
-                    raise Interrupted(
-                        f"stopped at step {step} of {last} and saved; to continue: "
-                        f"--resume true --output_dir {self.folder}",
-                        interrupt.exit_code,
-                    )
+            raise explain_non_finite(error, folder) from error
 
 
 def start_run(
@@ -178,12 +173,11 @@ def start_run(
         accelerator, config.output_dir, step=start, steps=plan.steps, steps_per_epoch=plan.per_epoch
     )
     return Run(
-        folder=config.output_dir,
+        config=config,
         accelerator=accelerator,
         plan=plan,
         start=start,
+        checkpoints=checkpoints,
         state=state,
         metadata=metadata,
-        checkpoints=checkpoints,
-        config=config.train,
     )

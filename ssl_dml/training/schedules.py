@@ -26,6 +26,7 @@ def warmup_cosine(optimizer: Optimizer, *, steps: int, warmup: int) -> LambdaLR:
         )
 
     def factor(step: int) -> float:
+        """Of the peak, after so many updates."""
         if step < warmup:
             return (step + 1) / (warmup + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))

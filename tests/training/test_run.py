@@ -15,24 +15,35 @@ from ssl_dml.training import Checkpoints, Plan, Run, RunConfig, TrainConfig
 from ssl_dml.types import ConfigError, Interrupted, NonFiniteError
 
 
+def run_config(folder, train, seed=0):
+    return RunConfig(
+        output_dir=folder,
+        data=DataConfig(source="fashion_mini"),
+        augment=nn.Identity,
+        backbone=nn.Identity,
+        optimizer=partial(torch.optim.SGD, lr=0.1),
+        train=train,
+        seed=seed,
+    )
+
+
 @pytest.fixture
 def run(tmp_path):
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     return Run(
-        folder=tmp_path,
+        config=run_config(tmp_path, TrainConfig(steps=7, save_every=3)),
         accelerator=Accelerator(cpu=True),
         plan=Plan(steps=7, warmup=0, per_epoch=2.0, accumulation=3),
         start=2,
         state={"model": nn.Linear(2, 2)},
         metadata={"seed": 0},
         checkpoints=Checkpoints(tmp_path / "checkpoints", keep=9),
-        config=TrainConfig(steps=7, save_every=3),
     )
 
 
 def saved(run):
-    return sorted(path.name for path in (run.folder / "checkpoints").glob("step_*"))
+    return sorted(path.name for path in run.checkpoints.folder.glob("step_*"))
 
 
 def test_it_saves_when_due_and_at_the_end_after_the_caller_is_done(run):
@@ -68,12 +79,4 @@ def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(run):
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_that_cannot_be(tmp_path, seed):
     with pytest.raises(ConfigError, match=f"seed must be from 0 to 2147483647, got {seed}"):
-        RunConfig(
-            output_dir=tmp_path,
-            data=DataConfig(source="fashion_mini"),
-            augment=nn.Identity,
-            backbone=nn.Identity,
-            optimizer=partial(torch.optim.SGD, lr=0.1),
-            train=TrainConfig(steps=1),
-            seed=seed,
-        )
+        run_config(tmp_path, TrainConfig(steps=1), seed)

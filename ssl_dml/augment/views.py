@@ -1,0 +1,111 @@
+"""What makes random views: crops, steps that change the appearance, normalization."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ssl_dml.augment.geometry import CropFlip
+from ssl_dml.augment.normalize import Normalize
+from ssl_dml.checks import at_least, positive
+from ssl_dml.types import ImageSpec, Pixels, SequenceSpec, Stored
+
+
+class Augmentation(nn.Module, ABC):
+    """Makes random views; the constructor is ``(inputs: ImageSpec | SequenceSpec, *, ...)``."""
+
+    @abstractmethod
+    def forward(self, samples: Stored, /) -> list[Float[Tensor, "batch channels ..."]]:
+        """Return normalized views of decoded samples, each a batch on the samples' device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crops:
+    """Number and size of the random crops of each image, called its views.
+
+    >>> Crops(views=2, resolution=0.5).side(ImageSpec.imagenet(224))
+    112
+
+    Args:
+        views: Number of large views of each image.
+        resolution: Side of a large view relative to the image. Below 1 trains faster, and makes up
+            for random crops, which show objects larger than at test time (Touvron et al., 2019,
+            arXiv:1906.06423).
+        scale: Range of the fraction of the image's area that a large view shows.
+        flip: Probability of a horizontal flip.
+        degrees: Rotation is uniform in plus and minus this.
+        local_views: Number of additional small views (multi-crop: Caron et al., 2020,
+            arXiv:2006.09882, sec. 3.2).
+        local_resolution: Side of a small view relative to the image.
+        local_scale: Range of the fraction of the image's area that a small view shows.
+    """
+
+    views: int = 2
+    resolution: float = 1.0
+    scale: tuple[float, float] = (0.2, 1.0)
+    flip: float = 0.5
+    degrees: float = 0.0
+    local_views: int = 0
+    local_resolution: float = 0.5
+    local_scale: tuple[float, float] = (0.05, 0.2)
+
+    def __post_init__(self) -> None:
+        at_least(1, "crops", views=self.views)
+        at_least(0, "crops", local_views=self.local_views)
+        positive("crops", resolution=self.resolution, local_resolution=self.local_resolution)
+
+    def side(self, images: ImageSpec | SequenceSpec) -> int:
+        """Side of a large view, in pixels.
+
+        Raises:
+            ValueError: If the data are sequences.
+        """
+        if not isinstance(images, ImageSpec):
+            raise ValueError(
+                "augment: this recipe is for images; for sequences use "
+                "ssl_dml.augment.SequenceViews"
+            )
+        return max(1, round(images.size * self.resolution))
+
+
+class ImageViews(Augmentation):
+    """Random crops, then the given steps, then normalization.
+
+    >>> views = ImageViews(ImageSpec.imagenet(32), [], crops=Crops(views=2, local_views=4))
+    >>> images = torch.zeros(5, 3, 32, 32, dtype=torch.uint8)
+    >>> [view.shape[-1] for view in views(images)]
+    [32, 32, 16, 16, 16, 16]
+
+    Args:
+        images: Size and normalization of the images.
+        steps: Modules that change floats from 0 to 1 of any size, applied in this order.
+        crops: Number, size and extent of the views.
+    """
+
+    def __init__(
+        self, images: ImageSpec, steps: list[nn.Module], *, crops: Crops = Crops()
+    ) -> None:
+        super().__init__()
+        sides = [(crops.views, crops.side(images), crops.scale)]
+        if crops.local_views:
+            local = max(1, round(images.size * crops.local_resolution))
+            sides.append((crops.local_views, local, crops.local_scale))
+        self.counts = [count for count, _, _ in sides]
+        self.crops = nn.ModuleList(
+            CropFlip(side, scale=scale, flip=crops.flip, degrees=crops.degrees)
+            for _, side, scale in sides
+        )
+        self.steps = nn.Sequential(*steps)
+        self.normalize = Normalize(images)
+
+    @torch.no_grad()
+    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
+        """Return the large views, then the small ones."""
+        images = pixels.float() / 255
+        views: list[Tensor] = []
+        for count, crop in zip(self.counts, self.crops, strict=True):
+            many = self.normalize(self.steps(crop(images.repeat(count, 1, 1, 1))))
+            views += many.chunk(count)
+        return views

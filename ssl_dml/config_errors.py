@@ -16,21 +16,23 @@ OPTIONAL_SECTION = (
 GIVE_IT = "give it in a file with --config or on the command line"
 
 
-def explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one return a case
+NOT_A_KEY = (
+    r"unrecognized arguments: (--[\w.]+)|Group '([\w.]+)' does not accept option '(\w+)'"
+    r"|^Option '([\w.]+)' is not accepted(?!.*class_path=)"
+)
+
+
+def explain(message: str, keys: Iterable[str]) -> str:
     """One line from the parser's many: the key, the value, what was expected."""
     message = _of_optional_section(re.sub(r"\s+", " ", message).strip())
-    if found := re.search(r"unrecognized arguments: --([\w.]+)", message):
-        return f"--{found[1]} is not a key{nearest(found[1], keys)}"
-    if found := re.search(r"Group '([\w.]+)' does not accept option '(\w+)'", message):
-        name = f"{found[1]}.{found[2]}"
-        return f"{name} is not a key{nearest(name, keys)}"
+    if found := re.search(NOT_A_KEY, message):
+        name = ".".join(filter(None, found.groups()))
+        return f"{name} is not a key{nearest(name.removeprefix('--'), keys)}"
     if found := re.search(r"Option '([\w.]+)' is not accepted.*?class_path='([\w.]+)'", message):
         target: Any = import_object(found[2])
         known = inspect.signature(target).parameters
         hint = nearest(found[1].rpartition(".")[2], known)
         return f"{found[1]} is not an argument of {found[2]}{hint}"
-    if found := re.search(r"^Option '([\w.]+)' is not accepted", message):
-        return f"{found[1]} is not a key{nearest(found[1], keys)}"
     if found := re.search(r'Parser key "([\w.]+)": (.*)', message):
         key, rest = found.groups()
         if lacking := re.search(r"arguments are required: (\w+)", rest):

@@ -100,17 +100,9 @@ class Checkpoints:
         broadcast_object(None)
         return place
 
-    def load(self, place: Path, parts: dict[str, Stateful]) -> dict[str, Any]:
-        """Put the state of every part back; generators are left to the caller.
-
-        Returns:
-            The metadata it was saved with, with ``step`` and ``processes``.
-
-        Raises:
-            ValueError: Naming the file, if it is damaged, foreign, or of another network.
-        """
-        metadata = read_metadata(place)
-        for name, expected in metadata["files"].items():
+    def _load(self, place: Path, saved: dict[str, Any], parts: dict[str, Stateful]) -> None:
+        """Put the state of every part back, once every file is found to be what was written."""
+        for name, expected in saved["files"].items():
             path = place / name
             if not path.exists() or digest(path) != expected:
                 state = "differs from what was written" if path.exists() else "is missing"
@@ -119,8 +111,8 @@ class Checkpoints:
                     "one before"
                 )
         state = read(place / STATE)
-        tables = [f"rows_{r}.pt" for r in range(metadata["processes"])]
-        tables = [place / name for name in tables if name in metadata["files"]]
+        tables = [f"rows_{r}.pt" for r in range(saved["processes"])]
+        tables = [place / name for name in tables if name in saved["files"]]
         for name, item in parts.items():
             try:
                 if name == "model":
@@ -129,7 +121,6 @@ class Checkpoints:
             except (RuntimeError, KeyError, ValueError) as error:
                 reason = " ".join(str(error).split()[:60])
                 raise ValueError(f"{place / STATE} does not fit this {name}: {reason}") from error
-        return metadata
 
     def resume(
         self, parts: dict[str, Stateful], metadata: dict[str, Any], *, say: Callable[[str], Any]
@@ -142,7 +133,7 @@ class Checkpoints:
             say: Told where the run goes on, and when that is not bit for bit.
 
         Raises:
-            ValueError: If the checkpoint is damaged, or a fact is another.
+            ValueError: Naming the file, if it is damaged, foreign, or of another run or network.
         """
         place = self.newest()
         if place is None:
@@ -155,7 +146,7 @@ class Checkpoints:
                     f"{place} was made with {name} {saved.get(name)} and this run has {value}; "
                     "go on with what it was made with, or start anew in another --output_dir"
                 )
-        self.load(place, parts)
+        self._load(place, saved, parts)
         if saved["processes"] == world_size():
             restore(read(place / f"generators_{rank()}.pt"))
             say(f"going on from {place}")

@@ -20,6 +20,7 @@ COLOR = 3
 class Gray(ImageViews):
     """Views of gray images: crop, flip, brightness, contrast, gamma, blur, random erasing.
 
+    >>> import torch
     >>> recipe = Gray(ImageSpec(channels=1, size=28, mean=(0.3,), std=(0.3,)), blur=0.5)
     >>> [tuple(view.shape) for view in recipe(torch.zeros(4, 1, 28, 28, dtype=torch.uint8))]
     [(4, 1, 28, 28), (4, 1, 28, 28)]
@@ -61,6 +62,7 @@ class Color(ImageViews):
     The defaults are those of SimCLR (Chen et al., 2020, arXiv:2002.05709, appendix A) at half
     its color strength, as in its experiments on small images, without blur.
 
+    >>> import torch
     >>> recipe = Color(ImageSpec.imagenet(32), crops=Crops(views=3), solarize=0.2)
     >>> len(recipe(torch.zeros(4, 3, 32, 32, dtype=torch.uint8)))
     3
@@ -115,6 +117,7 @@ class Color(ImageViews):
 class ManyChannel(ImageViews):
     """Views of images with any number of channels: crop, flip, brightness, contrast, gains.
 
+    >>> import torch
     >>> recipe = ManyChannel(ImageSpec(channels=5, size=8, mean=(0.5,) * 5, std=(0.2,) * 5))
     >>> recipe(torch.zeros(4, 5, 8, 8, dtype=torch.uint8))[0].shape
     torch.Size([4, 5, 8, 8])
@@ -149,6 +152,7 @@ class ManyChannel(ImageViews):
 class FineTune(ImageViews):
     """Weak augmentation for training with labels: one view that shows most of the image.
 
+    >>> import torch
     >>> recipe = FineTune(ImageSpec.imagenet(32))
     >>> [tuple(view.shape) for view in recipe(torch.zeros(4, 3, 32, 32, dtype=torch.uint8))]
     [(4, 3, 32, 32)]
@@ -178,6 +182,7 @@ class FineTune(ImageViews):
 class Auto(ImageViews):
     """The recipe for the number of channels: Gray for 1, Color for 3, ManyChannel otherwise.
 
+    >>> import torch
     >>> recipe = Auto(ImageSpec.imagenet(32))
     >>> [tuple(view.shape) for view in recipe(torch.zeros(4, 3, 32, 32, dtype=torch.uint8))]
     [(4, 3, 32, 32), (4, 3, 32, 32)]

@@ -114,9 +114,8 @@ def load(folder: str | Path, *, device: torch.device | str | None = None) -> Emb
     Raises:
         ValueError: Naming the file, if one is missing or damaged.
     """
-    if device is None and torch.accelerator.is_available():
-        device = torch.accelerator.current_accelerator()
-    device = torch.device(device or "cpu")
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = torch.device(device or accelerator or "cpu")
     if str(folder).partition(":")[0] in ROUTES:
         begin = initial(folder, TIMM, {})
         assert begin.preset is not None

@@ -22,7 +22,7 @@ NOT_A_KEY = (
 )
 
 
-def explain(message: str, keys: Iterable[str]) -> str:
+def explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one return a case
     """One line from the parser's many: the key, the value, what was expected."""
     message = _of_optional_section(re.sub(r"\s+", " ", message).strip())
     if found := re.search(NOT_A_KEY, message):

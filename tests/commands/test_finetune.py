@@ -235,7 +235,7 @@ def test_weights_of_timm_on_disk(images, tmp_path):
     other = ["--init", tmp_path / "w.pth", "--output_dir", tmp_path / "other"]
     code, _, err = finish(start("finetune", *command, *other))
     assert code == 1
-    assert f"{tmp_path / 'w.pth'} does not fit resnet18" in err
+    assert f"{tmp_path / 'w.pth'}' does not fit resnet18" in err
     assert err.strip().count("\n") == 0
 
 
@@ -275,7 +275,7 @@ def test_weights_of_timm_on_disk(images, tmp_path):
         (["--head.init_args.sample_rate", "0"], "sample_rate must be above 0 and at most 1"),
         (
             ["--init", "{weights}"],
-            "weights.pth does not fit resnet18 as it is built here: 0 of its 60 tensors found, "
+            "weights.pth' does not fit resnet18 as it is built here: 0 of its 60 tensors found, "
             "conv1.weight missing, encoder.conv1.weight of the file unused; set name, stem, ",
         ),
         (

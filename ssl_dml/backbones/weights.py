@@ -8,6 +8,7 @@ A file rarely names its tensors as a network does. Three ways are tried, in this
 3. *The same order*: other names of the same kinds and shapes, one after the other.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ CLASSIFIER = 2  # tensors of a classifier at the end of a file: weight and bias
 KINDS = ("weight", "bias", "running_mean", "running_var")
 # Of several encoders in a file: its backbone by name, an averaged one or a teacher, the one that
 # was trained, and only then a copy of it.
-FIRST, SECOND = ("backbone",), ("ema", "teacher")
-LAST = ("student", "momentum", "encoder_k", "key", "target", "optimizer")
+AVERAGED = {"ema", "teacher"}
+COPIES = {"student", "momentum", "k", "key", "target", "optimizer"}
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,18 @@ class _Part:
 
     @property
     def where(self) -> str:
+        """The section and the prefix, in words."""
         return " ".join(filter(None, (self.section, self.prefix)))
 
     @property
     def preference(self) -> int:
-        words = self.where.lower()
-        if self.prefix.startswith(FIRST) and not self.section:
+        """Rank among several encoders, from 0 for the first."""
+        words = set(re.split(r"[\W_]+", self.where.lower()))
+        if words & COPIES:
+            return 3
+        if self.prefix.startswith("backbone."):
             return 0
-        last = any(word in words for word in LAST)
-        return 3 if last else 1 if any(word in words for word in SECOND) else 2
+        return 1 if words & AVERAGED else 2
 
 
 def fit_weights(

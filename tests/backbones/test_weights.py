@@ -198,6 +198,8 @@ def behind(prefix, state, add=0.0):
         (("teacher", "backbone."), ("student", "module.backbone.")),
         (("state_dict", "online_network."), ("state_dict", "target_network.")),
         (("state_dict_ema", ""), ("state_dict", "")),
+        (("model", "backbone.network."), ("model", "teacher.network.network.")),
+        (("state_dict", "monkey."), ("state_dict", "key_encoder.")),
     ],
 )
 def test_of_two_encoders_one_is_chosen_and_both_are_said(states, tmp_path, chosen, other):

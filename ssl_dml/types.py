@@ -249,6 +249,17 @@ class ConfigError(ValueError):
     """A key, a value or a file of the configuration that cannot be used."""
 
 
+def one_line(error: Exception, *, words: int = 30) -> str:
+    r"""What another library's exception says, in so many words; its type if it says nothing.
+
+    >>> one_line(RuntimeError("size mismatch:\n  3 and 4"))
+    'size mismatch: 3 and 4'
+    >>> one_line(AssertionError())
+    'AssertionError'
+    """
+    return " ".join(str(error).split()[:words]) or type(error).__name__
+
+
 class NonFiniteError(ValueError):
     """A number that must be finite is not; the message says which and where.
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ssl_dml.backbones.base import Backbone
-from ssl_dml.types import ImageSpec, SequenceSpec
+from ssl_dml.types import ImageSpec, SequenceSpec, one_line
 
 ENTRY_POINTS = "ssl_dml.backbones"
 
@@ -29,7 +29,7 @@ def build(class_path: str, init_args: dict[str, Any], inputs: ImageSpec | Sequen
     except ValueError:
         raise
     except Exception as error:  # of a stranger's class
-        raise ValueError(f"{class_path} cannot be built: {_line(error)}") from error
+        raise ValueError(f"{class_path} cannot be built: {one_line(error)}") from error
     _check(backbone, class_path)
     return backbone
 
@@ -92,7 +92,7 @@ def _check(backbone: Backbone, name: str) -> None:
             features = backbone.eval()(samples)
     except Exception as error:
         raise ValueError(
-            f"{name} does not take {shape}: {_line(error)}{backbone.advice()}"
+            f"{name} does not take {shape}: {one_line(error)}{backbone.advice()}"
         ) from error
     finally:
         backbone.train(training)
@@ -102,7 +102,3 @@ def _check(backbone: Backbone, name: str) -> None:
             f"{name} gives {given} for {shape}; it must give one feature of feature_dim {dim} for "
             f"each, of shape [2, {dim}]"
         )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()[:30]) or type(error).__name__

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from ssl_dml.types import one_line
+
 # What checkpoints keep beside tensors and cannot do harm: a command line, a number of NumPy.
 HARMLESS = [Namespace, np.dtype, np.float64(0).__reduce__()[0]]
 HARMLESS += [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
@@ -44,7 +46,7 @@ def read_file(path: Path) -> Mapping[Any, Any]:
             "it holds more than tensors; save the state_dict() of its network as .safetensors"
         ) from error
     except Exception as error:  # torch raises many types on foreign files
-        raise ValueError(f"it cannot be read: {' '.join(str(error).split()[:30])}") from error
+        raise ValueError(f"it cannot be read: {one_line(error)}") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"it holds a {type(content).__name__}, and no tensors by name")
     return content

@@ -17,7 +17,7 @@ from ssl_dml.backbones.image import TimmBackbone
 from ssl_dml.backbones.saved import METADATA, load, read_metadata
 from ssl_dml.backbones.weights import fit_weights
 from ssl_dml.progress import say
-from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
+from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec, one_line
 
 TIMM = "ssl_dml.backbones.TimmBackbone"
 CHECKPOINT = "state.pt"
@@ -238,7 +238,7 @@ def _fetched(source: str, fetch: Callable[[], Any]) -> Any:  # noqa: ANN401
     try:
         return fetch()
     except Exception as error:  # hub clients raise many unrelated types
-        reason = " ".join(str(error).split()[:25]) or type(error).__name__
+        reason = one_line(error, words=25)
         raise ConfigError(
             f"init {source!r} is not in the cache and cannot be downloaded ({reason}); "
             "give a file or folder with --init instead"

@@ -7,7 +7,7 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, one_line
 
 ANY_SIZE = ("vit_", "deit_", "eva02_", "test_vit")  # families that resample their positions
 STEPS = (14, 16, 28, 32, 64)  # a network of a fixed size takes multiples of one of these
@@ -27,7 +27,7 @@ def create(arguments: dict[str, Any], images: ImageSpec) -> nn.Module:
     except TypeError as error:
         raise ValueError(f"backbone: {name} cannot be built so: {error}") from error
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split()[:20]) or type(error).__name__
+        reason = one_line(error, words=20)
         raise ValueError(
             f"backbone: {name} cannot be built for images of {images.size} pixels: "
             f"{reason}{advice(arguments, images)}"

@@ -16,7 +16,7 @@ from ssl_dml.files import write_json
 from ssl_dml.memory import cut_rows, split_rows
 from ssl_dml.training.files import digest, read, write
 from ssl_dml.training.rng_state import restore, rng_state
-from ssl_dml.types import NonFiniteError
+from ssl_dml.types import NonFiniteError, one_line
 
 STATE, METADATA = "state.pt", "checkpoint.json"
 FORMAT = "ssl_dml checkpoint 1"
@@ -87,9 +87,11 @@ class Checkpoints:
             own[STATE]["model"] = {n: v for n, v in own[STATE]["model"].items() if n not in split}
         for name, state in own.items():
             write(part / name, state)
-        everyones = gather_object({name: digest(part / name) for name in own})
+        # Alike on every process, so that what is gathered has one length.
+        everyones = gather_object({n: digest(part / n) for n in own if n != STATE})
         if rank() == 0:
-            files = {name: found for theirs in everyones for name, found in theirs.items()}
+            files = {STATE: digest(part / STATE)}
+            files |= {name: found for theirs in everyones for name, found in theirs.items()}
             about = {"format": FORMAT, "step": step, "processes": world_size(), "files": files}
             write_json(part / METADATA, {**about, **metadata})
             _synchronize(part)
@@ -119,7 +121,7 @@ class Checkpoints:
                     cut_rows(item, state[name], [read(path, mmap=True) for path in tables])
                 item.load_state_dict(state[name])
             except (RuntimeError, KeyError, ValueError) as error:
-                reason = " ".join(str(error).split()[:60])
+                reason = one_line(error, words=60)
                 raise ValueError(f"{place / STATE} does not fit this {name}: {reason}") from error
 
     def resume(

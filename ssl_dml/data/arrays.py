@@ -47,6 +47,7 @@ class TableArrays(Recordings):
         self.fingerprint, self.stamp = (f"{part}:{column}" for part in identity)
         self._name, self._cells = name, table.data.column(column)
         self.labels, self.class_names = column_labels(table, label_column)
+        self.labeled_by = f"column {label_column!r}" if self.labels else ""
         shapes: list[tuple[int, int]] = []
         with progress(len(table), "measuring", "sequences") as bar:
             for cell in self._cells:
@@ -99,6 +100,7 @@ class NpzArrays(Recordings):
                     f"sequences, got shape {list(y.shape)}"
                 )
             self.labels, self.class_names = labels_of(y.tolist())
+            self.labeled_by = "array 'y'"
         self.channels = self._x.shape[1]
         self.lengths = [self._x.shape[2]] * len(x)
 

@@ -45,6 +45,7 @@ class AudioFiles(Recordings):
             )
         self.sampling_rate, self.channels = sampling_rate, channels
         self.labels, self.class_names = folder_labels(root, self.paths)
+        self.labeled_by = "sub-folders" if self.labels else ""
         self.fingerprint, self.stamp = fingerprint(root, self.paths)
         self.lengths: list[int] = []
         others: Counter[int] = Counter()

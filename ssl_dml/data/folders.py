@@ -35,6 +35,7 @@ class FolderSource(Source):
                 f"{' '.join(sorted(SUFFIXES))}{f'; {hint}' if audio else ''}"
             )
         self.labels, self.class_names = folder_labels(root, self.paths)
+        self.labeled_by = "sub-folders" if self.labels else ""
         self.fingerprint, self.stamp = fingerprint(root, self.paths)
 
     def __len__(self) -> int:

@@ -20,12 +20,14 @@ class Source(ABC):
         labels: Class of each sample, an index into ``class_names``, -1 if unknown; None without
             labels.
         class_names: Names of the classes; empty without labels.
+        labeled_by: Where the labels are from, in words; empty without labels.
     """
 
     fingerprint: str
     stamp: str
     labels: list[int] | None
     class_names: list[str]
+    labeled_by: str = ""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -44,6 +44,7 @@ class TableSource(Source):
         # Reading a cell of Arrow's own column is about seventy times faster.
         self._images = table[image_column] if array else table.data.column(image_column)
         self.labels, self.class_names = column_labels(table, label_column)
+        self.labeled_by = f"column {label_column!r}" if self.labels else ""
 
     def __len__(self) -> int:
         return len(self._images)

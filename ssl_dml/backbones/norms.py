@@ -26,6 +26,9 @@ class _ReplacedBatchNorm(nn.Module):
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(norm, name))
         self.eps, self.momentum = norm.eps, 0.1 if norm.momentum is None else norm.momentum
+        # timm's norms of EfficientNets and others end with an activation.
+        rest = [getattr(norm, name, None) for name in ("drop", "act")]
+        self.rest = nn.Sequential(*(module for module in rest if module is not None))
         self.train(norm.training)  # what is frozen stays so
 
     def _local(self, x: Tensor) -> Tensor:
@@ -62,10 +65,11 @@ class SyncBatchNorm(_ReplacedBatchNorm):
     def forward(self, x: Float[Tensor, "batch dim *space"]) -> Float[Tensor, "batch dim *space"]:
         """Normalize by the statistics of all processes in training, by the running ones in eval."""
         if not (self.training and is_distributed()):
-            return self._local(x)
+            return self.rest(self._local(x))
         with torch.autocast(x.device.type, enabled=False):
             wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-            return self._synchronized(wide).to(x.dtype)
+            found = self._synchronized(wide).to(x.dtype)
+        return self.rest(found)
 
     def _synchronized(self, x: Tensor) -> Tensor:
         axes = [axis for axis in range(x.ndim) if axis != 1]
@@ -106,7 +110,7 @@ class SplitBatchNorm(_ReplacedBatchNorm):
     def forward(self, x: Float[Tensor, "batch dim *space"]) -> Float[Tensor, "batch dim *space"]:
         """Normalize each part by its own statistics in training, by the running ones in eval."""
         if not self.training:
-            return self._local(x)
+            return self.rest(self._local(x))
         parts = x.chunk(self.groups // world_size())
         # With momentum 1 they receive the statistics of each part.
         means = self.running_mean.new_empty(len(parts), x.shape[1])
@@ -118,7 +122,40 @@ class SplitBatchNorm(_ReplacedBatchNorm):
         with torch.no_grad():
             overall = all_reduce_mean(torch.stack([means.mean(dim=0), variances.mean(dim=0)]))
             self._update(*overall)
-        return torch.cat(done)
+        return self.rest(torch.cat(done))
+
+
+@final
+class FrozenBatchNorm(_ReplacedBatchNorm):
+    """Batch norm that keeps its running statistics, in training too.
+
+    >>> norm = FrozenBatchNorm(nn.BatchNorm1d(1)).train()
+    >>> norm(torch.tensor([[2.0], [4.0]])).round().flatten().tolist()
+    [2.0, 4.0]
+    >>> norm.running_mean
+    tensor([0.])
+
+    Args:
+        norm: The layer to replace; its parameters and buffers are shared.
+    """
+
+    def train(self, mode: bool = True) -> "FrozenBatchNorm":  # noqa: ARG002
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, x: Float[Tensor, "batch dim *space"]) -> Float[Tensor, "batch dim *space"]:
+        """Normalize by the running statistics."""
+        return self.rest(self._local(x))
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Let every batch norm whose weights are frozen keep its running statistics, in place."""
+
+    def frozen(norm: BatchNorm) -> nn.Module:
+        trained = any(parameter.requires_grad for parameter in norm.parameters())
+        return norm if trained or norm.running_mean is None else FrozenBatchNorm(norm)
+
+    _replace(model, frozen)
 
 
 def split_batch_norm(model: nn.Module, groups: int) -> None:

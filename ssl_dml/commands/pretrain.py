@@ -16,11 +16,13 @@ from ssl_dml.methods import Method, RunInfo
 from ssl_dml.progress import say
 from ssl_dml.reporting import finish, record_probe, show_first, summary
 from ssl_dml.training import (
+    AdaptSettings,
     Plan,
+    Pretrainer,
     RunConfig,
     batches,
     claim,
-    fit,
+    fit_in_phases,
     in_chunks,
     make_accelerator,
     make_optimizer,
@@ -35,10 +37,16 @@ class PretrainConfig(RunConfig):
     Args:
         method: The training objective around the backbone, given what it is told of the run.
         evaluation: How the backbone is probed.
+        adapt: What of the backbone moves when it goes on from trained weights.
     """
 
     method: Callable[[Backbone, RunInfo], Method]
     evaluation: ProbeConfig = field(default_factory=ProbeConfig)
+    adapt: AdaptSettings = field(default_factory=AdaptSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.adapt.check_start(self.init)
 
 
 def read_data(
@@ -61,7 +69,8 @@ def build(config: PretrainConfig, begin: Initial, train: SampleSet, plan: Plan) 
         labeled=train.labels is not None,
     )
     start = config.backbone if config.init is None else begin.backbone
-    return config.method(in_chunks(start(train.spec), config.train.encode_chunk), run_info)
+    backbone = config.adapt.apply(start(train.spec))
+    return config.method(in_chunks(backbone, config.train.encode_chunk), run_info)
 
 
 def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
@@ -82,8 +91,10 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
 
         augment = config.augment(train.spec).to(device)
         method = build(config, begin, train, plan)
-        optimizer, scheduler = make_optimizer(method, config, plan)
-        model, optimizer = accelerator.prepare(method, optimizer)
+        model = Pretrainer(method)
+        optimizer, scheduler = make_optimizer(method, config, plan, config.adapt.lr_scales(model))
+        model.to(device)
+        optimizer = accelerator.prepare_optimizer(optimizer)
         state = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
         run = start_run(config, values, accelerator, plan=plan, state=state, data=data)
 
@@ -96,7 +107,8 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
             accelerator.log({"data/damaged": len(train.damaged)}, step=0)
             record_probe(accelerator, 0, {**measure(), **baseline(split, **settings)})
             inputs = show_first(inputs, train, accelerator)
-        steps = fit(model, optimizer, scheduler, inputs, **run.training)
+        frozen = round(config.adapt.warmup_epochs * plan.per_epoch)
+        steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
         for step in run.checkpointed(steps):
             if plan.due(step, every_epochs=config.evaluation.every_epochs):
                 record_probe(accelerator, step, measure())

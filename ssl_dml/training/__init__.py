@@ -1,6 +1,7 @@
 """Runs: the loop, its schedule and optimizer groups, checkpoints, and the run folder."""
 
 from ssl_dml.training.accelerator import make_accelerator
+from ssl_dml.training.adapt import AdaptSettings
 from ssl_dml.training.best import Best
 from ssl_dml.training.checkpoint import Checkpoints
 from ssl_dml.training.finetuner import Finetuner
@@ -8,17 +9,20 @@ from ssl_dml.training.finetuning import FinetuneSettings, fit_in_phases
 from ssl_dml.training.inputs import batches
 from ssl_dml.training.loop import Plan, TrainConfig, fit
 from ssl_dml.training.optimizers import layerwise_lr_scales, parameter_groups, scale_learning_rate
+from ssl_dml.training.pretrainer import Pretrainer
 from ssl_dml.training.run import Run, RunConfig, start_run
 from ssl_dml.training.run_folder import claim
 from ssl_dml.training.schedules import warmup_cosine
 from ssl_dml.training.setup import in_chunks, make_optimizer
 
 __all__ = [
+    "AdaptSettings",
     "Best",
     "Checkpoints",
     "FinetuneSettings",
     "Finetuner",
     "Plan",
+    "Pretrainer",
     "Run",
     "RunConfig",
     "TrainConfig",

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ssl_dml.backbones import layers
 from ssl_dml.checks import at_least, fraction, positive
 from ssl_dml.training.finetuner import Finetuner
+from ssl_dml.training.freezable import Freezable
 from ssl_dml.training.loop import TrainConfig, fit
 from ssl_dml.training.optimizers import layerwise_lr_scales
 from ssl_dml.types import Batch, ConfigError
@@ -60,7 +61,7 @@ class FinetuneSettings:
 
 
 def fit_in_phases(
-    model: Finetuner,
+    model: Freezable,
     optimizer: Any,  # noqa: ANN401 - what accelerate makes of an optimizer
     scheduler: LRScheduler,
     batches: Iterable[Batch],

@@ -2,12 +2,15 @@ import copy
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.testing import assert_close
 
 from ssl_dml.backbones.norms import (
+    FrozenBatchNorm,
     SplitBatchNorm,
     SyncBatchNorm,
+    freeze_batch_norm,
     split_batch_norm,
     synchronize_batch_norm,
 )
@@ -70,3 +73,43 @@ def test_a_replaced_norm_stays_in_eval_mode():
     norms = nn.Sequential(nn.BatchNorm1d(3).eval(), nn.BatchNorm1d(3))
     split_batch_norm(norms, 2)
     assert [norm.training for norm in norms] == [False, True]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("several", [True, False])
+def test_an_activation_that_ends_a_norm_is_kept(monkeypatch, training, several):
+    monkeypatch.setattr("ssl_dml.backbones.norms.is_distributed", lambda: several)
+    norm = BatchNormAct2d(3).train(training)
+    x = torch.randn(4, 3, 5, 5)
+    for ours in (SyncBatchNorm(copy.deepcopy(norm)), SplitBatchNorm(copy.deepcopy(norm), 1)):
+        assert_close(ours(x), copy.deepcopy(norm)(x))
+        assert ours.state_dict().keys() == norm.state_dict().keys()
+
+
+def test_frozen_batch_norm_is_that_of_evaluation_in_training_too():
+    model = nn.Sequential(nn.BatchNorm2d(3), BatchNormAct2d(3), nn.BatchNorm2d(3))
+    model(torch.randn(8, 3, 2, 2))
+    model[0].requires_grad_(False), model[1].requires_grad_(False)
+    before, x = copy.deepcopy(model), torch.randn(8, 3, 2, 2)
+    freeze_batch_norm(model)
+    model.train()
+    assert [type(norm) for norm in model] == [FrozenBatchNorm, FrozenBatchNorm, nn.BatchNorm2d]
+    assert model.state_dict().keys() == before.state_dict().keys()
+    frozen = model[:2](x)
+    assert_close(frozen, before[:2].eval()(x))
+    assert_close(model[0].running_mean, before[0].running_mean, rtol=0, atol=0)
+    assert (model[1](x) >= 0).all()
+
+
+def test_what_is_frozen_is_neither_synchronized_nor_split(monkeypatch):
+    model = nn.Sequential(nn.BatchNorm1d(2).requires_grad_(False))
+    freeze_batch_norm(model)
+    split_batch_norm(model, 2)
+    monkeypatch.setattr("ssl_dml.backbones.norms.is_distributed", lambda: True)
+    assert isinstance(copy.deepcopy(synchronize_batch_norm(model))[0], FrozenBatchNorm)
+
+
+def test_batch_norm_without_statistics_cannot_be_frozen():
+    model = nn.Sequential(nn.BatchNorm1d(2, affine=False, track_running_stats=False))
+    freeze_batch_norm(model)
+    assert isinstance(model[0], nn.BatchNorm1d)

@@ -16,6 +16,7 @@ import torch
 import yaml
 from launching import digest, finish, rows, run, start, wait_for
 from PIL import Image
+from safetensors.torch import load_file
 
 from ssl_dml.backbones import load
 from ssl_dml.training.run_lock import LOCK, RunLock
@@ -299,6 +300,11 @@ def recipe(name):
             [*recipe("supcon"), "--data.use_labels", "false"],
             "SupCon needs labels and the data have none: give them by sub-folders",
         ),
+        (["--adapt.train", "norms"], "adapt.train is norms and would keep random weights"),
+        (
+            ["--init", "{finished}", "--adapt.train", "last:9"],
+            "adapt.train is last:9, and resnet18 has 4 blocks after its first layers",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
@@ -317,6 +323,59 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
     assert digest(finished[0]) == before
+
+
+@pytest.fixture(scope="module")
+def adapting(finished, images):
+    """How a run goes on from the backbone of another, with a warm-up and its last two blocks."""
+    command = ["--data.source", images, "--init", finished[0], *SMALL, "--train.steps", "24"]
+    return [*command, "--adapt", '{train: "last:2", layer_decay: 0.5, warmup_epochs: 1}']
+
+
+@pytest.fixture(scope="module")
+def adapted(adapting, tmp_path_factory):
+    """A run that went on from another and was never stopped, and what it printed."""
+    folder = tmp_path_factory.mktemp("adapted") / "run"
+    return folder, run("pretrain", *adapting, "--output_dir", folder, "--train.keep", "9")
+
+
+def weights_of(place):
+    """Tensors of a backbone, in a saved one or in a checkpoint."""
+    if place.name == "backbone":
+        return load_file(place / "model.safetensors")
+    model = torch.load(place / "state.pt", weights_only=True)["model"]
+    return {n.removeprefix("backbone."): v for n, v in model.items() if n.startswith("backbone.")}
+
+
+def moved_blocks(before, after):
+    """First parts of the names of tensors that differ."""
+    old, new = weights_of(before), weights_of(after)
+    return {name.split(".")[1] for name in old if not torch.equal(old[name], new[name])}
+
+
+def test_after_the_warm_up_the_last_blocks_alone_move(finished, adapted):
+    start, folder = finished[0] / "backbone", adapted[0]
+    assert moved_blocks(start, folder / "checkpoints/step_4") == set()  # an epoch has 6 steps
+    assert moved_blocks(start, folder / "checkpoints/step_8") == {"layer3", "layer4"}
+    assert moved_blocks(start, folder / "backbone") == {"layer3", "layer4"}
+
+
+@pytest.mark.parametrize("step", [4, 12])
+def test_an_adapted_run_resumes_bit_for_bit_in_and_after_its_warm_up(adapted, tmp_path, step):
+    folder = tmp_path / "run"
+    shutil.copytree(adapted[0], folder)
+    for path in folder.glob("checkpoints/step_*"):
+        if int(path.name[5:]) > step:
+            shutil.rmtree(path)
+    run("pretrain", "--output_dir", folder, "--resume", "true")
+    assert digest(folder, 24) == digest(adapted[0], 24)
+
+
+def test_two_processes_adapt_with_a_bank(adapting, npid_config, finished, tmp_path):
+    command = ["--config", npid_config, *adapting, "--train.steps", "8"]
+    run("pretrain", *command, "--output_dir", tmp_path / "run", processes=2)
+    moved = moved_blocks(finished[0] / "backbone", tmp_path / "run/backbone")
+    assert moved == {"layer3", "layer4"}
 
 
 def test_a_run_without_a_backbone_is_named(tmp_path):

@@ -34,6 +34,7 @@ from ssl_dml.methods import (
     SimCLR,
     SupCon,
 )
+from ssl_dml.training import AdaptSettings
 from ssl_dml.types import Batch, ImageSpec, SequenceSpec
 
 INSTANCES, BATCH = 40, 8
@@ -52,6 +53,11 @@ SHALLOW = {"layers": [1, 1, 1, 1]}
 def resnet():
     """With batch norm, which has to be synchronized or split."""
     return TimmBackbone(SPEC, **RESNET, options=SHALLOW)
+
+
+def partly(train):
+    """A backbone of which a part is frozen, with its batch norm."""
+    return AdaptSettings(train=train).apply(resnet())
 
 
 def chunked():
@@ -84,6 +90,12 @@ METHODS = {
     "simclr": (2, lambda: SimCLR(resnet(), TASK, output_dim=8)),
     "simclr_four_views": (4, lambda: SimCLR(resnet(), TASK, output_dim=8)),
     "simclr_chunked": (2, lambda: SimCLR(chunked(), TASK, output_dim=8)),
+    "simclr_last_block": (2, lambda: SimCLR(partly("last:1"), TASK, output_dim=8)),
+    "moco_last_blocks": (
+        2,
+        lambda: MoCo(partly("last:2"), TASK, queue_size=20, output_dim=8, parts=PARTS),
+    ),
+    "npid_norms": (2, lambda: NPID(partly("norms"), TASK, negatives=16, output_dim=8)),
     "dcl": (2, lambda: DCL(resnet(), TASK, output_dim=8)),
     "dclw": (2, lambda: DCL(resnet(), TASK, weight_sigma=0.5, output_dim=8)),
     "hcl": (2, lambda: HCL(resnet(), TASK, output_dim=8)),

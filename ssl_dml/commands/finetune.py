@@ -62,6 +62,14 @@ class FinetuneConfig(RunConfig):
     labels: LabelConfig = field(default_factory=LabelConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train.ema is not None:
+            raise ConfigError(
+                f"train.ema is {self.train.ema}, and averages the weights in pretraining only; "
+                "set it to null"
+            )
+
 
 def read_data(
     config: FinetuneConfig, begin: Initial

@@ -17,6 +17,7 @@ from ssl_dml.progress import say
 from ssl_dml.reporting import finish, record_probe, show_first, summary
 from ssl_dml.training import (
     AdaptSettings,
+    Average,
     Plan,
     Pretrainer,
     RunConfig,
@@ -95,11 +96,13 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         optimizer, scheduler = make_optimizer(method, config, plan, config.adapt.lr_scales(model))
         model.to(device)
         optimizer = accelerator.prepare_optimizer(optimizer)
-        state = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
+        average = Average(method.backbone, config.train.ema)
+        state = {"model": method, "optimizer": optimizer, "scheduler": scheduler, **average.parts}
         run = start_run(config, values, accelerator, plan=plan, state=state, data=data)
 
         settings = {"config": config.evaluation, "device": device}
-        measure = partial(probe_method, method, train, split, augment, **settings)
+        probed = partial(probe_method, method, train, split, augment, backbone=average.network)
+        measure = partial(probed, **settings)
         rest = order.skip(run.batches_done)
         loader = make_loader(train, rest, workers=config.data.workers, device=device)
         inputs = batches(loader, augment, device, train.labels)
@@ -109,14 +112,14 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
             inputs = show_first(inputs, train, accelerator)
         frozen = round(config.adapt.warmup_epochs * plan.per_epoch)
         steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
-        for step in run.checkpointed(steps):
+        for step in run.checkpointed(average.follow(steps)):
             if plan.due(step, every_epochs=config.evaluation.every_epochs):
                 record_probe(accelerator, step, measure())
 
         if accelerator.is_main_process:
             trained = {"method": component(values, "method")[0], "steps": plan.steps, "data": data}
             arguments = (begin.class_path, begin.init_args)
-            save(method.backbone, config.output_dir / "backbone", *arguments, trained=trained)
+            save(average.network, config.output_dir / "backbone", *arguments, trained=trained)
         finish(accelerator)
         say(summary(config.output_dir, config.init))
 

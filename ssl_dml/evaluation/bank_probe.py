@@ -3,6 +3,7 @@
 import torch
 
 from ssl_dml.augment import Augmentation
+from ssl_dml.backbones import Backbone
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation.embed import ProbeSplit, embed_labeled, encoder, evaluating
@@ -19,9 +20,21 @@ def probe_method(
     *,
     config: ProbeConfig,
     device: torch.device,
+    backbone: Backbone | None = None,
 ) -> dict[str, float]:
-    """:func:`probe` of a method's backbone, and :func:`bank_probe` where it has a memory bank."""
-    found = probe(method.backbone, train, split, augment, config=config, device=device)
+    """:func:`probe` of a method's backbone, and :func:`bank_probe` where it has a memory bank.
+
+    Args:
+        method: Its backbone is probed, unless another is given.
+        train: Training samples.
+        split: Gallery and query; None without labels.
+        augment: Makes the views.
+        config: k and temperature.
+        device: Where the networks are.
+        backbone: The network to probe instead, such as an average of the method's; rows of the
+            bank are compared with the method's own.
+    """
+    found = probe(backbone or method.backbone, train, split, augment, config=config, device=device)
     return {**found, **bank_probe(method, split, config=config, device=device)}
 
 

@@ -34,6 +34,8 @@ class TrainConfig:
         encode_chunk: Samples whose activations a process holds at a time, so that a batch that
             fits the loss can be trained; the backbone then runs forward twice. Null for all.
         clip_norm: Gradient norm above which gradients are scaled down; null to leave them.
+        ema: In pretraining, probe and save an average of the backbone's weights, of which a step
+            keeps this fraction, such as 0.999; null for the weights of the last step.
         precision: bf16 and fp16 run the networks in autocast; auto takes what accelerate was
             launched with, else bf16 where the hardware has it and no autocast elsewhere.
         log_every: Steps between two rows of metrics.
@@ -51,6 +53,7 @@ class TrainConfig:
     accumulation: int = 1
     encode_chunk: int | None = None
     clip_norm: float | None = None
+    ema: float | None = None
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     log_every: int = 10
     save_every: int = 1000
@@ -65,6 +68,8 @@ class TrainConfig:
                  "save_every", "keep", "threads")  # fmt: skip
         positive("train", **{name: getattr(self, name) for name in names})
         at_least(0, "train", warmup_epochs=self.warmup_epochs)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ConfigError(f"train.ema must be above 0 and below 1, got {self.ema}")
 
     def plan(self, batches_per_epoch: int) -> "Plan":
         """Steps of the run on data with so many batches in an epoch."""

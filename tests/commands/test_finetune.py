@@ -245,6 +245,7 @@ def test_weights_of_timm_on_disk(images, tmp_path):
         (["--data.use_labels", "false"], "fine-tuning needs labels and the samples have none"),
         (["--init", "nowhere"], "init 'nowhere': there is no such file or folder"),
         (["--validation.fraction", "0.99"], "validation.fraction"),
+        (["--train.ema", "0.9"], "train.ema is 0.9, and averages the weights in pretraining only"),
         (["--labels.classes_per_batch", "7"], "the number of classes that have samples, 6; got 7"),
         (["--data.batch_size", "1"], "data.batch_size must be at least 2 for a network with batch"),
         (

@@ -329,7 +329,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
 def adapting(finished, images):
     """How a run goes on from the backbone of another, with a warm-up and its last two blocks."""
     command = ["--data.source", images, "--init", finished[0], *SMALL, "--train.steps", "24"]
-    return [*command, "--adapt", '{train: "last:2", layer_decay: 0.5, warmup_epochs: 1}']
+    command += ["--adapt", '{train: "last:2", layer_decay: 0.5, warmup_epochs: 1}']
+    return [*command, "--train.ema", "0.5"]
 
 
 @pytest.fixture(scope="module")
@@ -358,6 +359,18 @@ def test_after_the_warm_up_the_last_blocks_alone_move(finished, adapted):
     assert moved_blocks(start, folder / "checkpoints/step_4") == set()  # an epoch has 6 steps
     assert moved_blocks(start, folder / "checkpoints/step_8") == {"layer3", "layer4"}
     assert moved_blocks(start, folder / "backbone") == {"layer3", "layer4"}
+
+
+def test_an_average_of_the_weights_is_saved_and_probed(adapted):
+    folder = adapted[0]
+    saved, last = weights_of(folder / "backbone"), weights_of(folder / "checkpoints/step_24")
+    state = torch.load(folder / "checkpoints/step_24/state.pt", weights_only=True)
+    name = "network.layer4.0.conv1.weight"
+    assert torch.equal(saved[name], state["average"][name])
+    assert not torch.equal(saved[name], last[name])
+    run("evaluate", "--run", folder, "--knn.ks", "[5]")
+    results = json.loads((folder / "knn.json").read_text())
+    assert results["knn_top1"] == rows(folder)[-1]["eval/knn_top1"]
 
 
 @pytest.mark.parametrize("step", [4, 12])

@@ -50,8 +50,8 @@ class EvaluateConfig:
         run: The run folder.
         evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
             or, where labels are continuous, distances of the labels of nearest neighbors.
-        model: Which model of the run: after the last step, or of fine-tuning the best by
-            validation.
+        model: Which model of the run: after the last step, or the best by validation of
+            fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
             starts; a file is of the network of the run.
         trust: Import the module of any class that a saved backbone names.
@@ -75,7 +75,8 @@ class EvaluateConfig:
         if (self.run / self.model).exists():
             return self.run / self.model
         missing = {
-            "best": "best model: fine-tuning keeps one where it validates",
+            "best": "best model: fine-tuning keeps one where it validates, and pretraining where "
+            "it goes on from --init with labels",
             "backbone": "backbone yet: finish it with --resume true",
         }
         raise ConfigError(f"--run {str(self.run)!r} has no {missing[self.model]}")

@@ -4,20 +4,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from accelerate import Accelerator
 
 from ssl_dml.backbones import Backbone, Initial, initial, save
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, epochs, load_test, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.understood import announce, describe
-from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, open_probe, probe_method
+from ssl_dml.distributed import rank
+from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, gain_of, open_probe, probe_method
 from ssl_dml.methods import Method, RunInfo
 from ssl_dml.progress import say
 from ssl_dml.reporting import finish, record_probe, show_first, summary
 from ssl_dml.training import (
     AdaptSettings,
     Average,
+    Guard,
+    GuardSettings,
     Plan,
     Pretrainer,
     RunConfig,
@@ -39,15 +44,23 @@ class PretrainConfig(RunConfig):
         method: The training objective around the backbone, given what it is told of the run.
         evaluation: How the backbone is probed.
         adapt: What of the backbone moves when it goes on from trained weights.
+        guard: When a run is said to be worse than its start.
     """
 
     method: Callable[[Backbone, RunInfo], Method]
     evaluation: ProbeConfig = field(default_factory=ProbeConfig)
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.adapt.check_start(self.init)
+
+    @property
+    def guarded(self) -> Path | None:
+        """The run folder if the run is compared with its start; None if not."""
+        wanted = self.init is not None or self.guard.patience is not None
+        return self.output_dir if wanted else None
 
 
 def read_data(
@@ -74,6 +87,50 @@ def build(config: PretrainConfig, begin: Initial, train: SampleSet, plan: Plan) 
     return config.method(in_chunks(backbone, config.train.encode_chunk), run_info)
 
 
+def save_backbone(
+    config: PretrainConfig,
+    values: dict[str, Any],
+    begin: Initial,
+    network: Backbone,
+    data: dict[str, Any],
+    name: str,
+    step: int,
+) -> None:
+    """Save the backbone in a folder of the run, on the first process."""
+    trained = {"method": component(values, "method")[0], "steps": step, "data": data}
+    if rank() == 0:
+        folder = config.output_dir / name
+        save(network, folder, begin.class_path, begin.init_args, trained=trained)
+
+
+class Probes(NamedTuple):
+    """Probes of a run, which are recorded and judged.
+
+    Attributes:
+        accelerator: Has the trackers.
+        guard: Compares them with that of the start.
+        measure: Probes the backbone.
+        first: Measures baselines, at step 0.
+        keep: Saves the backbone in a folder of the run.
+    """
+
+    accelerator: Accelerator
+    guard: Guard
+    measure: Callable[..., dict[str, float]]
+    first: Callable[[], dict[str, float]]
+    keep: Callable[[str, int], None]
+
+    def at(self, step: int) -> bool:
+        """Probe, keep the backbone if it is the best so far, and tell whether to stop."""
+        found = self.measure(look=self.guard.look(step))
+        others = self.first() if step == 0 else {}
+        record_probe(self.accelerator, step, {**found, **others})
+        better, stop = self.guard.judge(step, found)
+        if better:
+            self.keep("best", step)
+        return stop
+
+
 def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
     """Train and probe, from the start or the newest checkpoint, to the last step; save.
 
@@ -97,31 +154,33 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         model.to(device)
         optimizer = accelerator.prepare_optimizer(optimizer)
         average = Average(method.backbone, config.train.ema)
-        state = {"model": method, "optimizer": optimizer, "scheduler": scheduler, **average.parts}
+        guard = Guard(config.guard, config.evaluation, config.guarded, labeled=split is not None)
+        state = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
+        state |= {**average.parts, **guard.parts}
         run = start_run(config, values, accelerator, plan=plan, state=state, data=data)
 
         settings = {"config": config.evaluation, "device": device}
-        probed = partial(probe_method, method, train, split, augment, backbone=average.network)
-        measure = partial(probed, **settings)
+        probe = partial(probe_method, method, train, split, augment, backbone=average.network)
+        first = partial(baseline, split, **settings)
+        keep = partial(save_backbone, config, values, begin, average.network, data)
+        probes = Probes(accelerator, guard, partial(probe, **settings), first, keep)
+
         rest = order.skip(run.batches_done)
         loader = make_loader(train, rest, workers=config.data.workers, device=device)
         inputs = batches(loader, augment, device, train.labels)
         if run.start == 0:
             accelerator.log({"data/damaged": len(train.damaged)}, step=0)
-            record_probe(accelerator, 0, {**measure(), **baseline(split, **settings)})
+            probes.at(0)
             inputs = show_first(inputs, train, accelerator)
         frozen = round(config.adapt.warmup_epochs * plan.per_epoch)
         steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
+        step = run.start
         for step in run.checkpointed(average.follow(steps)):
-            if plan.due(step, every_epochs=config.evaluation.every_epochs):
-                record_probe(accelerator, step, measure())
-
-        if accelerator.is_main_process:
-            trained = {"method": component(values, "method")[0], "steps": plan.steps, "data": data}
-            arguments = (begin.class_path, begin.init_args)
-            save(average.network, config.output_dir / "backbone", *arguments, trained=trained)
+            if plan.due(step, every_epochs=config.evaluation.every_epochs) and probes.at(step):
+                break
+        keep("backbone", step)
         finish(accelerator)
-        say(summary(config.output_dir, config.init))
+        say(summary(config.output_dir, config.init, gain_of(config.output_dir)))
 
 
 def main(args: list[str] | None = None) -> Path:

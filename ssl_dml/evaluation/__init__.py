@@ -1,6 +1,7 @@
 """Measures of a representation: kNN, linear probe, retrieval, and health without labels."""
 
 from ssl_dml.evaluation.bank_probe import bank_probe, probe_method
+from ssl_dml.evaluation.bootstrap import Gain, gain_of, paired_gain
 from ssl_dml.evaluation.embed import (
     ProbeSplit,
     embed,
@@ -19,6 +20,7 @@ from ssl_dml.evaluation.retrieval import label_distances, retrieval
 from ssl_dml.evaluation.validate import validate
 
 __all__ = [
+    "Gain",
     "ProbeConfig",
     "ProbeSplit",
     "alignment",
@@ -28,11 +30,13 @@ __all__ = [
     "embed_labeled",
     "embed_split",
     "encoder",
+    "gain_of",
     "health",
     "knn",
     "label_distances",
     "linear_probe",
     "open_probe",
+    "paired_gain",
     "pixel_features",
     "probe",
     "probe_method",

@@ -1,5 +1,8 @@
 """kNN probe with the memory bank as the gallery."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from ssl_dml.augment import Augmentation
@@ -7,7 +10,7 @@ from ssl_dml.backbones import Backbone
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation.embed import ProbeSplit, embed_labeled, encoder, evaluating
-from ssl_dml.evaluation.probe import ProbeConfig, probe
+from ssl_dml.evaluation.probe import ProbeConfig, Seen, probe
 from ssl_dml.methods import BankMethod, Method
 from ssl_dml.types import Embeddings, EmbeddingTable, Stored
 
@@ -21,6 +24,7 @@ def probe_method(
     config: ProbeConfig,
     device: torch.device,
     backbone: Backbone | None = None,
+    look: Callable[[Seen], dict[str, float]] | None = None,
 ) -> dict[str, float]:
     """:func:`probe` of a method's backbone, and :func:`bank_probe` where it has a memory bank.
 
@@ -33,8 +37,10 @@ def probe_method(
         device: Where the networks are.
         backbone: The network to probe instead, such as an average of the method's; rows of the
             bank are compared with the method's own.
+        look: Measures more of what the probe saw.
     """
-    found = probe(backbone or method.backbone, train, split, augment, config=config, device=device)
+    settings: Any = {"config": config, "device": device, "look": look}
+    found = probe(backbone or method.backbone, train, split, augment, **settings)
     return {**found, **bank_probe(method, split, config=config, device=device)}
 
 

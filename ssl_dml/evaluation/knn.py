@@ -1,9 +1,9 @@
 """Weighted k-nearest-neighbor classification of frozen embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_dml.checks import positive
@@ -49,6 +49,25 @@ def knn(
     >>> knn(gallery, query, ks=[1], temperatures=[0.1])
     {'knn_top1': 0.5, 'knn_top1_k1_t0.1': 0.5}
     """
+    results = dict[str, float]()
+    for (k, temperature), right in knn_correct(gallery, query, ks, temperatures):
+        accuracy = right.double().mean().item()
+        results.setdefault("knn_top1", accuracy)
+        results[f"knn_top1_k{k}_t{temperature:g}"] = accuracy
+    return results
+
+
+def knn_correct(
+    gallery: EmbeddingTable,
+    query: EmbeddingTable,
+    ks: Sequence[int],
+    temperatures: Sequence[float],
+) -> Iterator[tuple[tuple[int, float], Bool[Tensor, " queries"]]]:
+    """Whether :func:`knn` has each query right, for each k and temperature.
+
+    Raises:
+        ValueError: As :func:`knn`.
+    """
     check_ks(ks, len(gallery.labels))
     for temperature in temperatures:
         positive(temperatures=temperature)
@@ -56,14 +75,11 @@ def knn(
         raise ValueError("a kNN probe needs at least 2 classes; the gallery has 1")
     classes = int(torch.cat([gallery.labels, query.labels]).max()) + 1
     cosines, rows = most_similar(gallery.embeddings, query.embeddings, max(ks))
-    labels, results = gallery.labels[rows], dict[str, float]()
+    labels = gallery.labels[rows]
     for k in ks:
         for temperature in temperatures:
             predicted = _vote(cosines[:, :k], labels[:, :k], temperature, classes)
-            accuracy = (predicted == query.labels).double().mean().item()
-            results.setdefault("knn_top1", accuracy)
-            results[f"knn_top1_k{k}_t{temperature:g}"] = accuracy
-    return results
+            yield (k, temperature), predicted == query.labels
 
 
 def _vote(

@@ -1,8 +1,12 @@
 """The probe of a backbone during pretraining: kNN accuracy and health of its features."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone
@@ -20,7 +24,7 @@ from ssl_dml.evaluation.embed import (
     raw_baseline,
 )
 from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health
-from ssl_dml.evaluation.knn import knn
+from ssl_dml.evaluation.knn import knn_correct
 from ssl_dml.progress import say
 from ssl_dml.types import EmbeddingTable
 
@@ -61,9 +65,41 @@ class ProbeConfig:
             )
 
     def accuracy(self, gallery: EmbeddingTable, query: EmbeddingTable) -> float:
-        """Top-1 accuracy of :func:`knn` with this k and temperature."""
-        found = knn(gallery, query, ks=[self.k], temperatures=[self.temperature])
-        return found["knn_top1"]
+        """Top-1 accuracy of :func:`~ssl_dml.evaluation.knn` with this k and temperature."""
+        return self.correct(gallery, query).double().mean().item()
+
+    def correct(self, gallery: EmbeddingTable, query: EmbeddingTable) -> Bool[Tensor, " queries"]:
+        """Whether :func:`~ssl_dml.evaluation.knn` with these has each query right."""
+        ((_, right),) = knn_correct(gallery, query, [self.k], [self.temperature])
+        return right
+
+    def held_out(self, gallery: EmbeddingTable) -> float:
+        """Accuracy on a tenth of the gallery, which the rest classifies; the same tenth each time.
+
+        No more samples vote than there are left.
+        """
+        count = len(gallery.labels)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(1))
+        held = max(1, count // 10)
+        query, rest = (
+            EmbeddingTable(embeddings=gallery.embeddings[rows], labels=gallery.labels[rows])
+            for rows in (order[:held], order[held:])
+        )
+        return replace(self, k=min(self.k, count - held)).accuracy(rest, query)
+
+
+class Seen(NamedTuple):
+    """What a probe saw, on the first process.
+
+    Attributes:
+        features: Those of the gallery, or without labels of evenly spaced training samples.
+        gallery: The same with labels; None without.
+        correct: Whether each query was right; None without labels.
+    """
+
+    features: Float[Tensor, "rows dim"]
+    gallery: EmbeddingTable | None = None
+    correct: Bool[Tensor, " queries"] | None = None
 
 
 def open_probe(train: SampleSet, test: SampleSet | None, config: ProbeConfig) -> ProbeSplit | None:
@@ -89,6 +125,7 @@ def probe(
     *,
     config: ProbeConfig,
     device: torch.device,
+    look: Callable[[Seen], dict[str, float]] | None = None,
 ) -> dict[str, float]:
     """kNN accuracy, where there are labels, and health of the features.
 
@@ -102,22 +139,27 @@ def probe(
         augment: Makes the views.
         config: k and temperature.
         device: Where the backbone is.
+        look: Measures more of what the probe saw.
 
     Returns:
-        ``knn_top1`` in [0, 1]; ``alignment``; and the measures of :func:`health`.
+        ``knn_top1`` in [0, 1]; ``alignment``; the measures of :func:`health`; and those of
+        ``look``.
     """
     encode, measured = encoder(backbone, device), dict[str, float]()
     with evaluating(backbone):
         if split is None:
-            features = embed(encode, train, evenly_spaced(len(train), ROWS), device=device)
+            rows = evenly_spaced(len(train), ROWS)
+            seen = Seen(embed(encode, train, rows, device=device))
         else:
             gallery, query = embed_split(encode, split, device=device)
-            features = gallery.embeddings
-            if rank() == 0:
-                measured["knn_top1"] = config.accuracy(gallery, query)
+            correct = config.correct(gallery, query) if rank() == 0 else None
+            seen = Seen(gallery.embeddings, gallery, correct)
+        if seen.correct is not None:
+            measured["knn_top1"] = seen.correct.double().mean().item()
         if rank() == 0:
             aligned = _view_alignment(backbone, train, augment, device)
-            measured |= {**health(features), "alignment": aligned}
+            measured |= {**health(seen.features), "alignment": aligned}
+            measured |= look(seen) if look is not None else {}
     return measured
 
 

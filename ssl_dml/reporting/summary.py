@@ -39,12 +39,13 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(folder: Path, init: str | None = None) -> str:
+def summary(folder: Path, init: str | None = None, gain: object = None) -> str:
     """The end of pretraining: kNN accuracy beside its baselines, and what to do next.
 
     Args:
         folder: The run folder.
         init: Where the backbone started; None for random weights.
+        gain: What was gained over the start, to be shown by ``str``; None if unknown.
     """
     rows = _probes(folder)
     first, last = rows[0], rows[-1]
@@ -54,6 +55,8 @@ def summary(folder: Path, init: str | None = None) -> str:
     table[f"trained, {last['epoch']:.0f} epochs"] = last.get("eval/knn_top1")
     table["  in its memory bank"] = last.get("eval/bank_knn_top1")
     lines = [f"{name:24}  {value:8.1%}" for name, value in table.items() if value is not None]
+    if gain is not None:
+        lines.append(f"{'gain over the start':24}  {gain}")
     if lines:
         lines = [f"{'weighted kNN top-1':24}  accuracy", *lines]
         commands = {
@@ -64,7 +67,7 @@ def summary(folder: Path, init: str | None = None) -> str:
         lines = ["no labels, so no accuracy; metrics.jsonl has the health of the features"]
         longer = f"--resume true --train.steps {2 * last['step']}"
         commands = {"train longer": f"ssl_dml pretrain --output_dir {folder} {longer}"}
-    return _text(lines, folder, commands)
+    return _text(lines, folder, commands, models=(folder / "best").is_dir())
 
 
 def finetune_summary(folder: Path) -> str:

@@ -7,6 +7,7 @@ from ssl_dml.training.best import Best
 from ssl_dml.training.checkpoint import Checkpoints
 from ssl_dml.training.finetuner import Finetuner
 from ssl_dml.training.finetuning import FinetuneSettings, fit_in_phases
+from ssl_dml.training.guard import Guard, GuardSettings
 from ssl_dml.training.inputs import batches
 from ssl_dml.training.loop import Plan, TrainConfig, fit
 from ssl_dml.training.optimizers import layerwise_lr_scales, parameter_groups, scale_learning_rate
@@ -23,6 +24,8 @@ __all__ = [
     "Checkpoints",
     "FinetuneSettings",
     "Finetuner",
+    "Guard",
+    "GuardSettings",
     "Plan",
     "Pretrainer",
     "Run",

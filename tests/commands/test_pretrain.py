@@ -342,7 +342,7 @@ def adapted(adapting, tmp_path_factory):
 
 def weights_of(place):
     """Tensors of a backbone, in a saved one or in a checkpoint."""
-    if place.name == "backbone":
+    if (place / "model.safetensors").exists():
         return load_file(place / "model.safetensors")
     model = torch.load(place / "state.pt", weights_only=True)["model"]
     return {n.removeprefix("backbone."): v for n, v in model.items() if n.startswith("backbone.")}
@@ -371,6 +371,47 @@ def test_an_average_of_the_weights_is_saved_and_probed(adapted):
     run("evaluate", "--run", folder, "--knn.ks", "[5]")
     results = json.loads((folder / "knn.json").read_text())
     assert results["knn_top1"] == rows(folder)[-1]["eval/knn_top1"]
+
+
+def test_an_adapted_run_says_what_was_gained_and_keeps_its_best(adapted):
+    folder, printed = adapted
+    lines = printed.splitlines()
+    named = [next(i for i, line in enumerate(lines) if line.startswith(name)) for name in (
+        "start ", "raw pixels", "trained, 4 epochs", "gain over the start"
+    )]  # fmt: skip
+    assert named == list(range(named[0], named[0] + 4))
+    kept = json.loads((folder / "queries.json").read_text())
+    first, *_, last = [row for row in rows(folder) if "eval/knn_top1" in row]
+    assert np.mean(kept["start"]) == first["eval/knn_top1"]
+    assert np.mean(kept["trained"]) == last["eval/knn_top1"]
+    probes = [row["eval/held_out_knn_top1"] for row in rows(folder) if "eval/knn_top1" in row]
+    best = json.loads((folder / "best/backbone.json").read_text())
+    step = [row["step"] for row in rows(folder) if "eval/knn_top1" in row][np.argmax(probes)]
+    assert best["trained"]["steps"] == step
+    run("evaluate", "--run", folder, "--model", "best", "--knn.ks", "[5]")
+    assert (folder / "knn_best.json").exists()
+
+
+def test_a_run_that_forgets_stops_and_its_best_is_the_start(adapting, clothes, finished, tmp_path):
+    folder = tmp_path / "run"
+    noise = ["--optimizer.init_args.lr", "30", "--adapt.train", "all", "--train.ema", "null"]
+    guard = ["--guard", "{patience: 1, stop: true}", "--evaluation.every_epochs", "1"]
+    guard += ["--train.steps", "60"]
+    printed = run(
+        "pretrain", *adapting, *clothes, *noise, *guard, "--output_dir", folder, processes=2
+    )
+    assert "the run stops, and best/ keeps step 0" in printed
+    assert rows(folder)[-1]["step"] < 60
+    assert moved_blocks(finished[0] / "backbone", folder / "best") == set()
+    assert moved_blocks(finished[0] / "backbone", folder / "backbone")
+
+
+def test_without_labels_the_guard_says_what_moved(adapting, tmp_path):
+    printed = run(
+        "pretrain", *adapting, "--data.use_labels", "false", "--output_dir", tmp_path / "run"
+    )
+    assert "guard: step 24: RankMe" in printed
+    assert not (tmp_path / "run/best").exists()
 
 
 @pytest.mark.parametrize("step", [4, 12])

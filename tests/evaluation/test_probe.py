@@ -9,6 +9,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.evaluation import ProbeConfig, baseline, probe, probe_split
+from ssl_dml.types import EmbeddingTable
 
 CPU = torch.device("cpu")
 
@@ -98,3 +99,27 @@ def test_k_above_the_gallery_is_named(made):
 def test_refuses_settings_that_cannot_be():
     with pytest.raises(ConfigError, match=r"evaluation\.k must be at least 1, got 0"):
         ProbeConfig(k=0)
+
+
+def test_more_can_be_measured_of_what_was_seen(made):
+    train, backbone, augment = made
+    config, seen = ProbeConfig(k=3), []
+
+    def look(found):
+        seen.append(found)
+        return {"mine": 7.0}
+
+    settings = {"config": config, "device": CPU, "look": look}
+    found = probe(backbone, train, probe_split(train, None), augment, **settings)
+    assert found["mine"] == 7.0
+    assert seen[0].correct.double().mean().item() == found["knn_top1"]
+    assert len(seen[0].gallery.labels) == len(seen[0].features) == 36
+    probe(backbone, train, None, augment, **settings)
+    assert (seen[1].gallery, seen[1].correct) == (None, None)
+
+
+def test_a_tenth_of_the_gallery_is_held_out_with_fewer_votes_if_need_be():
+    labels = torch.arange(12) % 2
+    gallery = EmbeddingTable(embeddings=torch.eye(2)[labels], labels=labels)
+    assert ProbeConfig(k=3).held_out(gallery) == 1.0
+    assert ProbeConfig(k=12).held_out(gallery) in (0.0, 1.0)  # one query, 11 votes

@@ -22,6 +22,15 @@ def test_the_summary_compares_with_both_baselines(tmp_path):
     assert f"--config finetune/arcface --init {tmp_path}/backbone\n" in text
 
 
+def test_the_summary_shows_what_was_gained_over_the_start(tmp_path):
+    probe = {"step": 0, "epoch": 0, "eval/rankme": 3, "eval/knn_top1": 0.5}
+    rows(tmp_path, probe, {**probe, "step": 9, "eval/knn_top1": 0.6})
+    lines = summary(tmp_path, "timm:resnet18", "+10.0%").splitlines()
+    assert lines[2] == "start                        50.0%"
+    assert lines[4] == "gain over the start       +10.0%"
+    assert "gain" not in summary(tmp_path)
+
+
 def test_the_summary_without_labels_says_so(tmp_path):
     rows(tmp_path, {"step": 7, "epoch": 0, "eval/rankme": 3})
     text = summary(tmp_path)

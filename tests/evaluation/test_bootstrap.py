@@ -1,0 +1,63 @@
+"""The interval of a gain, against scipy's bootstrap and the normal approximation."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from ssl_dml.evaluation.bootstrap import Gain, gain_of, keep_queries, paired_gain
+
+
+def answers(seed=0, count=400):
+    rng = np.random.default_rng(seed)
+    before = rng.random(count) < 0.6
+    return before, np.where(rng.random(count) < 0.2, ~before, before)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_is_the_percentile_bootstrap_of_scipy(seed):
+    before, after = answers(seed)
+    found = paired_gain(torch.from_numpy(before), torch.from_numpy(after), draws=4000)
+    change = after.astype(float) - before
+    expected = stats.bootstrap(
+        (change,), np.mean, method="percentile", n_resamples=4000, random_state=1
+    ).confidence_interval
+    assert found.mean == pytest.approx(change.mean(), abs=1e-12)
+    assert found.low == pytest.approx(expected.low, abs=0.006)
+    assert found.high == pytest.approx(expected.high, abs=0.006)
+
+
+def test_what_both_find_hard_does_not_widen_it():
+    before, after = answers()
+    found = paired_gain(torch.from_numpy(before), torch.from_numpy(after))
+    change = after.astype(float) - before
+    error = 1.96 * change.std() / len(change) ** 0.5
+    assert found.high - found.low == pytest.approx(2 * error, rel=0.12)
+    alone = 1.96 * (before.var() + after.var()) ** 0.5 / len(change) ** 0.5
+    assert found.high - found.low < 2 * alone
+
+
+def test_draws_are_seeded():
+    pair = [torch.from_numpy(part) for part in answers()]
+    assert paired_gain(*pair) == paired_gain(*pair)
+    assert paired_gain(*pair) != paired_gain(*pair, seed=1)
+
+
+def test_there_must_be_queries():
+    with pytest.raises(ValueError, match="must be of the same queries, got 0 and 0"):
+        paired_gain(*(torch.ones(0, dtype=torch.bool) for _ in range(2)))
+
+
+def test_a_run_folder_keeps_the_first_and_the_last(tmp_path):
+    wrong, right = torch.tensor([False, False]), torch.tensor([True, True])
+    assert gain_of(tmp_path) is None
+    keep_queries(tmp_path, 0, right)
+    keep_queries(tmp_path, 0, wrong)  # a run that began anew
+    assert gain_of(tmp_path) is None
+    keep_queries(tmp_path, 5, wrong)
+    keep_queries(tmp_path, 9, right)
+    assert gain_of(tmp_path) == Gain(1.0, 1.0, 1.0)
+
+
+def test_it_is_said_in_points():
+    assert str(Gain(0.0512, -0.01, 0.11)).strip() == "+5.1%  (95% interval -1.0% to +11.0%)"

@@ -123,3 +123,8 @@ def test_a_tenth_of_the_gallery_is_held_out_with_fewer_votes_if_need_be():
     gallery = EmbeddingTable(embeddings=torch.eye(2)[labels], labels=labels)
     assert ProbeConfig(k=3).held_out(gallery) == 1.0
     assert ProbeConfig(k=12).held_out(gallery) in (0.0, 1.0)  # one query, 11 votes
+
+
+def test_a_single_class_that_is_left_is_what_is_said():
+    gallery = EmbeddingTable(embeddings=torch.eye(12), labels=torch.zeros(12, dtype=torch.long))
+    assert ProbeConfig(k=3).held_out(gallery) == 1.0

@@ -25,6 +25,8 @@ from ssl_dml.distributed import broadcast_object, rank, world_size
 from ssl_dml.progress import say
 from ssl_dml.types import ImageSpec, Indices, SequenceSpec, Stored
 
+MAX_NOTES = 8  # lines
+
 
 @final
 class SampleSet(Dataset[tuple[Tensor, Tensor]]):
@@ -37,6 +39,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         class_names: Names of the classes; empty without labels.
         damaged: Name and reason of each sample that was left out.
         fingerprint: Changes when the samples or their order do.
+        notes: What was decided or left out on opening, a short sentence each.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         self.samples, self.damaged = store.samples, store.damaged
         self.decoder, self.spec = decoder, spec
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
+        self.notes = source.notes
         labels = source.labels
         self.labels = None if labels is None else torch.tensor([labels[i] for i in store.kept])
         if self.labels is not None and self.labels.max() < 0:
@@ -157,6 +161,17 @@ def announce(samples: SampleSet, test: SampleSet | None) -> None:
     say(f"{len(samples):,} samples of {extent}, {spec.channels} channels")
     if damaged := len(samples.damaged) + (0 if test is None else len(test.damaged)):
         say(f"{damaged} damaged samples are left out; data.json names them")
+    say_notes(samples, test)
+
+
+def say_notes(samples: SampleSet, test: SampleSet | None = None) -> None:
+    """Say what was decided or left out on opening, in at most eight lines."""
+    notes = _notes(samples, test)
+    shown = notes if len(notes) <= MAX_NOTES else notes[: MAX_NOTES - 1]
+    for note in shown:
+        say(note)
+    if len(shown) < len(notes):
+        say(f"and {len(notes) - len(shown)} more, under notes in data.json")
 
 
 def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[str, Any]:
@@ -167,17 +182,30 @@ def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[st
         **asdict(samples.spec),
         "decoder": asdict(samples.decoder),
         "fingerprint": samples.fingerprint,
+        "notes": _notes(samples, test),
         "damaged": samples.damaged,
         "test_samples": 0 if test is None else len(test),
         "test_damaged": [] if test is None else test.damaged,
     }
 
 
+def _notes(samples: SampleSet, test: SampleSet | None) -> list[str]:
+    """Notes on both, those on the test samples marked unless they say the same."""
+    others = [] if test is None else [note for note in test.notes if note not in samples.notes]
+    return [*samples.notes, *(f"test samples: {note}" for note in others)]
+
+
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:
     """Open a source; its decoder is known already for sequences, not for images."""
     if config.sequences is None:
         source = open_source(
-            where, split, image_column=config.image_column, label_column=config.label_column
+            where,
+            split,
+            image_column=config.image_column,
+            label_column=config.label_column,
+            use_splits=config.use_splits,
+            skip_damaged=config.on_error == "skip",
+            max_pixels=config.max_pixels,
         )
         opened = None if source is None else (source, None)
     else:
@@ -187,6 +215,8 @@ def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder |
             config=config.sequences,
             channels=config.channels,
             label_column=config.label_column,
+            use_splits=config.use_splits,
+            skip_damaged=config.on_error == "skip",
         )
     if opened is not None and not config.use_labels:
         opened[0].labels, opened[0].class_names = None, []

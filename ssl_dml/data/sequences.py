@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
 from ssl_dml.data.audio import AudioFiles
-from ssl_dml.data.folders import split_folder
-from ssl_dml.data.opening import is_folder_of_files, locate, open_table
+from ssl_dml.data.folders import audio_below
+from ssl_dml.data.opening import TableOptions, is_folder_of_files, locate, open_table
 from ssl_dml.data.recordings import Recordings, Segments, SequenceDecoder
 from ssl_dml.progress import say
 
@@ -39,6 +39,8 @@ def open_sequences(
     config: SequenceConfig,
     channels: int | None,
     label_column: str,
+    use_splits: bool = True,
+    skip_damaged: bool = False,
 ) -> tuple[Segments, SequenceDecoder] | None:
     """Open the sequences that ``data.source`` names; None if it has no such split.
 
@@ -49,11 +51,14 @@ def open_sequences(
         config: Sampling rate, length and column.
         channels: Number of channels; None for 1 in audio, and for the largest number otherwise.
         label_column: Column of labels in a table.
+        use_splits: Whether names such as train and test tell the splits.
+        skip_damaged: Leave damaged parquet files out instead of raising.
 
     Raises:
         ConfigError: If the source does not exist or holds no sequences.
     """
-    recordings = _open(where, split, config, channels, label_column)
+    flags = {"use_splits": use_splits, "skip_damaged": skip_damaged}
+    recordings = _open(where, split, config, channels, label_column, **flags)
     if recordings is None:
         return None
     longest = max(recordings.lengths)
@@ -73,23 +78,31 @@ def open_sequences(
 
 
 def _open(
-    where: str, split: str, config: SequenceConfig, channels: int | None, label_column: str
+    where: str,
+    split: str,
+    config: SequenceConfig,
+    channels: int | None,
+    label_column: str,
+    *,
+    use_splits: bool,
+    skip_damaged: bool,
 ) -> Recordings | None:
     path = locate(where)
     if path.suffix == ".npz":
         return NpzArrays(path) if split == "train" else None
     if is_folder_of_files(path):
-        inside = split_folder(path, split)
-        if inside is None:
+        files = audio_below(path, split, use_splits=use_splits)
+        if files is None:
             return None
         if config.sampling_rate is None:
             raise ConfigError(
                 "data.sequences.sampling_rate must be given for audio, as in "
                 "--data.sequences.sampling_rate 16000"
             )
-        return AudioFiles(inside, sampling_rate=config.sampling_rate, channels=channels or 1)
-    opened = open_table(where, path, split)
-    if opened is None:
+        return AudioFiles(path, files, sampling_rate=config.sampling_rate, channels=channels or 1)
+    given = TableOptions((config.column, label_column), use_splits, skip_damaged)
+    table = open_table(where, path, split, given)
+    if table is None:
         return None
-    table, identity = opened
-    return TableArrays(table, identity, where, column=config.column, label_column=label_column)
+    columns = {"column": config.column, "label_column": label_column}
+    return TableArrays(table.rows, table.identity, where, notes=table.notes, **columns)

@@ -137,7 +137,7 @@ def _split_level(files: Files, split: str) -> tuple[int, SplitNames] | None:
     while names := _names_at(files.folders, depth):
         found = split_names(names, loose=files.tables)
         # A folder that was named itself, such as test, may hold nothing but another test.
-        again = len(names) == 1 and not found.train and _kind(parents[-1:]) == _kind(names)
+        again = len(names) == 1 and not found.train and _kind(parents[-1:]) in found.kinds.values()
         if found.kinds and not again:
             where = Path(*parents)
             example = f"{where / names[0]}*.parquet" if files.tables else str(where / names[0])

@@ -116,7 +116,8 @@ def notes_on(found: SplitNames, where: str = "") -> list[str]:
     """Sentences on which splits are used, for the user."""
     used = f"{where}splits by name: {listed(found.train)} to train on"
     used += f", {listed(found.test)} to test on" if found.test else ""
-    return [used + (f"; {listed(found.unused)} not used" if found.unused else "")]
+    unused = [*found.unused, *found.others]
+    return [used + (f"; {listed(unused)} not used" if unused else "")]
 
 
 def listed(names: Iterable[str]) -> str:

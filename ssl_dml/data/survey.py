@@ -33,19 +33,29 @@ def survey(
             8 bits.
     """
     found, sizes = {channels or 1}, set()
-    low, high = np.inf, -np.inf
-    for index in np.unique(np.linspace(0, len(source) - 1, SAMPLE_SIZE).astype(int)):
+    low, high, gaps = np.inf, -np.inf, 0
+    indices = np.unique(np.linspace(0, len(source) - 1, SAMPLE_SIZE).astype(int))
+    for index in indices:
         try:
             pixels = open_pixels(source.read(int(index)))
-        except (OSError, ValueError, SyntaxError):
+        except MemoryError:
+            raise
+        except Exception:  # decoders raise anything on damaged bytes
             continue  # decoding will report it by name
         found.add(channels_of(pixels))
         if isinstance(pixels, np.ndarray):
             sizes.add(pixels.shape[1::-1])
             if pixels.dtype != np.uint8:
-                low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
+                finite = pixels[np.isfinite(pixels)]
+                gaps += finite.size < pixels.size
+                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
         else:
             sizes.add(pixels.size)
+    if gaps:
+        source.notes.append(
+            f"{gaps:,} of {len(indices):,} images that were looked at hold values that are not "
+            "finite; NaN becomes black"
+        )
     size, why = _choose_size(sizes)
     if image_size is None and why:
         say(f"{why}: decoding to {size}x{size}; --data.image_size sets another")

@@ -43,7 +43,7 @@ class Found:
         if self.left_out:
             parts = [
                 f"{count:,} {suffix}{f' ({hints[suffix]})' if suffix in hints else ''}"
-                for suffix, count in self.left_out.most_common()
+                for suffix, count in sorted(self.left_out.items(), key=lambda x: (-x[1], x[0]))
             ]
             notes.append(f"files left out: {listed(parts)}")
         if self.loops:

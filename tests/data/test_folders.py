@@ -147,4 +147,4 @@ def test_what_is_left_out_is_counted(tmp_path):
     image(tmp_path / "1.png")
     for name in ("a.txt", "b.TXT", "c.xyz", "LICENSE"):
         (tmp_path / name).write_text("words")
-    assert opened(tmp_path).notes == ["files left out: 2 .txt, 1 without suffix, 1 .xyz"]
+    assert opened(tmp_path).notes == ["files left out: 2 .txt, 1 .xyz, 1 without suffix"]

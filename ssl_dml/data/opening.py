@@ -7,6 +7,7 @@ from typing import Any
 import datasets
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data.archives import archives_at, open_archives
 from ssl_dml.data.folders import FolderSource, images_below, is_audio
 from ssl_dml.data.images import MAX_PIXELS, is_image
 from ssl_dml.data.parquet import files_of_split, is_parquet, parquet_files, read_parquet
@@ -62,6 +63,9 @@ def open_source(
         ConfigError: If the source does not exist or holds no images.
     """
     path = locate(where)
+    if archives := archives_at(path):
+        options = {"use_splits": use_splits, "max_pixels": max_pixels}
+        return open_archives(path, archives, split, label_column=label_column, **options)
     if is_folder_of_files(path):
         files = images_below(path, split, use_splits=use_splits)
         return None if files is None else FolderSource(path, files, max_pixels=max_pixels)

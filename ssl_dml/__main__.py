@@ -13,15 +13,18 @@ COMMANDS = {
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run",
     "benchmark": "samples a second of the real run beside the bare network",
+    "describe": "say what is understood of images or audio, and draw 64 samples",
 }
+SINGLE_PROCESS = ("benchmark", "describe")  # on one process
 JOURNEY = """Self-supervised pretraining and deep metric learning: from images to an embedding.
 
-  1. ssl_dml pretrain --data.source ~/images --output_dir runs/mine
-  2. ssl_dml evaluate --config linear --run runs/mine
-  3. ssl_dml finetune --init runs/mine/backbone --data.source ~/labeled --output_dir runs/tuned
-  4. in Python: ssl_dml.load("runs/tuned").embed(["a.png", "b.png"])
+  1. ssl_dml describe ~/images
+  2. ssl_dml pretrain --data.source ~/images --output_dir runs/mine
+  3. ssl_dml evaluate --config linear --run runs/mine
+  4. ssl_dml finetune --init runs/mine/backbone --data.source ~/labeled --output_dir runs/tuned
+  5. in Python: ssl_dml.load("runs/tuned").embed(["a.png", "b.png"])
 
-Without a source the first trains on 10,000 embedded images. Commands:
+Without a source the second trains on 10,000 embedded images. Commands:
 {commands}
 Every command: --config NAME, --KEY VALUE, --help. Several processes: --processes N."""
 
@@ -49,7 +52,7 @@ def run(args: list[str]) -> None:
     if name not in COMMANDS:
         raise ConfigError(f"there is no command {name!r}; choose one of {', '.join(COMMANDS)}")
     processes, rest = _processes(rest)
-    if processes > 1 and name != "benchmark" and "--help" not in rest:
+    if processes > 1 and name not in SINGLE_PROCESS and "--help" not in rest:
         launch([name, *rest], processes)
     else:
         import_module(f"ssl_dml.commands.{name}").main(rest)

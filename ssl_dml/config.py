@@ -67,7 +67,7 @@ def parse(
     parser = ArgumentParser(
         prog=f"ssl_dml {kind}".strip(),
         description=(schema.__doc__ or "").partition("\n")[0],
-        epilog=f"shipped configurations: {', '.join(shipped(kind))}" if kind else None,
+        epilog=f"shipped configurations: {', '.join(shipped(kind))}" if shipped(kind) else None,
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="shipped name or YAML file; keys win")

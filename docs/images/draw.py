@@ -117,7 +117,7 @@ def triplets(sheet: Sheet) -> None:
         sheet.box(x, top, step - 6, 40, fill="none", edge="line")
         sheet.text(x + step / 2 - 3, top + 26, f"row {row}", size=13, mono=True)
     ranges = [("positive p", 1, 4, "fill", "edge"), ("positive q", 3, 7, "warm", "hot")]
-    for number, (name, low, high, fill, edge) in enumerate(ranges):
+    for number, (name, low, high, fill, edge) in reversed([*enumerate(ranges)]):  # lines behind
         y = top + 66 + number * 62
         x, end = near + low * step, near + high * step - 6
         sheet.box(x, y, end - x, 34, fill=fill, edge=edge)

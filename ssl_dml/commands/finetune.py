@@ -11,15 +11,15 @@ from ssl_dml.backbones import Initial, Neck, initial, save
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
-from ssl_dml.data.dataset import describe, say_notes
 from ssl_dml.data.labeled import (
     LabelConfig,
     LabeledBatches,
     LabeledSplit,
     ValidationConfig,
-    announce,
+    announce_split,
     split_labeled,
 )
+from ssl_dml.data.understood import announce, describe
 from ssl_dml.evaluation import validate
 from ssl_dml.heads import Head, attach_partial_fc
 from ssl_dml.progress import say
@@ -68,9 +68,9 @@ def read_data(
 ) -> tuple[SampleSet, LabeledSplit, dict[str, Any]]:
     """The samples decoded for the backbone, how they are divided, and what was read."""
     train = load_train(decoded_for(as_published(config.data, begin.preset), begin.inputs))
-    say_notes(train)
     rows = split_labeled(train, config.labels, config.validation, seed=config.seed)
-    announce(rows)
+    announce(train, None)
+    announce_split(rows)
     return train, rows, describe(train, None, config.data.source) | {"classes": rows.num_classes}
 
 

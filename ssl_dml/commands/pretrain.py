@@ -10,7 +10,7 @@ from ssl_dml.backbones import Backbone, Initial, initial, save
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, epochs, load_test, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
-from ssl_dml.data.dataset import announce, describe
+from ssl_dml.data.understood import announce, describe
 from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, open_probe, probe_method
 from ssl_dml.methods import Method, RunInfo
 from ssl_dml.progress import say

@@ -1,13 +1,10 @@
 """Images in tar shards and zip files, read in place without unpacking."""
 
+import hashlib
 import io
 import json
-import tarfile
-import threading
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, final
 
@@ -16,60 +13,14 @@ import numpy as np
 from ssl_dml.config import ConfigError
 from ssl_dml.data.images import SUFFIXES, open_image
 from ssl_dml.data.layout import Files, class_labels, divide
+from ssl_dml.data.members import Member, members_of
 from ssl_dml.data.parquet import files_of_split
 from ssl_dml.data.sources import RawImage, Source, fingerprint
-from ssl_dml.data.split_names import printable
+from ssl_dml.data.split_names import listed, printable
 from ssl_dml.data.tables import labels_of, unlabeled_note
-from ssl_dml.data.walk import NO_SUFFIX, Found, find_files, suffix_of
-from ssl_dml.types import one_line
+from ssl_dml.data.walk import NO_SUFFIX, Found, suffix_of
 
-ARCHIVES = (".tar", ".zip")
-COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-ENCRYPTED = 0x1  # bit of a member's flags
 CLASS, METADATA = ".cls", ".json"  # files beside an image, with its name up to the first dot
-OPEN_AT_ONCE = 64
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file in an archive.
-
-    Args:
-        archive: The archive.
-        name: Name in it.
-        offset: Where its bytes begin; -1 in a zip file, where they are found by name.
-        size: Number of bytes.
-    """
-
-    archive: Path
-    name: str
-    offset: int
-    size: int
-
-    @property
-    def key(self) -> tuple[Path, str]:
-        """What files of one sample have in common: the name up to the first dot of its last part."""
-        folder, slash, last = self.name.rpartition("/")
-        return self.archive, f"{folder}{slash}{last.partition('.')[0]}"
-
-    def read(self) -> bytes:
-        """Read its bytes.
-
-        Raises:
-            ValueError: If they are damaged.
-        """
-        if self.offset < 0:
-            try:
-                return _zip(self.archive, threading.get_ident()).read(self.name)
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-                raise ValueError(one_line(error)) from error
-        with self.archive.open("rb") as file:
-            file.seek(self.offset)
-            data = file.read(self.size)
-        if len(data) < self.size:
-            raise ValueError("is cut off: the archive ends within it")
-        return data
 
 
 @dataclass(frozen=True)
@@ -79,24 +30,28 @@ class Contents:
     Args:
         images: Each image, by its archive and name as one path.
         beside: Files that may hold the label of an image, by key and suffix.
-        left_out: Other files, counted by suffix.
+        notes: What was left out.
     """
 
     images: dict[Path, Member]
     beside: dict[tuple[Path, str], dict[str, Member]]
-    left_out: Found
+    notes: list[str]
 
     @classmethod
-    def read(cls, archives: Iterable[Path]) -> "Contents":
+    def read(cls, archives: Iterable[Path], *, skip_damaged: bool) -> "Contents":
         """List the members of archives.
 
+        Args:
+            archives: The archives.
+            skip_damaged: Take what comes before the damage of an archive instead of raising.
+
         Raises:
-            ConfigError: Naming an archive that is damaged, compressed or encrypted.
+            ConfigError: Naming an archive that is damaged or encrypted.
         """
         images: dict[Path, Member] = {}
         beside: dict[tuple[Path, str], dict[str, Member]] = {}
-        others = Found()
-        for member in (m for archive in archives for m in _members(archive)):
+        others, damaged = Found(), list[str]()
+        for member in (m for archive in archives for m in members_of(archive, damaged)):
             path = PurePosixPath(member.name)
             suffix = suffix_of(Path(path.name))
             if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
@@ -107,12 +62,26 @@ class Contents:
                 beside.setdefault(member.key, {})[suffix] = member
             else:
                 others.left_out[suffix or NO_SUFFIX] += 1
-        return cls(images, beside, others)
+        if damaged and not skip_damaged:
+            raise ConfigError(
+                f"data.source: {damaged[0]}; replace it, or take what comes before the damage with "
+                "--data.on_error skip"
+            )
+        notes = [f"damaged archives: {listed(damaged)}"] if damaged else []
+        return cls(images, beside, notes + others.notes({}))
+
+    @property
+    def digest(self) -> str:
+        """Changes with the names, sizes and order of the images."""
+        found = hashlib.sha256()
+        for member in self.images.values():
+            found.update(f"{member.name}\0{member.size}\n".encode("utf-8", "surrogateescape"))
+        return found.hexdigest()
 
     def files(self, root: Path) -> Files:
         """The images with their folders within the archives."""
         folders = [Path(member.name).parts[:-1] for member in self.images.values()]
-        return Files(root, [*self.images], folders, self.left_out.notes({}))
+        return Files(root, [*self.images], folders, [*self.notes])
 
     def values(self, paths: Iterable[Path], column: str) -> list[Any] | None:
         """Label of each image from the file beside it; None if no file holds any.
@@ -187,29 +156,6 @@ class ArchiveSource(Source):
         return printable(f"{member.archive}/{member.name}")
 
 
-def archives_at(path: Path) -> list[Path]:
-    """Archives of a path: itself, those that a glob finds, or those of a folder without images.
-
-    Raises:
-        ConfigError: If the path is an archive that cannot be read in place.
-    """
-    if path.suffix.lower() in COMPRESSED and path.is_file():
-        raise ConfigError(
-            f"data.source {printable(str(path))!r} is compressed, so its images cannot be read in "
-            "place: unpack it, or pack it as .zip or .tar"
-        )
-    if path.is_dir():
-        found = find_files(path, lambda file: is_archive(file) or suffix_of(file) in SUFFIXES)
-        return found.paths if all(map(is_archive, found.paths)) else []
-    paths = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
-    return paths if all(p.is_file() and is_archive(p) for p in paths) else []
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a file is a tar or zip file by its suffix."""
-    return suffix_of(path) in ARCHIVES
-
-
 def open_archives(
     path: Path,
     archives: list[Path],
@@ -218,6 +164,7 @@ def open_archives(
     use_splits: bool,
     label_column: str,
     max_pixels: int,
+    skip_damaged: bool,
 ) -> ArchiveSource | None:
     """Open the images of a split; None if there is no such split.
 
@@ -230,6 +177,7 @@ def open_archives(
         use_splits: Whether names tell the splits.
         label_column: Key of the label in a ``.json`` file.
         max_pixels: An image of more pixels is damaged.
+        skip_damaged: Take what comes before the damage of an archive instead of raising.
 
     Raises:
         ConfigError: If an archive is damaged or there is no image.
@@ -242,9 +190,9 @@ def open_archives(
         archives = mine if notes else archives
     if not archives:
         return None
-    contents = Contents.read(archives)
+    contents = Contents.read(archives, skip_damaged=skip_damaged)
     if not contents.images:
-        looked = "; ".join(["no image in it", *contents.left_out.notes({})])
+        looked = "; ".join(["no image in it", *contents.notes])
         raise ConfigError(f"data.source {printable(str(path))!r}: {looked}")
     files = contents.files(path)
     train, test = divide(files, split=split) if use_splits and not notes else (files, files)
@@ -256,39 +204,10 @@ def open_archives(
         contents,
         chosen,
         like,
-        identity=fingerprint(root, archives, split),
+        identity=fingerprint(root, archives, f"{split}:{contents.digest}"),
         label_column=label_column,
         max_pixels=max_pixels,
     )
-
-
-@lru_cache(OPEN_AT_ONCE)
-def _zip(path: Path, thread: int) -> zipfile.ZipFile:  # noqa: ARG001 - one for each thread
-    return zipfile.ZipFile(path)
-
-
-def _members(archive: Path) -> Iterator[Member]:
-    try:
-        if archive.suffix.lower() == ".zip":
-            with zipfile.ZipFile(archive) as opened:
-                for info in opened.infolist():
-                    if info.flag_bits & ENCRYPTED:
-                        raise ConfigError(f"data.source {str(archive)!r} is encrypted: unpack it")
-                    if not info.is_dir():
-                        yield Member(archive, info.filename, -1, info.file_size)
-            return
-        with tarfile.open(archive, "r:") as opened:
-            for info in opened:
-                if info.isfile():
-                    yield Member(archive, info.name, info.offset_data, info.size)
-                opened.members = []  # it would keep a large object of each
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
-        with archive.open("rb") as file:
-            empty = not file.read(1)
-        reason = "is empty" if empty else f"cannot be read: {one_line(error)}"
-        raise ConfigError(
-            f"data.source: {printable(str(archive))} {reason}; replace it, or remove it"
-        ) from error
 
 
 def _json(member: Member) -> dict[str, Any]:

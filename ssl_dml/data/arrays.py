@@ -57,6 +57,7 @@ class TableArrays(Recordings):
         self._name, self._cells = name, table.data.column(column)
         self.labels, self.class_names, more = column_labels(table, label_column, beside=[column])
         self.notes = [*notes, *more]
+        self.labeled_by = f"column {label_column!r}" if self.labels else ""
         shapes: list[tuple[int, int]] = []
         with progress(len(table), "measuring", "sequences") as bar:
             for cell in self._cells:
@@ -110,6 +111,7 @@ class NpzArrays(Recordings):
                 )
             self.labels, self.class_names = labels_of(y.tolist())
             self.notes = unlabeled_note(self.labels)
+            self.labeled_by = "array 'y'"
         self.channels = self._x.shape[1]
         self.lengths = [self._x.shape[2]] * len(x)
 

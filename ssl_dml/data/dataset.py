@@ -3,8 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any, final
+from typing import final
 
 import psutil
 import torch
@@ -16,16 +15,14 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.config import DataConfig, decoded_for
 from ssl_dml.data.decoder import Decoder
 from ssl_dml.data.opening import open_source
+from ssl_dml.data.recordings import Lengths, Segments
 from ssl_dml.data.samplers import EpochBatches
 from ssl_dml.data.sequences import open_sequences
 from ssl_dml.data.sources import Source
 from ssl_dml.data.store import OnDemand, Store, build_store, has_store, nbytes
-from ssl_dml.data.survey import normalization, survey
+from ssl_dml.data.survey import Survey, normalization, survey
 from ssl_dml.distributed import broadcast_object, rank, world_size
-from ssl_dml.progress import say
 from ssl_dml.types import ImageSpec, Indices, SequenceSpec, Stored
-
-MAX_NOTES = 8  # lines
 
 
 @final
@@ -40,13 +37,21 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         damaged: Name and reason of each sample that was left out.
         fingerprint: Changes when the samples or their order do.
         notes: What was decided or left out on opening, a short sentence each.
+        labeled_by: Where the labels are from, in words; empty without labels.
+        found: What the undecoded samples are; None if they were not looked at.
     """
 
     def __init__(
-        self, source: Source, store: Store, decoder: Decoder, spec: ImageSpec | SequenceSpec
+        self,
+        source: Source,
+        store: Store,
+        decoder: Decoder,
+        spec: ImageSpec | SequenceSpec,
+        found: Survey | Lengths | None = None,
     ) -> None:
         self.samples, self.damaged = store.samples, store.damaged
-        self.decoder, self.spec = decoder, spec
+        self.decoder, self.spec, self.found = decoder, spec, found
+        self.labeled_by = source.labeled_by
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
         self.notes = source.notes
         labels = source.labels
@@ -81,16 +86,19 @@ def load_train(config: DataConfig) -> SampleSet:
     if opened is None:
         raise ConfigError(f"data.source {config.source!r} has no split named train")
     source, decoder = opened
-    decoder = decoder or survey(
-        source,
-        channels=config.channels,
-        image_size=config.image_size,
-        value_range=config.value_range,
-    )
+    found = Lengths(source.recordings.lengths) if isinstance(source, Segments) else None
+    if decoder is None:
+        found = survey(
+            source,
+            channels=config.channels,
+            image_size=config.image_size,
+            value_range=config.value_range,
+        )
+        decoder = found.decoder
     store = _store(source, decoder, config)
     mean, std = normalization(store, decoder.shape[0])
     spec = decoder.spec(mean=config.mean or mean, std=config.std or std)
-    return SampleSet(source, store, decoder, spec)
+    return SampleSet(source, store, decoder, spec, found)
 
 
 def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
@@ -151,48 +159,6 @@ def make_loader(
         pin_memory=device is not None and device.type == "cuda",
         generator=torch.Generator(),  # so that starting workers draws nothing from training's
     )
-
-
-def announce(samples: SampleSet, test: SampleSet | None) -> None:
-    """Say what was read."""
-    spec = samples.spec
-    extent = "x".join(f"{side}" for side in samples.decoder.shape[1:])
-    extent += " values" if isinstance(spec, SequenceSpec) else ""
-    say(f"{len(samples):,} samples of {extent}, {spec.channels} channels")
-    if damaged := len(samples.damaged) + (0 if test is None else len(test.damaged)):
-        say(f"{damaged} damaged samples are left out; data.json names them")
-    say_notes(samples, test)
-
-
-def say_notes(samples: SampleSet, test: SampleSet | None = None) -> None:
-    """Say what was decided or left out on opening, in at most eight lines."""
-    notes = _notes(samples, test)
-    shown = notes if len(notes) <= MAX_NOTES else notes[: MAX_NOTES - 1]
-    for note in shown:
-        say(note)
-    if len(shown) < len(notes):
-        say(f"and {len(notes) - len(shown)} more, under notes in data.json")
-
-
-def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[str, Any]:
-    """Plain metadata of a data set, for people and for what is saved."""
-    return {
-        "source": source,
-        "samples": len(samples),
-        **asdict(samples.spec),
-        "decoder": asdict(samples.decoder),
-        "fingerprint": samples.fingerprint,
-        "notes": _notes(samples, test),
-        "damaged": samples.damaged,
-        "test_samples": 0 if test is None else len(test),
-        "test_damaged": [] if test is None else test.damaged,
-    }
-
-
-def _notes(samples: SampleSet, test: SampleSet | None) -> list[str]:
-    """Notes on both, those on the test samples marked unless they say the same."""
-    others = [] if test is None else [note for note in test.notes if note not in samples.notes]
-    return [*samples.notes, *(f"test samples: {note}" for note in others)]
 
 
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:

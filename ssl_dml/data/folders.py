@@ -82,6 +82,7 @@ class FolderSource(Source):
         self.labels, self.class_names = files.labels, files.class_names
         self.fingerprint, self.stamp = files.fingerprint, f"{files.stamp}:{max_pixels}"
         self._max_pixels = max_pixels
+        self.labeled_by = "sub-folders" if self.labels else ""
 
     def __len__(self) -> int:
         return len(self.paths)

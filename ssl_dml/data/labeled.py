@@ -201,7 +201,7 @@ def label_values_of(class_names: Sequence[str]) -> Float[Tensor, "classes values
     return (table - table.mean(dim=0)).float()
 
 
-def announce(rows: LabeledSplit) -> None:
+def announce_split(rows: LabeledSplit) -> None:
     """Say what is trained on and what is held out."""
     kinds = "classes" if rows.label_values is None else "labels"
     say(f"{int((rows.labels >= 0).sum()):,} samples of {rows.num_classes:,} {kinds} to train on")

@@ -7,9 +7,10 @@ from typing import Any
 import datasets
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.archives import archives_at, open_archives
+from ssl_dml.data.archives import open_archives
 from ssl_dml.data.folders import FolderSource, images_below, is_audio
 from ssl_dml.data.images import MAX_PIXELS, is_image
+from ssl_dml.data.members import archives_at
 from ssl_dml.data.parquet import files_of_split, is_parquet, parquet_files, read_parquet
 from ssl_dml.data.sources import Source, fingerprint
 from ssl_dml.data.split_names import listed, notes_on, split_names
@@ -64,7 +65,7 @@ def open_source(
     """
     path = locate(where)
     if archives := archives_at(path):
-        options = {"use_splits": use_splits, "max_pixels": max_pixels}
+        options = {"use_splits": use_splits, "max_pixels": max_pixels, "skip_damaged": skip_damaged}
         return open_archives(path, archives, split, label_column=label_column, **options)
     if is_folder_of_files(path):
         files = images_below(path, split, use_splits=use_splits)

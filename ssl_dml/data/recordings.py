@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 from jaxtyping import Shaped
@@ -25,6 +25,7 @@ class Recordings(ABC):
         labels: See there.
         class_names: See there.
         notes: See there.
+        labeled_by: See there.
         channels: The largest number of channels of any recording.
         lengths: Number of values of each recording over time; 0 if it cannot be read.
         dtype: Type of the decoded values: 16-bit integers for audio.
@@ -35,6 +36,7 @@ class Recordings(ABC):
     labels: list[int] | None
     class_names: list[str]
     notes: Sequence[str] = ()
+    labeled_by: str = ""
     channels: int
     lengths: list[int]
     dtype: Literal["int16", "float32"]
@@ -74,6 +76,7 @@ class Segments(Source):
         labels = recordings.labels
         self.labels = None if labels is None else [labels[index] for index, _ in self.pieces]
         self.class_names, self.notes = recordings.class_names, [*recordings.notes]
+        self.class_names, self.labeled_by = recordings.class_names, recordings.labeled_by
         self.fingerprint, self.stamp = recordings.fingerprint, recordings.stamp
 
     def __len__(self) -> int:
@@ -87,6 +90,34 @@ class Segments(Source):
         recording, start = self.pieces[index]
         name = self.recordings.name(recording)
         return f"{name}, from value {start}" if start else name
+
+
+@final
+@dataclass(frozen=True)
+class Lengths:
+    """How long the recordings of a source are.
+
+    >>> Lengths([30, 90, 40]).lines()
+    ['lengths: 30 to 90 values, median 40']
+
+    Args:
+        values: Length of each recording, in values.
+    """
+
+    values: list[int]
+
+    def metadata(self) -> dict[str, Any]:
+        """Plain metadata, for what is saved."""
+        ordered = sorted(self.values)
+        found = {"shortest": ordered[0], "median": ordered[len(ordered) // 2]}
+        return {"recordings": len(ordered), **found, "longest": ordered[-1]}
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        low, middle, high = (self.metadata()[name] for name in ("shortest", "median", "longest"))
+        if low == high:
+            return [f"lengths: all {low:,} values"]
+        return [f"lengths: {low:,} to {high:,} values, median {middle:,}"]
 
 
 @final

@@ -22,6 +22,7 @@ class Source(ABC):
             labels.
         class_names: Names of the classes; empty without labels.
         notes: What was decided or left out on opening, a short sentence each.
+        labeled_by: Where the labels are from, in words; empty without labels.
     """
 
     fingerprint: str
@@ -29,6 +30,7 @@ class Source(ABC):
     labels: list[int] | None
     class_names: list[str]
     notes: list[str]
+    labeled_by: str = ""
 
     @abstractmethod
     def __len__(self) -> int:

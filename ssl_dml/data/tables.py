@@ -65,6 +65,7 @@ class TableSource(Source):
         self._images = rows[column] if array else rows.data.column(column)
         self.labels, self.class_names, more = column_labels(rows, label_column, beside=[column])
         self.notes = [*table.notes, *found, *more]
+        self.labeled_by = f"column {label_column!r}" if self.labels else ""
 
     def __len__(self) -> int:
         return len(self._images)

@@ -1,6 +1,6 @@
 """What a run reports to its user: metrics, progress, images and a summary."""
 
-from ssl_dml.reporting.images import views_image
+from ssl_dml.reporting.images import contact_sheet, views_image
 from ssl_dml.reporting.summary import (
     explain_non_finite,
     finetune_summary,
@@ -10,6 +10,7 @@ from ssl_dml.reporting.summary import (
 from ssl_dml.reporting.trackers import finish, record_probe, show_first, start_trackers
 
 __all__ = [
+    "contact_sheet",
     "explain_non_finite",
     "finetune_summary",
     "finish",

@@ -42,6 +42,29 @@ def views_image(
     return torch.cat([torch.cat(list(column), dim=1) for column in framed], dim=2)
 
 
+def contact_sheet(
+    samples: Stored, spec: ImageSpec | SequenceSpec, *, columns: int = 8
+) -> Float[Tensor, "shown rows columns"]:
+    """Samples side by side in one image in [0, 1], row by row, as they are decoded.
+
+    Images that have not 1 or 3 channels show the first; sequences show the waveform of the first
+    channel, each scaled to its largest value.
+
+    >>> spec = ImageSpec(channels=1, size=4, mean=(0.5,), std=(0.25,))
+    >>> contact_sheet(torch.zeros(5, 1, 4, 4, dtype=torch.uint8), spec, columns=2).shape
+    torch.Size([1, 18, 12])
+    """
+    shown = as_floats(samples)
+    if isinstance(spec, SequenceSpec):
+        shown = waves(shown / shown.abs().amax((1, 2), keepdim=True).clamp(min=1e-12))
+    shown = shown if shown.shape[1] in (1, COLOR) else shown[:, :1]
+    framed = F.pad(shown.clamp(0, 1), (1, 1, 1, 1), value=1.0)
+    lacking = -len(framed) % columns
+    framed = torch.cat([framed, torch.ones_like(framed[:1]).repeat(lacking, 1, 1, 1)])
+    rows = framed.unflatten(0, (-1, columns))
+    return rows.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+
+
 def waves(samples: Samples) -> Float[Tensor, "batch 1 height width"]:
     """Waveforms of sequences from -1 to 1, dark on light: each column spans its values.
 

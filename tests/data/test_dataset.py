@@ -5,6 +5,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from ssl_dml.data import DataConfig, epochs, load_test, load_train, make_loader
+from ssl_dml.data.understood import announce
 
 RNG = np.random.default_rng(0)
 
@@ -39,6 +40,7 @@ def test_mixed_kinds_and_sizes_become_one_shape(tmp_path, config, capsys):
     images = load_train(config())
     assert images[torch.arange(3)][0].shape == (3, 3, 64, 64)
     assert images.labels is None
+    announce(images, None)
     assert "--data.image_size" in capsys.readouterr().out
     assert load_train(config(image_size=16, channels=1))[torch.arange(2)][0].shape == (
         2,
@@ -58,9 +60,11 @@ def test_channels_of_arrays_reach_the_spec(tmp_path, config):
 def test_the_range_of_sixteen_bits_is_measured_and_said(tmp_path, config, capsys):
     for i in range(4):
         save(tmp_path / f"in/{i}.png", (8, 8), np.uint16, high=4096)
-    pixels = load_train(config())[torch.arange(4)][0]
+    train = load_train(config())
+    pixels = train[torch.arange(4)][0]
     assert pixels.min() == 0
     assert pixels.max() == 255
+    announce(train, None)
     assert "--data.value_range" in capsys.readouterr().out
     darker = load_train(config(value_range=(0.0, 65535.0)))[torch.arange(4)][0]
     assert darker.max() <= 16

@@ -12,8 +12,8 @@ from torch.testing import assert_close
 from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, epochs, load_test, load_train, make_loader
 from ssl_dml.data.config import decoded_for
-from ssl_dml.data.dataset import describe
 from ssl_dml.data.sequences import SequenceConfig
+from ssl_dml.data.understood import describe
 from ssl_dml.types import ImageSpec
 
 RNG = np.random.default_rng(0)

@@ -8,24 +8,32 @@ from ssl_dml.data.survey import survey
 
 def found(folder, **given):
     defaults = {"channels": None, "image_size": None, "value_range": None}
-    return survey(FolderSource(folder), **{**defaults, **given})
+    return survey(FolderSource(folder), **{**defaults, **given}).decoder
 
 
-def test_images_of_one_small_size_keep_it(tmp_path, capsys):
+def said(folder, **given):
+    defaults = {"channels": None, "image_size": None, "value_range": None}
+    return survey(FolderSource(folder), **{**defaults, **given}).lines()
+
+
+def test_images_of_one_small_size_keep_it(tmp_path):
     Image.new("L", (40, 30)).save(tmp_path / "a.png")
     assert (found(tmp_path).size, found(tmp_path).channels) == (30, 1)
-    assert capsys.readouterr().out == ""
+    (line,) = said(tmp_path)
+    assert line == (
+        "sizes: all 40x30; decoding to 30x30, the center, which loses 25% of a typical image"
+    )
 
 
 @pytest.mark.parametrize(
     ("sizes", "size", "words"),
     [([(300, 400)], 224, "images are large"), ([(8, 8), (9, 9)], 64, "images differ in size")],
 )
-def test_other_sizes_are_chosen_and_said(tmp_path, capsys, sizes, size, words):
+def test_other_sizes_are_chosen_and_said(tmp_path, sizes, size, words):
     for i, shape in enumerate(sizes):
         Image.new("L", shape).save(tmp_path / f"{i}.png")
     assert found(tmp_path).size == size
-    assert words in capsys.readouterr().out
+    assert words in said(tmp_path)[0]
     assert found(tmp_path, image_size=10).size == 10
 
 
@@ -34,6 +42,9 @@ def test_the_most_channels_win(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
     assert found(tmp_path).channels == 3
     assert found(tmp_path, channels=1).channels == 1
+    assert said(tmp_path)[1] == (
+        "channels: 1 in 1, 3 in 1 of 2 images; all become 3; --data.channels sets another"
+    )
 
 
 def test_the_range_of_many_bits_is_measured(tmp_path):
@@ -41,6 +52,10 @@ def test_the_range_of_many_bits_is_measured(tmp_path):
     decoder = found(tmp_path)
     assert (decoder.low, decoder.high) == (10, 500)
     assert found(tmp_path, value_range=(0.0, 9.0)).high == 9
+    assert said(tmp_path)[-1] == (
+        "values from 10 to 500 become 0 to 255; --data.value_range sets others"
+    )
+    assert "from 10 to 500; 0 to 9 become 0" in said(tmp_path, value_range=(0.0, 9.0))[-1]
 
 
 def test_a_damaged_image_is_left_to_decoding(tmp_path):
@@ -54,7 +69,7 @@ def test_the_range_is_that_of_finite_values(tmp_path):
         np.save(tmp_path / f"{i}.npy", np.array([[odd, 0.5, 2.0 + i]], np.float32))
     np.save(tmp_path / "3.npy", np.array([[np.nan, np.nan, 99.0]], np.float32))
     source = FolderSource(tmp_path)
-    decoder = survey(source, channels=None, image_size=None, value_range=None)
+    decoder = survey(source, channels=None, image_size=None, value_range=None).decoder
     assert (decoder.low, decoder.high) == (0.5, 4.0)
     assert source.notes == [
         "3 of 4 images that were looked at hold values that are not finite; NaN becomes black"
@@ -66,3 +81,21 @@ def test_a_damaged_array_is_left_to_decoding(tmp_path, content):
     np.save(tmp_path / "a.npy", np.zeros((8, 8), np.uint8))
     (tmp_path / "b.npy").write_bytes(content)
     assert found(tmp_path).size == 8
+
+
+def test_what_a_crop_loses_is_that_of_the_median_image(tmp_path):
+    for i, shape in enumerate([(8, 8), (16, 8), (32, 8)]):
+        Image.new("L", shape).save(tmp_path / f"{i}.png")
+    defaults = {"channels": None, "image_size": None, "value_range": None}
+    seen = survey(FolderSource(tmp_path), **defaults)
+    assert seen.lost == 0.5
+    assert "sizes: 8x8 to 32x8, median 16x8; images differ in size" in seen.lines()[0]
+    assert seen.metadata() == {
+        "looked_at": 3,
+        "smallest": (8, 8),
+        "median": (16, 8),
+        "largest": (32, 8),
+        "lost_by_the_crop": 0.5,
+        "images_by_channels": {1: 3},
+        "values": None,
+    }

@@ -10,6 +10,7 @@ from PIL import Image
 
 WORKER = Path(__file__).parent / "on_device.py"
 FEW = ["--data.batch_size", "4", "--train.steps", "2", "--train.log_every", "1"]
+FEW += ["--train.precision", "no"]  # the device has no autocast
 
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"),

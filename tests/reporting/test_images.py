@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from ssl_dml.reporting import views_image
+from ssl_dml.reporting import contact_sheet, views_image
 from ssl_dml.reporting.images import waves
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, SequenceSpec
 
 
 @pytest.mark.parametrize(("channels", "shown"), [(1, 1), (3, 3), (5, 1)])
@@ -45,3 +45,22 @@ def test_a_wave_is_dark_from_its_lowest_to_its_highest_value():
 def test_silence_is_drawn(audio):
     image = views_image(torch.zeros(1, 1, 400), [torch.zeros(1, 1, 400)], audio)
     assert image.isfinite().all()
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, 1), (3, 3), (5, 1)])
+def test_a_contact_sheet_has_each_sample_in_its_place(channels, shown):
+    spec = ImageSpec(channels=channels, size=6, mean=(0.5,) * channels, std=(0.25,) * channels)
+    pixels = torch.randint(0, 256, (11, channels, 6, 6), dtype=torch.uint8)
+    sheet = contact_sheet(pixels, spec, columns=4)
+    assert sheet.shape == (shown, 3 * 8, 4 * 8)
+    for number, sample in enumerate(pixels):
+        row, column = divmod(number, 4)
+        drawn = sheet[:, row * 8 + 1 : row * 8 + 7, column * 8 + 1 : column * 8 + 7]
+        assert torch.equal((drawn * 255).round().byte(), sample[:shown])
+    assert sheet[:, 16:, 24:].unique().tolist() == [1.0]  # the place that is left over
+
+
+def test_a_contact_sheet_of_sequences_has_waves():
+    spec = SequenceSpec(channels=1, length=400, sampling_rate=None, mean=(0.0,), std=(1.0,))
+    sheet = contact_sheet(torch.randn(3, 1, 400), spec, columns=2)
+    assert sheet.shape == (1, 2 * 50, 2 * 258)

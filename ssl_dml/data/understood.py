@@ -1,0 +1,95 @@
+"""Say and record what was understood of the data, before anything is trained."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from ssl_dml.data.dataset import SampleSet
+from ssl_dml.progress import say
+from ssl_dml.types import SequenceSpec
+
+MAX_LINES = 8
+
+
+def announce(samples: SampleSet, test: SampleSet | None) -> None:
+    """Say in at most eight lines what was read and what was left out.
+
+    Args:
+        samples: The samples to train on.
+        test: The samples to test on; None if there are none.
+    """
+    spec = samples.spec
+    extent = "x".join(f"{side}" for side in samples.decoder.shape[1:])
+    extent += " values" if isinstance(spec, SequenceSpec) else ""
+    lines = [f"{len(samples):,} samples of {extent}, {spec.channels} channels"]
+    lines += [_labels(samples)]
+    lines += [] if test is None else [f"test: {len(test):,} samples, {_labels(test)}"]
+    lines += [] if samples.found is None else samples.found.lines()
+    if damaged := len(samples.damaged) + (0 if test is None else len(test.damaged)):
+        lines += [f"{damaged} damaged samples are left out; data.json names them"]
+    lines += _notes(samples, test)
+    if len(lines) > MAX_LINES:
+        more = len(lines) - MAX_LINES + 1
+        lines[MAX_LINES - 1 :] = [f"and {more} more lines, under notes in data.json"]
+    for line in lines:
+        say(line)
+
+
+def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[str, Any]:
+    """Plain metadata of a data set, for people and for what is saved."""
+    return {
+        "source": source,
+        "samples": len(samples),
+        **asdict(samples.spec),
+        "decoder": asdict(samples.decoder),
+        "fingerprint": samples.fingerprint,
+        "labels": label_metadata(samples),
+        "found": None if samples.found is None else samples.found.metadata(),
+        "notes": _notes(samples, test),
+        "damaged": samples.damaged,
+        "test_samples": 0 if test is None else len(test),
+        "test_labels": None if test is None else label_metadata(test),
+        "test_damaged": [] if test is None else test.damaged,
+    }
+
+
+def _notes(samples: SampleSet, test: SampleSet | None) -> list[str]:
+    """Notes on both, those on the test samples marked unless they say the same."""
+    others = [] if test is None else [note for note in test.notes if note not in samples.notes]
+    return [*samples.notes, *(f"test samples: {note}" for note in others)]
+
+
+def label_metadata(samples: SampleSet) -> dict[str, Any] | None:
+    """Where labels are from, how many samples lack one, and the smallest and largest class.
+
+    Classes without a sample are not counted. None without labels.
+    """
+    if samples.labels is None:
+        return None
+    labels = samples.labels[samples.labels >= 0]
+    present, counts = labels.unique(return_counts=True)
+    ends = {"smallest_class": counts.argmin(), "largest_class": counts.argmax()}
+    return {
+        "labeled_by": samples.labeled_by,
+        "classes": len(present),
+        "unlabeled": int((samples.labels < 0).sum()),
+        **{name: _class(samples, present[i], counts[i]) for name, i in ends.items()},
+    }
+
+
+def _class(samples: SampleSet, number: torch.Tensor, count: torch.Tensor) -> tuple[str, int]:
+    return samples.class_names[int(number)], int(count)
+
+
+def _labels(samples: SampleSet) -> str:
+    """Labels of a data set, in words."""
+    found = label_metadata(samples)
+    if found is None:
+        return "no labels"
+    (small, least), (large, most) = found["smallest_class"], found["largest_class"]
+    spread = (
+        f"{least:,} samples each" if least == most else f"{small} {least:,} to {large} {most:,}"
+    )
+    text = f"labels: {found['classes']:,} classes by {samples.labeled_by}, {spread}"
+    return f"{text}; {found['unlabeled']:,} samples unlabeled" if found["unlabeled"] else text

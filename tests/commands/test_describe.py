@@ -1,0 +1,66 @@
+"""``ssl_dml describe`` as a user runs it: what it prints, draws and refuses."""
+
+import numpy as np
+import pytest
+import soundfile
+from launching import ROOT, completed
+from PIL import Image
+
+
+def describe(*arguments):
+    return completed(ROOT / "scripts/describe.py", *arguments)
+
+
+@pytest.fixture(scope="module")
+def icons(tmp_path_factory):
+    root = tmp_path_factory.mktemp("icons")
+    for number in range(70):
+        path = root / ("house", "mouse")[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 12), (255, number, 0)).save(path)
+    return root
+
+
+def test_a_folder_is_described_and_drawn(icons, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    done = describe(icons, "--sheet", sheet, "--data.image_size", 10)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "70 samples of 10x10, 3 channels",
+        "labels: 2 classes by sub-folders, 35 samples each",
+        "sizes: all 16x12; decoding to 10x10, the center, which loses 25% of a typical image",
+        f"64 samples as they are decoded: {sheet}",
+    ]
+    drawn = np.asarray(Image.open(sheet))
+    assert drawn.shape == (8 * 12, 8 * 12, 3)
+    assert drawn[5, 5].tolist() == [255, 0, 0]  # the first sample
+    assert drawn[0, 0].tolist() == [255, 255, 255]  # its frame
+
+
+def test_audio_is_described_and_drawn(tmp_path):
+    for number, seconds in enumerate((1, 2, 4)):
+        values = np.sin(np.arange(8000 * seconds) / 9).astype(np.float32)
+        soundfile.write(tmp_path / f"{number}.wav", values, 8000)
+    sheet = tmp_path / "sheet.png"
+    done = describe(tmp_path, "--sheet", sheet, "--data.sequences.sampling_rate", 8000)
+    assert done.returncode == 0, done.stderr
+    assert "lengths: 8,000 to 32,000 values, median 16,000" in done.stdout
+    assert np.asarray(Image.open(sheet)).std() > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "data.source"),
+        (["nowhere/at/all"], "data.source 'nowhere/at/all': there is no such file or folder"),
+        (["fashion_mini", "--sheet", "a.txt"], "--sheet must be an image file, such as a.png"),
+        (["fashion_mini", "--sheet", "no/a.png"], "--sheet no/a.png: there is no folder no"),
+        (["fashion_mini", "--data.image_sise", "3"], "did you mean data.image_size"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, words):
+    done = describe(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert words in line

@@ -116,6 +116,8 @@ def is_audio(path: Path) -> bool:
 def _no_image(root: Path, files: LabeledFiles | None) -> str:
     audio = audio_below(root)
     hint = "it holds audio: set data.sequences, as in --data.sequences.sampling_rate 16000"
-    looked = f"looked below it for {' '.join(sorted(SUFFIXES))}"
-    parts = [looked, *(files.notes if files else ()), *([hint] if audio and audio.paths else ())]
-    return f"data.source {printable(str(root))!r} holds no image; {'; '.join(parts)}"
+    more = [*(files.notes if files else ()), *([hint] if audio and audio.paths else ())]
+    return (
+        f"data.source {printable(str(root))!r} holds no image; looked below it for "
+        f"{'; '.join([' '.join(sorted(SUFFIXES)), *more])}"
+    )

@@ -55,7 +55,7 @@ class AudioFiles(Recordings):
         self.sampling_rate, self.channels = sampling_rate, channels
         self.labels, self.class_names = files.labels, files.class_names
         self.fingerprint, self.stamp = files.fingerprint, files.stamp
-        self.labeled_by = "sub-folders" if self.labels else ""
+        self.labeled_by = files.labeled_by
         self.lengths: list[int] = []
         others: Counter[int] = Counter()
         with progress(len(self.paths), "measuring", "audio files") as bar:

@@ -1,6 +1,7 @@
 """Folders of files: what lies below them, their splits and their labels."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -15,20 +16,23 @@ AUDIO_SUFFIXES = frozenset([".flac", ".wav"])
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
 class LabeledFiles:
-    """Files of one split below a folder, sorted by path, and what their folders say.
+    """Files of one split, and what is known of them.
 
-    Attributes:
+    Args:
         paths: The files.
-        labels: As in :class:`~ssl_dml.data.sources.Source`, with ``class_names`` and ``notes``.
-        fingerprint: See there, with ``stamp``.
+        labels: As in :class:`~ssl_dml.data.sources.Source`, with ``class_names``.
+        fingerprint: See there, with ``stamp``, ``notes`` and ``labeled_by``.
     """
 
-    def __init__(self, files: Files, like: Files | None, notes: list[str]) -> None:
-        self.paths = files.paths
-        self.labels, self.class_names, more = class_labels(files, like)
-        self.notes = [*files.notes, *notes, *more]
-        self.fingerprint, self.stamp = fingerprint(files.root, files.paths)
+    paths: list[Path]
+    labels: list[int] | None
+    class_names: list[str]
+    fingerprint: str
+    stamp: str
+    notes: list[str]
+    labeled_by: str
 
     @classmethod
     def below(
@@ -56,7 +60,19 @@ class LabeledFiles:
         files = Files.below(root, found.paths)
         train, test = divide(files, split=split) if use_splits else (files, None)
         mine, like = (train, None) if split == "train" else (test, train)
-        return None if mine is None else cls(mine, like, found.notes(hints))
+        if mine is None:
+            return None
+        labels, names, more = class_labels(mine, like)
+        copy, here = fingerprint(mine.root, mine.paths)
+        return cls(
+            paths=mine.paths,
+            labels=labels,
+            class_names=names,
+            fingerprint=copy,
+            stamp=here,
+            notes=[*mine.notes, *found.notes(hints), *more],
+            labeled_by="sub-folders" if labels else "",
+        )
 
 
 @final
@@ -82,7 +98,7 @@ class FolderSource(Source):
         self.labels, self.class_names = files.labels, files.class_names
         self.fingerprint, self.stamp = files.fingerprint, f"{files.stamp}:{max_pixels}"
         self._max_pixels = max_pixels
-        self.labeled_by = "sub-folders" if self.labels else ""
+        self.labeled_by = files.labeled_by
 
     def __len__(self) -> int:
         return len(self.paths)

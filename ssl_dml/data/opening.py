@@ -10,6 +10,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.archives import open_archives
 from ssl_dml.data.folders import FolderSource, images_below, is_audio
 from ssl_dml.data.images import MAX_PIXELS, is_image
+from ssl_dml.data.listings import is_listing, listed_files, path_column, read_listing
 from ssl_dml.data.members import archives_at
 from ssl_dml.data.parquet import files_of_split, is_parquet, parquet_files, read_parquet
 from ssl_dml.data.sources import Source, fingerprint
@@ -74,6 +75,9 @@ def open_source(
     table = open_table(where, path, split, given)
     if table is None:
         return None
+    if column := path_column(table, image_column):
+        files = listed_files(table, column, label_column)
+        return FolderSource(path, files, max_pixels=max_pixels)
     columns = {"image_column": image_column, "label_column": label_column}
     return TableSource(table, max_pixels=max_pixels, **columns)
 
@@ -99,6 +103,8 @@ def open_table(where: str, path: Path, split: str, given: TableOptions) -> Table
     """
     if path.is_dir() and _is_saved(path):
         table = _open_saved(path, split, given)
+    elif is_listing(path):
+        table = split_rows(read_listing(path), split, use_splits=given.use_splits)
     elif files := parquet_files(path):
         table = _open_parquet(where, path, files, split, given)
     else:
@@ -139,7 +145,8 @@ def _open_parquet(
     if not mine:
         return None
     rows, more = read_parquet(where, mine, columns=given.columns, skip_damaged=given.skip_damaged)
-    table = Table(rows, fingerprint(path, mine, split), where, [*notes, *more])
+    folder = path if path.is_dir() else path.parent
+    table = Table(rows, fingerprint(path, mine, split), where, [*notes, *more], folder)
     return table if by_name else split_rows(table, split, use_splits=given.use_splits)
 
 

@@ -1,11 +1,13 @@
 """Open sequences: audio folders, tables, ``.npz`` files."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
 from ssl_dml.data.audio import AudioFiles
-from ssl_dml.data.folders import audio_below
+from ssl_dml.data.folders import LabeledFiles, audio_below
+from ssl_dml.data.listings import listed_files, path_column
 from ssl_dml.data.opening import TableOptions, is_folder_of_files, locate, open_table
 from ssl_dml.data.recordings import Recordings, Segments, SequenceDecoder
 from ssl_dml.progress import say
@@ -92,17 +94,24 @@ def _open(
         return NpzArrays(path) if split == "train" else None
     if is_folder_of_files(path):
         files = audio_below(path, split, use_splits=use_splits)
-        if files is None:
-            return None
-        if config.sampling_rate is None:
-            raise ConfigError(
-                "data.sequences.sampling_rate must be given for audio, as in "
-                "--data.sequences.sampling_rate 16000"
-            )
-        return AudioFiles(path, files, sampling_rate=config.sampling_rate, channels=channels or 1)
+        return None if files is None else _audio(path, files, config, channels)
     given = TableOptions((config.column, label_column), use_splits, skip_damaged)
     table = open_table(where, path, split, given)
     if table is None:
         return None
+    if column := path_column(table, config.column):
+        files = listed_files(table, column, label_column)
+        return _audio(path, files, config, channels)
     columns = {"column": config.column, "label_column": label_column}
     return TableArrays(table.rows, table.identity, where, notes=table.notes, **columns)
+
+
+def _audio(
+    path: Path, files: LabeledFiles, config: SequenceConfig, channels: int | None
+) -> AudioFiles:
+    if config.sampling_rate is None:
+        raise ConfigError(
+            "data.sequences.sampling_rate must be given for audio, as in "
+            "--data.sequences.sampling_rate 16000"
+        )
+    return AudioFiles(path, files, sampling_rate=config.sampling_rate, channels=channels or 1)

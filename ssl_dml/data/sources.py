@@ -57,7 +57,8 @@ def fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> tuple[str
             size, changed = -1, 0
         else:
             size, changed = stat.st_size, stat.st_mtime_ns
-        line = os.fsencode(path.relative_to(base)) + f"\0{size}\n".encode()
+        name = path.relative_to(base) if path.is_relative_to(base) else path
+        line = os.fsencode(name) + f"\0{size}\n".encode()
         copy.update(line)
         here.update(line + f"{changed}\n".encode())
     return copy.hexdigest(), here.hexdigest()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, final
 
 import datasets
@@ -27,12 +28,14 @@ class Table:
         identity: Fingerprint and stamp of its files.
         name: Its name in messages.
         notes: What was decided or left out on opening.
+        folder: Folder that paths in it are relative to; None if it can hold no paths.
     """
 
     rows: datasets.Dataset
     identity: tuple[str, str]
     name: str
     notes: list[str] = field(default_factory=list)
+    folder: Path | None = None
 
 
 @final

@@ -72,9 +72,9 @@ def test_a_hub_name_without_a_network_names_the_embedded_samples(monkeypatch):
 
 
 def test_another_kind_of_file_is_named(tmp_path):
-    (tmp_path / "x.csv").touch()
+    (tmp_path / "x.txt").touch()
     with pytest.raises(ConfigError, match="neither a folder nor a parquet file"):
-        opened(tmp_path / "x.csv")
+        opened(tmp_path / "x.txt")
 
 
 @pytest.mark.parametrize(("train", "test"), [("Training", "val"), ("TRAIN", "held_out")])

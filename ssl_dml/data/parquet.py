@@ -33,8 +33,8 @@ def parquet_files(path: Path) -> list[Path]:
         if path.suffix == ".npz":
             hint = "of sequences it may be an .npz file: set data.sequences"
         raise ConfigError(
-            f"data.source {str(path)!r} is neither a folder nor a parquet file, nor .csv, .tsv, .zip "
-            f"or .tar; {hint}"
+            f"data.source {str(path)!r} is neither a folder nor a parquet file, nor .csv, .tsv, "
+            f".zip or .tar; {hint}"
         )
     return files
 

@@ -1,6 +1,7 @@
 """Sequences in columns of tables and in ``.npz`` files, read as recordings."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, final
 
@@ -12,7 +13,13 @@ from jaxtyping import Shaped
 from ssl_dml.config import ConfigError
 from ssl_dml.data.recordings import Recordings
 from ssl_dml.data.sources import fingerprint
-from ssl_dml.data.tables import check_column, column_labels, in_order, labels_of
+from ssl_dml.data.tables import (
+    check_column,
+    column_labels,
+    in_order,
+    labels_of,
+    unlabeled_note,
+)
 from ssl_dml.progress import progress
 
 NUMBERS = "uif"
@@ -29,6 +36,7 @@ class TableArrays(Recordings):
         name: Name of the table in messages.
         column: Column of the lists.
         label_column: Column of integers or strings; without it there are no labels.
+        notes: What was decided or left out before.
     """
 
     dtype: Literal["int16", "float32"] = "float32"
@@ -41,12 +49,14 @@ class TableArrays(Recordings):
         *,
         column: str,
         label_column: str,
+        notes: Sequence[str] = (),
     ) -> None:
         check_column(table, column, "data.sequences.column", name)
         table = in_order(table)
         self.fingerprint, self.stamp = (f"{part}:{column}" for part in identity)
         self._name, self._cells = name, table.data.column(column)
-        self.labels, self.class_names = column_labels(table, label_column)
+        self.labels, self.class_names, more = column_labels(table, label_column, beside=[column])
+        self.notes = [*notes, *more]
         self.labeled_by = f"column {label_column!r}" if self.labels else ""
         shapes: list[tuple[int, int]] = []
         with progress(len(table), "measuring", "sequences") as bar:
@@ -91,7 +101,7 @@ class NpzArrays(Recordings):
             )
         self._path, self._x = path, x[:, None] if x.ndim == ONE_CHANNEL else x
         self.fingerprint, self.stamp = fingerprint(path, [path])
-        self.labels, self.class_names = None, []
+        self.labels, self.class_names, self.notes = None, [], []
         if "y" in arrays:
             y = arrays["y"]
             if y.shape != x.shape[:1]:
@@ -100,6 +110,7 @@ class NpzArrays(Recordings):
                     f"sequences, got shape {list(y.shape)}"
                 )
             self.labels, self.class_names = labels_of(y.tolist())
+            self.notes = unlabeled_note(self.labels)
             self.labeled_by = "array 'y'"
         self.channels = self._x.shape[1]
         self.lengths = [self._x.shape[2]] * len(x)

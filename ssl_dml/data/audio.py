@@ -12,9 +12,9 @@ from jaxtyping import Float
 from scipy.signal import firwin, resample_poly
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.folders import AUDIO_SUFFIXES, files_below, folder_labels
+from ssl_dml.data.folders import AUDIO_SUFFIXES, LabeledFiles, audio_below
 from ssl_dml.data.recordings import Recordings
-from ssl_dml.data.sources import fingerprint
+from ssl_dml.data.split_names import printable
 from ssl_dml.progress import progress, say
 
 HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower sampling rate
@@ -28,6 +28,7 @@ class AudioFiles(Recordings):
 
     Args:
         root: The folder.
+        files: The audio files of a split; None for all.
         sampling_rate: Values a second. Files with another sampling rate are resampled, and a line
             tells the user how many.
         channels: 1 averages the channels of a file. With more, files must have as many, or one,
@@ -36,17 +37,25 @@ class AudioFiles(Recordings):
 
     dtype: Literal["int16", "float32"] = "int16"
 
-    def __init__(self, root: Path, *, sampling_rate: int, channels: int = 1) -> None:
-        self.paths = files_below(root, AUDIO_SUFFIXES)
-        if not self.paths:
+    def __init__(
+        self,
+        root: Path,
+        files: LabeledFiles | None = None,
+        *,
+        sampling_rate: int,
+        channels: int = 1,
+    ) -> None:
+        files = files or audio_below(root)
+        if files is None or not files.paths:
             raise ConfigError(
-                f"data.source {str(root)!r} holds no audio; looked below it for "
+                f"data.source {printable(str(root))!r} holds no audio; looked below it for "
                 f"{' '.join(sorted(AUDIO_SUFFIXES))}"
             )
+        self.paths, self.notes = files.paths, files.notes
         self.sampling_rate, self.channels = sampling_rate, channels
-        self.labels, self.class_names = folder_labels(root, self.paths)
-        self.labeled_by = "sub-folders" if self.labels else ""
-        self.fingerprint, self.stamp = fingerprint(root, self.paths)
+        self.labels, self.class_names = files.labels, files.class_names
+        self.fingerprint, self.stamp = files.fingerprint, files.stamp
+        self.labeled_by = files.labeled_by
         self.lengths: list[int] = []
         others: Counter[int] = Counter()
         with progress(len(self.paths), "measuring", "audio files") as bar:
@@ -73,7 +82,7 @@ class AudioFiles(Recordings):
         return values.repeat(self.channels, axis=0) if len(values) == 1 else values
 
     def name(self, index: int) -> str:  # noqa: D102
-        return str(self.paths[index])
+        return printable(str(self.paths[index]))
 
 
 def read_resampled(

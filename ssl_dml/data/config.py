@@ -6,6 +6,7 @@ from typing import Literal
 
 from ssl_dml.checks import at_least, in_range
 from ssl_dml.config import ConfigError
+from ssl_dml.data.images import MAX_PIXELS
 from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.progress import say
 from ssl_dml.types import ImageSpec, SequenceSpec
@@ -38,6 +39,9 @@ class DataConfig:
         image_column: Column of images in a table.
         label_column: Column of labels in a table; without it there are no labels.
         use_labels: Whether to use labels; false if sub-folders are not classes.
+        use_splits: Whether names such as train, val and test, of sub-folders or files or in a
+            column called split, tell the splits; false if sub-folders with such names are classes.
+        max_pixels: An image of more pixels is damaged.
         cache_dir: Folder for decoded samples that do not fit in memory.
         memory_fraction: Fraction of the free memory that decoded samples may fill.
         disk_fraction: Fraction of the free disk they may fill; above it, workers decode on demand.
@@ -57,6 +61,8 @@ class DataConfig:
     image_column: str = "image"
     label_column: str = "label"
     use_labels: bool = True
+    use_splits: bool = True
+    max_pixels: int = MAX_PIXELS
     cache_dir: Path = Path("~/.cache/ssl_dml")
     memory_fraction: float = 0.25
     disk_fraction: float = 0.5
@@ -65,6 +71,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         at_least(1, "data", batch_size=self.batch_size, workers=self.workers)
         at_least(1, "data", image_size=self.image_size, channels=self.channels)
+        at_least(1, "data", max_pixels=self.max_pixels)
         fractions = {"memory_fraction": self.memory_fraction, "disk_fraction": self.disk_fraction}
         in_range(0, 1, "data", **fractions)
         if self.value_range is not None and self.value_range[0] >= self.value_range[1]:

@@ -36,6 +36,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         class_names: Names of the classes; empty without labels.
         damaged: Name and reason of each sample that was left out.
         fingerprint: Changes when the samples or their order do.
+        notes: What was decided or left out on opening, a short sentence each.
         labeled_by: Where the labels are from, in words; empty without labels.
         found: What the undecoded samples are; None if they were not looked at.
     """
@@ -52,6 +53,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         self.decoder, self.spec, self.found = decoder, spec, found
         self.labeled_by = source.labeled_by
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
+        self.notes = source.notes
         labels = source.labels
         self.labels = None if labels is None else torch.tensor([labels[i] for i in store.kept])
         if self.labels is not None and self.labels.max() < 0:
@@ -163,7 +165,13 @@ def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder |
     """Open a source; its decoder is known already for sequences, not for images."""
     if config.sequences is None:
         source = open_source(
-            where, split, image_column=config.image_column, label_column=config.label_column
+            where,
+            split,
+            image_column=config.image_column,
+            label_column=config.label_column,
+            use_splits=config.use_splits,
+            skip_damaged=config.on_error == "skip",
+            max_pixels=config.max_pixels,
         )
         opened = None if source is None else (source, None)
     else:
@@ -173,6 +181,8 @@ def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder |
             config=config.sequences,
             channels=config.channels,
             label_column=config.label_column,
+            use_splits=config.use_splits,
+            skip_damaged=config.on_error == "skip",
         )
     if opened is not None and not config.use_labels:
         opened[0].labels, opened[0].class_names = None, []

@@ -15,6 +15,7 @@ from ssl_dml.types import ImageSpec
 
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 COLOR = 3
+MIN_FINITE = 0.5  # of the values of an image
 
 
 @final
@@ -29,7 +30,7 @@ class ImageDecoder(Decoder):
         channels: 1 for gray, 3 for color, any number for arrays.
         size: Side of the square, in pixels. The shorter side is resized to it, then the center is
             cropped.
-        low: Value that becomes 0 in images of more than 8 bits.
+        low: Value that becomes 0 in images of more than 8 bits, as NaN does.
         high: Value that becomes 255 in images of more than 8 bits.
     """
 
@@ -57,14 +58,15 @@ def open_pixels(image: RawImage) -> Image.Image | Shaped[np.ndarray, "height wid
     """Open an image: 8-bit gray or RGB as an upright PIL image, others as a channels-last array.
 
     Transparent images are laid over white.
+
+    Raises:
+        ValueError: If it is no image, or most of its values are not finite.
     """
     if isinstance(image, np.ndarray):
-        if image.ndim not in (2, 3) or image.dtype.kind not in "uif" or not image.size:
-            raise ValueError(f"is no image: array of shape {image.shape}, {image.dtype}")
-        return image if image.ndim == 3 else image[:, :, None]  # noqa: PLR2004
+        return _open_array(image)
     image = ImageOps.exif_transpose(image)
     if image.mode in SIXTEEN_BIT_MODES:
-        return np.asarray(image)[:, :, None]
+        return _open_array(np.asarray(image))
     if image.mode in ("1", "L"):
         return image.convert("L")
     if image.has_transparency_data:
@@ -73,6 +75,14 @@ def open_pixels(image: RawImage) -> Image.Image | Shaped[np.ndarray, "height wid
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("L" if gray else "RGB")
     return image.convert("L" if image.mode in ("LA", "La") else "RGB")
+
+
+def _open_array(array: np.ndarray) -> Shaped[np.ndarray, "height width channels"]:
+    if array.ndim not in (2, 3) or array.dtype.kind not in "uif" or not array.size:
+        raise ValueError(f"is no image: array of shape {array.shape}, {array.dtype}")
+    if (finite := np.isfinite(array).mean()) < MIN_FINITE:
+        raise ValueError(f"has values of which only {finite:.0%} are finite")
+    return array if array.ndim == 3 else array[:, :, None]  # noqa: PLR2004
 
 
 def channels_of(pixels: Image.Image | np.ndarray) -> int:
@@ -109,7 +119,10 @@ def _from_image(
 def _from_array(
     array: Shaped[np.ndarray, "height width bands"], decoder: ImageDecoder
 ) -> UInt8[np.ndarray, "channels size size"]:
-    tensor = torch.from_numpy(array.astype(np.float32)).permute(2, 0, 1)
+    values = array.astype(np.float32)
+    if array.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=decoder.low, posinf=decoder.high, neginf=decoder.low)
+    tensor = torch.from_numpy(values).permute(2, 0, 1)
     if array.dtype != np.uint8:
         tensor = (tensor - decoder.low) * (255 / (decoder.high - decoder.low))
     height, width = tensor.shape[1:]

@@ -1,20 +1,78 @@
 """Folders of files: what lies below them, their splits and their labels."""
 
-import os
-from collections.abc import Container
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-import numpy as np
-from PIL import Image
-
 from ssl_dml.config import ConfigError
+from ssl_dml.data.images import HINTS, MAX_PIXELS, SUFFIXES, is_image, read_file
+from ssl_dml.data.layout import Files, class_labels, divide
 from ssl_dml.data.sources import RawImage, Source, fingerprint
+from ssl_dml.data.split_names import printable
+from ssl_dml.data.walk import find_files, suffix_of
 
-IMAGE_TYPES = "bmp gif jpeg jpg jp2 npy pbm pgm png pnm ppm tif tiff webp"
-SUFFIXES = frozenset(f".{name}" for name in IMAGE_TYPES.split())
 AUDIO_SUFFIXES = frozenset([".flac", ".wav"])
-TEST_FOLDERS = ("test", "val", "valid", "validation")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LabeledFiles:
+    """Files of one split, and what is known of them.
+
+    Args:
+        paths: The files.
+        labels: As in :class:`~ssl_dml.data.sources.Source`, with ``class_names``.
+        fingerprint: See there, with ``stamp``, ``notes`` and ``labeled_by``.
+    """
+
+    paths: list[Path]
+    labels: list[int] | None
+    class_names: list[str]
+    fingerprint: str
+    stamp: str
+    notes: list[str]
+    labeled_by: str
+
+    @classmethod
+    def below(
+        cls,
+        root: Path,
+        split: str = "train",
+        *,
+        wanted: Callable[[Path], bool],
+        hints: dict[str, str],
+        use_splits: bool = False,
+    ) -> "LabeledFiles | None":
+        """Find the files of a split.
+
+        Args:
+            root: The folder.
+            split: ``"train"`` or ``"test"``.
+            wanted: Whether a path is one of the files.
+            hints: What to do about files of a suffix that is left out.
+            use_splits: Whether sub-folders such as train and test are splits.
+
+        Returns:
+            The files; none if there is no such split.
+        """
+        found = find_files(root, wanted)
+        files = Files.below(root, found.paths)
+        train, test = divide(files, split=split) if use_splits else (files, None)
+        mine, like = (train, None) if split == "train" else (test, train)
+        if mine is None:
+            return None
+        labels, names, more = class_labels(mine, like)
+        copy, here = fingerprint(mine.root, mine.paths)
+        return cls(
+            paths=mine.paths,
+            labels=labels,
+            class_names=names,
+            fingerprint=copy,
+            stamp=here,
+            notes=[*mine.notes, *found.notes(hints), *more],
+            labeled_by="sub-folders" if labels else "",
+        )
 
 
 @final
@@ -23,59 +81,59 @@ class FolderSource(Source):
 
     Args:
         root: The folder.
+        files: The images of a split; None for all.
+        max_pixels: An image of more pixels is damaged.
+
+    Raises:
+        ConfigError: If there is no image.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.paths = files_below(root, SUFFIXES)
-        if not self.paths:
-            audio = files_below(root, AUDIO_SUFFIXES)
-            hint = "it holds audio: set data.sequences, as in --data.sequences.sampling_rate 16000"
-            raise ConfigError(
-                f"data.source {str(root)!r} holds no image; looked below it for "
-                f"{' '.join(sorted(SUFFIXES))}{f'; {hint}' if audio else ''}"
-            )
-        self.labels, self.class_names = folder_labels(root, self.paths)
-        self.labeled_by = "sub-folders" if self.labels else ""
-        self.fingerprint, self.stamp = fingerprint(root, self.paths)
+    def __init__(
+        self, root: Path, files: LabeledFiles | None = None, *, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        files = files or images_below(root)
+        if files is None or not files.paths:
+            raise ConfigError(_no_image(root, files))
+        self.paths, self.notes = files.paths, files.notes
+        self.labels, self.class_names = files.labels, files.class_names
+        self.fingerprint, self.stamp = files.fingerprint, f"{files.stamp}:{max_pixels}"
+        self._max_pixels = max_pixels
+        self.labeled_by = files.labeled_by
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, index: int) -> RawImage:  # noqa: D102 - documented in Source
-        path = self.paths[index]
-        return np.load(path, allow_pickle=False) if path.suffix == ".npy" else Image.open(path)
+        return read_file(self.paths[index], self._max_pixels)
 
     def name(self, index: int) -> str:  # noqa: D102
-        return str(self.paths[index])
+        return printable(str(self.paths[index]))
 
 
-def split_folder(path: Path, split: str) -> Path | None:
-    """Sub-folder of a split if there is one called train; otherwise the whole folder is train."""
-    names = ("train",) if split == "train" else TEST_FOLDERS
-    inside = next((path / name for name in names if (path / name).is_dir()), None)
-    if inside is not None and (path / "train").is_dir():
-        return inside
-    return path if split == "train" else None
+def images_below(
+    root: Path, split: str = "train", *, use_splits: bool = False
+) -> LabeledFiles | None:
+    """Find the images of a split; none if there is no such split."""
+    return LabeledFiles.below(root, split, wanted=is_image, hints=HINTS, use_splits=use_splits)
 
 
-def files_below(root: Path, suffixes: Container[str]) -> list[Path]:
-    """Find files with one of these suffixes, sorted by path; skip hidden ones."""
-    found: list[Path] = []
-    for folder, inner, names in os.walk(root):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        found += [
-            Path(folder) / name
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
-        ]
-    return sorted(found)
+def audio_below(
+    root: Path, split: str = "train", *, use_splits: bool = False
+) -> LabeledFiles | None:
+    """Find the audio files of a split; none if there is no such split."""
+    return LabeledFiles.below(root, split, wanted=is_audio, hints={}, use_splits=use_splits)
 
 
-def folder_labels(root: Path, paths: list[Path]) -> tuple[list[int] | None, list[str]]:
-    """Labels and class names, if every file lies in one of at least two sub-folders."""
-    inside = [path.relative_to(root).parts for path in paths]
-    names = sorted({parts[0] for parts in inside})
-    if len(names) == 1 or any(len(parts) == 1 for parts in inside):
-        return None, []
-    ids = {name: i for i, name in enumerate(names)}
-    return [ids[parts[0]] for parts in inside], names
+def is_audio(path: Path) -> bool:
+    """Whether a file is audio by its suffix."""
+    return suffix_of(path) in AUDIO_SUFFIXES
+
+
+def _no_image(root: Path, files: LabeledFiles | None) -> str:
+    audio = audio_below(root)
+    hint = "it holds audio: set data.sequences, as in --data.sequences.sampling_rate 16000"
+    more = [*(files.notes if files else ()), *([hint] if audio and audio.paths else ())]
+    return (
+        f"data.source {printable(str(root))!r} holds no image; looked below it for "
+        f"{'; '.join([' '.join(sorted(SUFFIXES)), *more])}"
+    )

@@ -1,41 +1,85 @@
 """Open a source by its name: an embedded sample, a folder, tables, a data set on the hub."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.folders import FolderSource, split_folder
+from ssl_dml.data.archives import open_archives
+from ssl_dml.data.folders import FolderSource, images_below, is_audio
+from ssl_dml.data.images import MAX_PIXELS, is_image
+from ssl_dml.data.listings import is_listing, listed_files, path_column, read_listing
+from ssl_dml.data.members import archives_at
+from ssl_dml.data.parquet import files_of_split, is_parquet, parquet_files, read_parquet
 from ssl_dml.data.sources import Source, fingerprint
-from ssl_dml.data.tables import TableSource
+from ssl_dml.data.split_names import listed, notes_on, split_names
+from ssl_dml.data.tables import Table, TableSource, split_rows
+from ssl_dml.data.walk import any_below
+from ssl_dml.types import one_line
 
 SAMPLES = Path(__file__).parent / "samples"
 SAMPLE_NAMES = ("fashion_mini", "hangul")
 
 
-def open_source(where: str, split: str, *, image_column: str, label_column: str) -> Source | None:
+@dataclass(frozen=True)
+class TableOptions:
+    """How a table is opened.
+
+    Args:
+        columns: Columns that must be alike in all its files, if any has them.
+        use_splits: Whether names tell the splits.
+        skip_damaged: Leave damaged files out instead of raising.
+    """
+
+    columns: tuple[str, ...]
+    use_splits: bool = True
+    skip_damaged: bool = False
+
+
+def open_source(
+    where: str,
+    split: str,
+    *,
+    image_column: str,
+    label_column: str,
+    use_splits: bool = True,
+    max_pixels: int = MAX_PIXELS,
+    skip_damaged: bool = False,
+) -> Source | None:
     """Open the images that ``data.source`` names; None if it has no such split.
 
     Args:
         where: An embedded sample, a folder of images, parquet files (a file, a folder or a
             glob), a folder saved by ``datasets``, or the name of a data set on the hub.
-        split: ``"train"`` or ``"test"``; a folder of images may hold it as a sub-folder.
+        split: ``"train"`` or ``"test"``.
         image_column: Column of images in a table.
         label_column: Column of labels in a table.
+        use_splits: Whether names such as train and test, of sub-folders, files, or in a column
+            called split, tell the splits; otherwise everything is train.
+        max_pixels: An image of more pixels is damaged.
+        skip_damaged: Leave damaged parquet files out instead of raising.
 
     Raises:
         ConfigError: If the source does not exist or holds no images.
     """
     path = locate(where)
+    if archives := archives_at(path):
+        options = {"use_splits": use_splits, "max_pixels": max_pixels, "skip_damaged": skip_damaged}
+        return open_archives(path, archives, split, label_column=label_column, **options)
     if is_folder_of_files(path):
-        inside = split_folder(path, split)
-        return None if inside is None else FolderSource(inside)
-    opened = open_table(where, path, split)
-    if opened is None:
+        files = images_below(path, split, use_splits=use_splits)
+        return None if files is None else FolderSource(path, files, max_pixels=max_pixels)
+    given = TableOptions((image_column, label_column), use_splits, skip_damaged)
+    table = open_table(where, path, split, given)
+    if table is None:
         return None
-    table, identity = opened
-    return TableSource(table, identity, where, image_column=image_column, label_column=label_column)
+    if column := path_column(table, image_column):
+        files = listed_files(table, column, label_column)
+        return FolderSource(path, files, max_pixels=max_pixels)
+    columns = {"image_column": image_column, "label_column": label_column}
+    return TableSource(table, max_pixels=max_pixels, **columns)
 
 
 def locate(where: str) -> Path:
@@ -45,56 +89,89 @@ def locate(where: str) -> Path:
 
 def is_folder_of_files(path: Path) -> bool:
     """Whether a path is a folder of image or audio files, not of a table."""
-    return path.is_dir() and not (_is_saved(path) or any(path.glob("*.parquet")))
+    if not path.is_dir() or _is_saved(path) or any(path.glob("[!.]*.parquet")):
+        return False
+    # A clone of a data set on the hub has its tables in a sub-folder.
+    return any_below(path, lambda p: is_image(p) or is_audio(p)) or not any_below(path, is_parquet)
 
 
-def open_table(
-    where: str, path: Path, split: str
-) -> tuple[datasets.Dataset, tuple[str, str]] | None:
-    """Open a table, with fingerprint and stamp of its files; None if it has no such split."""
+def open_table(where: str, path: Path, split: str, given: TableOptions) -> Table | None:
+    """Open a table; None if it has no such split.
+
+    Raises:
+        ConfigError: If it is missing or damaged, or it cannot be told what its splits are.
+    """
     if path.is_dir() and _is_saved(path):
-        saved = datasets.load_from_disk(str(path))
-        table = saved.get(split) if isinstance(saved, datasets.DatasetDict) else saved
-        if table is None or (table is saved and split != "train"):
-            return None
-        return table, fingerprint(path, (p for p in path.rglob("*") if p.is_file()), split)
-    files = _parquet_files(path, split)
-    if files is None:
-        return _open_hub(where, split)
-    if not files:
-        return None
-    table = datasets.Dataset.from_parquet([str(f) for f in files], keep_in_memory=False)
-    return table, fingerprint(path, files, split)  # pyright: ignore[reportReturnType]
+        table = _open_saved(path, split, given)
+    elif is_listing(path):
+        table = split_rows(read_listing(path), split, use_splits=given.use_splits)
+    elif files := parquet_files(path):
+        table = _open_parquet(where, path, files, split, given)
+    else:
+        table = _open_hub(where, split, given)
+    return table
 
 
 def _is_saved(path: Path) -> bool:
     return any((path / name).exists() for name in ("dataset_info.json", "dataset_dict.json"))
 
 
-def _parquet_files(path: Path, split: str) -> list[Path] | None:
-    """Parquet files of a split; empty if the split has none; None if there are no files at all."""
-    if path.is_dir():
-        files = sorted(path.glob("*.parquet"))
-        mine = [f for f in files if f.name.startswith(split)]
-        named = any(f.name.startswith(("train", "test")) for f in files)
-        return mine if named else (files if split == "train" else [])
-    if "*" in path.name and path.parent.is_dir():
-        files = sorted(path.parent.glob(path.name))
-    else:
-        files = [path] if path.is_file() else []
-    if not files:
-        return None
-    if any(f.suffix != ".parquet" for f in files):
-        hint = "name the folder that holds the samples"
-        if path.suffix == ".npz":
-            hint = "of sequences it may be an .npz file: set data.sequences"
+def _open_saved(path: Path, split: str, given: TableOptions) -> Table | None:
+    try:
+        saved = datasets.load_from_disk(str(path))
+    except Exception as error:  # the library raises many unrelated types
         raise ConfigError(
-            f"data.source {str(path)!r} is neither a folder nor a parquet file; {hint}"
+            f"data.source {str(path)!r} cannot be read: {one_line(error)}; save it again"
+        ) from error
+    identity = fingerprint(path, (p for p in path.rglob("*") if p.is_file()), split)
+    if isinstance(saved, datasets.Dataset):
+        return split_rows(Table(saved, identity, str(path)), split, use_splits=given.use_splits)
+    names, notes = _chosen([str(name) for name in saved], str(path), split, given)
+    if not names:
+        return None
+    rows = datasets.concatenate_datasets([saved[name] for name in names])
+    return Table(rows, identity, str(path), notes)
+
+
+def _open_parquet(
+    where: str, path: Path, files: list[Path], split: str, given: TableOptions
+) -> Table | None:
+    mine, notes = files, []
+    if path.is_dir() and given.use_splits:
+        mine, notes = files_of_split(path, files, split)
+    by_name = bool(notes)
+    if split != "train" and not by_name:
+        mine = files if given.use_splits else []
+    if not mine:
+        return None
+    rows, more = read_parquet(where, mine, columns=given.columns, skip_damaged=given.skip_damaged)
+    folder = path if path.is_dir() else path.parent
+    table = Table(rows, fingerprint(path, mine, split), where, [*notes, *more], folder)
+    return table if by_name else split_rows(table, split, use_splits=given.use_splits)
+
+
+def _chosen(
+    names: list[str], where: str, split: str, given: TableOptions
+) -> tuple[list[str], list[str]]:
+    """Names of the splits that are wanted, of those that a data set has; and what to note.
+
+    Raises:
+        ConfigError: If none of them is to train on.
+    """
+    if not given.use_splits:
+        return names if split == "train" else [], []
+    found = split_names(names, loose=True)
+    mine = found.train if split == "train" else found.test
+    if split == "train" and not mine:
+        raise ConfigError(
+            f"data.source {where!r} has the splits {listed(names)} and none to train on: set "
+            "data.use_splits false to train on all of them"
         )
-    return files if split == "train" else []
+    # Beside train itself there may be parts of it, such as train_small.
+    return [name for name in mine if name == split] or mine, notes_on(found)
 
 
-def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, tuple[str, str]] | None:
+def _open_hub(where: str, split: str, given: TableOptions) -> Table | None:
     missing = (
         f"data.source {where!r}: there is no such file or folder, and it is not an embedded "
         f"sample ({', '.join(SAMPLE_NAMES)})"
@@ -102,14 +179,16 @@ def _open_hub(where: str, split: str) -> tuple[datasets.Dataset, tuple[str, str]
     if where.startswith((".", "/", "~")) or where.count("/") > 1 or "\\" in where:
         raise ConfigError(missing)
     try:
-        splits = datasets.get_dataset_split_names(where)
-        if split not in splits:
+        splits, notes = _chosen(datasets.get_dataset_split_names(where), where, split, given)
+        if not splits:
             return None
-        table: Any = datasets.load_dataset(where, split=split)
+        table: Any = datasets.load_dataset(where, split="+".join(splits))
+    except ConfigError:
+        raise
     except Exception as error:  # the hub client raises many unrelated types
         offline = isinstance(error, ConnectionError) or "offline" in type(error).__name__.lower()
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         reason = "the hub cannot be reached: there is no network" if offline else reason
         raise ConfigError(f"{missing}; {reason}") from error
     identity = f"{where}:{split}:{table._fingerprint}"
-    return table, (identity, identity)
+    return Table(table, (identity, identity), where, notes)

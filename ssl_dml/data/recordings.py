@@ -1,6 +1,7 @@
 """Cut recordings of any length into samples of one length, and decode them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -23,6 +24,7 @@ class Recordings(ABC):
         stamp: See there.
         labels: See there.
         class_names: See there.
+        notes: See there.
         labeled_by: See there.
         channels: The largest number of channels of any recording.
         lengths: Number of values of each recording over time; 0 if it cannot be read.
@@ -33,6 +35,7 @@ class Recordings(ABC):
     stamp: str
     labels: list[int] | None
     class_names: list[str]
+    notes: Sequence[str] = ()
     labeled_by: str = ""
     channels: int
     lengths: list[int]
@@ -72,6 +75,7 @@ class Segments(Source):
         ]
         labels = recordings.labels
         self.labels = None if labels is None else [labels[index] for index, _ in self.pieces]
+        self.class_names, self.notes = recordings.class_names, [*recordings.notes]
         self.class_names, self.labeled_by = recordings.class_names, recordings.labeled_by
         self.fingerprint, self.stamp = recordings.fingerprint, recordings.stamp
 

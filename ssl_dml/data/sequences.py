@@ -1,12 +1,14 @@
 """Open sequences: audio folders, tables, ``.npz`` files."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
 from ssl_dml.data.audio import AudioFiles
-from ssl_dml.data.folders import split_folder
-from ssl_dml.data.opening import is_folder_of_files, locate, open_table
+from ssl_dml.data.folders import LabeledFiles, audio_below
+from ssl_dml.data.listings import listed_files, path_column
+from ssl_dml.data.opening import TableOptions, is_folder_of_files, locate, open_table
 from ssl_dml.data.recordings import Recordings, Segments, SequenceDecoder
 from ssl_dml.progress import say
 
@@ -39,6 +41,8 @@ def open_sequences(
     config: SequenceConfig,
     channels: int | None,
     label_column: str,
+    use_splits: bool = True,
+    skip_damaged: bool = False,
 ) -> tuple[Segments, SequenceDecoder] | None:
     """Open the sequences that ``data.source`` names; None if it has no such split.
 
@@ -49,11 +53,14 @@ def open_sequences(
         config: Sampling rate, length and column.
         channels: Number of channels; None for 1 in audio, and for the largest number otherwise.
         label_column: Column of labels in a table.
+        use_splits: Whether names such as train and test tell the splits.
+        skip_damaged: Leave damaged parquet files out instead of raising.
 
     Raises:
         ConfigError: If the source does not exist or holds no sequences.
     """
-    recordings = _open(where, split, config, channels, label_column)
+    flags = {"use_splits": use_splits, "skip_damaged": skip_damaged}
+    recordings = _open(where, split, config, channels, label_column, **flags)
     if recordings is None:
         return None
     longest = max(recordings.lengths)
@@ -73,23 +80,38 @@ def open_sequences(
 
 
 def _open(
-    where: str, split: str, config: SequenceConfig, channels: int | None, label_column: str
+    where: str,
+    split: str,
+    config: SequenceConfig,
+    channels: int | None,
+    label_column: str,
+    *,
+    use_splits: bool,
+    skip_damaged: bool,
 ) -> Recordings | None:
     path = locate(where)
     if path.suffix == ".npz":
         return NpzArrays(path) if split == "train" else None
     if is_folder_of_files(path):
-        inside = split_folder(path, split)
-        if inside is None:
-            return None
-        if config.sampling_rate is None:
-            raise ConfigError(
-                "data.sequences.sampling_rate must be given for audio, as in "
-                "--data.sequences.sampling_rate 16000"
-            )
-        return AudioFiles(inside, sampling_rate=config.sampling_rate, channels=channels or 1)
-    opened = open_table(where, path, split)
-    if opened is None:
+        files = audio_below(path, split, use_splits=use_splits)
+        return None if files is None else _audio(path, files, config, channels)
+    given = TableOptions((config.column, label_column), use_splits, skip_damaged)
+    table = open_table(where, path, split, given)
+    if table is None:
         return None
-    table, identity = opened
-    return TableArrays(table, identity, where, column=config.column, label_column=label_column)
+    if column := path_column(table, config.column):
+        files = listed_files(table, column, label_column)
+        return _audio(path, files, config, channels)
+    columns = {"column": config.column, "label_column": label_column}
+    return TableArrays(table.rows, table.identity, where, notes=table.notes, **columns)
+
+
+def _audio(
+    path: Path, files: LabeledFiles, config: SequenceConfig, channels: int | None
+) -> AudioFiles:
+    if config.sampling_rate is None:
+        raise ConfigError(
+            "data.sequences.sampling_rate must be given for audio, as in "
+            "--data.sequences.sampling_rate 16000"
+        )
+    return AudioFiles(path, files, sampling_rate=config.sampling_rate, channels=channels or 1)

@@ -1,6 +1,7 @@
 """The interface of sources: undecoded samples in a fixed order, and what identifies them."""
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ class Source(ABC):
         labels: Class of each sample, an index into ``class_names``, -1 if unknown; None without
             labels.
         class_names: Names of the classes; empty without labels.
+        notes: What was decided or left out on opening, a short sentence each.
         labeled_by: Where the labels are from, in words; empty without labels.
     """
 
@@ -27,6 +29,7 @@ class Source(ABC):
     stamp: str
     labels: list[int] | None
     class_names: list[str]
+    notes: list[str]
     labeled_by: str = ""
 
     @abstractmethod
@@ -45,10 +48,17 @@ class Source(ABC):
 def fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> tuple[str, str]:
     """Digest of relative paths and sizes; and one that adds the folder and times of change."""
     base = root if root.is_dir() else root.parent
-    copy, here = hashlib.sha256(extra.encode()), hashlib.sha256(f"{extra}{base.resolve()}".encode())
+    copy, here = hashlib.sha256(extra.encode()), hashlib.sha256(extra.encode())
+    here.update(os.fsencode(base.resolve()))
     for path in sorted(paths):
-        stat = path.stat()
-        line = f"{path.relative_to(base)}\0{stat.st_size}\n"
-        copy.update(line.encode())
-        here.update(f"{line}{stat.st_mtime_ns}\n".encode())
+        try:
+            stat = path.stat()
+        except OSError:  # a link to nothing, or a file that has gone; reading will report it
+            size, changed = -1, 0
+        else:
+            size, changed = stat.st_size, stat.st_mtime_ns
+        name = path.relative_to(base) if path.is_relative_to(base) else path
+        line = os.fsencode(name) + f"\0{size}\n".encode()
+        copy.update(line)
+        here.update(line + f"{changed}\n".encode())
     return copy.hexdigest(), here.hexdigest()

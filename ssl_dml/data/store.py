@@ -22,7 +22,7 @@ from ssl_dml.data.sources import Source
 from ssl_dml.progress import progress
 
 CHUNK = 512
-VERSION = 1
+VERSION = 2
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # no damaged sample
 Array = Shaped[np.ndarray, "batch channels *extent"]

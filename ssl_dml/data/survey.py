@@ -110,19 +110,29 @@ def survey(
     """
     sizes: list[tuple[int, int]] = []
     found: Counter[int] = Counter()
-    low, high = np.inf, -np.inf
-    for index in np.unique(np.linspace(0, len(source) - 1, SAMPLE_SIZE).astype(int)):
+    low, high, gaps = np.inf, -np.inf, 0
+    indices = np.unique(np.linspace(0, len(source) - 1, SAMPLE_SIZE).astype(int))
+    for index in indices:
         try:
             pixels = open_pixels(source.read(int(index)))
-        except (OSError, ValueError, SyntaxError):
+        except MemoryError:
+            raise
+        except Exception:  # decoders raise anything on damaged bytes
             continue  # decoding will report it by name
         found[channels_of(pixels)] += 1
         if isinstance(pixels, np.ndarray):
             sizes.append(pixels.shape[1::-1])
             if pixels.dtype != np.uint8:
-                low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
+                finite = pixels[np.isfinite(pixels)]
+                gaps += finite.size < pixels.size
+                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
         else:
             sizes.append(pixels.size)
+    if gaps:
+        source.notes.append(
+            f"{gaps:,} of {len(indices):,} images that were looked at hold values that are not "
+            "finite; NaN becomes black"
+        )
     values = (low, high) if np.isfinite(low) else None
     size, why = (image_size, "") if image_size else _choose_size({*sizes})
     low, high = value_range or ((low, high) if low < high < np.inf else (0.0, 65535.0))

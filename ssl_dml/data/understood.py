@@ -9,6 +9,8 @@ from ssl_dml.data.dataset import SampleSet
 from ssl_dml.progress import say
 from ssl_dml.types import SequenceSpec
 
+MAX_LINES = 8
+
 
 def announce(samples: SampleSet, test: SampleSet | None) -> None:
     """Say in at most eight lines what was read and what was left out.
@@ -26,6 +28,10 @@ def announce(samples: SampleSet, test: SampleSet | None) -> None:
     lines += [] if samples.found is None else samples.found.lines()
     if damaged := len(samples.damaged) + (0 if test is None else len(test.damaged)):
         lines += [f"{damaged} damaged samples are left out; data.json names them"]
+    lines += _notes(samples, test)
+    if len(lines) > MAX_LINES:
+        more = len(lines) - MAX_LINES + 1
+        lines[MAX_LINES - 1 :] = [f"and {more} more lines, under notes in data.json"]
     for line in lines:
         say(line)
 
@@ -40,11 +46,18 @@ def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[st
         "fingerprint": samples.fingerprint,
         "labels": label_metadata(samples),
         "found": None if samples.found is None else samples.found.metadata(),
+        "notes": _notes(samples, test),
         "damaged": samples.damaged,
         "test_samples": 0 if test is None else len(test),
         "test_labels": None if test is None else label_metadata(test),
         "test_damaged": [] if test is None else test.damaged,
     }
+
+
+def _notes(samples: SampleSet, test: SampleSet | None) -> list[str]:
+    """Notes on both, those on the test samples marked unless they say the same."""
+    others = [] if test is None else [note for note in test.notes if note not in samples.notes]
+    return [*samples.notes, *(f"test samples: {note}" for note in others)]
 
 
 def label_metadata(samples: SampleSet) -> dict[str, Any] | None:

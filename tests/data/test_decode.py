@@ -84,3 +84,19 @@ def test_refuses_channels_that_do_not_fit():
         decode(np.zeros((4, 4, 5), np.uint8), color(4))
     with pytest.raises(ValueError, match="is no image"):
         decode(np.zeros(4, np.uint8), gray(4))
+
+
+def test_what_is_not_finite_becomes_black_or_white():
+    array = np.full((8, 8), 5.0, np.float32)
+    array[0, :3] = np.nan, np.inf, -np.inf
+    decoder = ImageDecoder(channels=1, size=8, low=0.0, high=10.0)
+    for image in (array, Image.fromarray(array)):
+        assert decode(image, decoder)[0, 0].tolist() == [0, 255, 0, *[128] * 5]
+    assert decode(array, ImageDecoder(channels=1, size=4, low=0.0, high=10.0)).max() < 255
+
+
+def test_images_that_are_mostly_not_finite_are_damaged():
+    array = np.full((4, 4), np.nan, np.float32)
+    array[0] = 1
+    with pytest.raises(ValueError, match="only 25% are finite"):
+        decode(array, gray(4))

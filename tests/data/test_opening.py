@@ -72,6 +72,45 @@ def test_a_hub_name_without_a_network_names_the_embedded_samples(monkeypatch):
 
 
 def test_another_kind_of_file_is_named(tmp_path):
-    (tmp_path / "x.csv").touch()
+    (tmp_path / "x.txt").touch()
     with pytest.raises(ConfigError, match="neither a folder nor a parquet file"):
-        opened(tmp_path / "x.csv")
+        opened(tmp_path / "x.txt")
+
+
+@pytest.mark.parametrize(("train", "test"), [("Training", "val"), ("TRAIN", "held_out")])
+def test_splits_of_a_saved_data_set_in_usual_spellings(tmp_path, train, test):
+    splits = {train: table([0, 1]), test: table([1]), "unsupervised": table([2])}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "x")
+    source = opened(tmp_path / "x")
+    assert len(source) == 2
+    assert len(opened(tmp_path / "x", "test")) == 1
+    assert source.notes == [
+        f"splits by name: {train} to train on, {test} to test on; unsupervised not used"
+    ]
+    together = open_source(
+        str(tmp_path / "x"), "train", image_column="image", label_column="label", use_splits=False
+    )
+    assert len(together) == 4
+
+
+def test_a_saved_data_set_without_a_train_split_is_refused(tmp_path):
+    datasets.DatasetDict({"test": table([0]), "extra": table([1])}).save_to_disk(tmp_path / "x")
+    with pytest.raises(ConfigError, match="has the splits test, extra and none to train on: set"):
+        opened(tmp_path / "x")
+
+
+def test_a_damaged_saved_data_set_is_named(tmp_path):
+    table([0, 1]).save_to_disk(tmp_path / "x")
+    next((tmp_path / "x").glob("*.arrow")).write_bytes(b"no")
+    with pytest.raises(ConfigError, match=r"x' cannot be read: .*save it again") as caught:
+        opened(tmp_path / "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_images_win_over_tables_below_a_folder(tmp_path):
+    table([0, 1]).to_parquet(tmp_path / "table.parquet")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "table.parquet").rename(tmp_path / "tables/x.parquet")
+    assert len(opened(tmp_path)) == 2
+    Image.new("L", (4, 4)).save(tmp_path / "1.png")
+    assert opened(tmp_path).notes == ["files left out: 1 .parquet"]

@@ -64,6 +64,25 @@ def test_a_damaged_image_is_left_to_decoding(tmp_path):
     assert found(tmp_path).size == 8
 
 
+def test_the_range_is_that_of_finite_values(tmp_path):
+    for i, odd in enumerate([np.nan, np.inf, -np.inf]):
+        np.save(tmp_path / f"{i}.npy", np.array([[odd, 0.5, 2.0 + i]], np.float32))
+    np.save(tmp_path / "3.npy", np.array([[np.nan, np.nan, 99.0]], np.float32))
+    source = FolderSource(tmp_path)
+    decoder = survey(source, channels=None, image_size=None, value_range=None).decoder
+    assert (decoder.low, decoder.high) == (0.5, 4.0)
+    assert source.notes == [
+        "3 of 4 images that were looked at hold values that are not finite; NaN becomes black"
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x00v\x00{"])
+def test_a_damaged_array_is_left_to_decoding(tmp_path, content):
+    np.save(tmp_path / "a.npy", np.zeros((8, 8), np.uint8))
+    (tmp_path / "b.npy").write_bytes(content)
+    assert found(tmp_path).size == 8
+
+
 def test_what_a_crop_loses_is_that_of_the_median_image(tmp_path):
     for i, shape in enumerate([(8, 8), (16, 8), (32, 8)]):
         Image.new("L", shape).save(tmp_path / f"{i}.png")

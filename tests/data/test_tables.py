@@ -1,5 +1,7 @@
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -61,3 +63,99 @@ def test_a_missing_column_is_named(tmp_path):
         open_source(
             str(tmp_path / "x.parquet"), "train", image_column="photo", label_column="label"
         )
+
+
+@pytest.mark.parametrize(("labels", "expected", "names"), [
+    ([0, -1, 3], [0, -1, 1], ["0", "3"]),
+    ([0.0, float("nan"), 3.0], [0, -1, 1], ["0", "3"]),
+    ([2.0, -1.0, 10.0], [0, -1, 1], ["2", "10"]),
+    (["a", "", "b"], [0, -1, 1], ["a", "b"]),
+    ([1, -1, -2], [2, 1, 0], ["-2", "-1", "1"]),
+    ([0.5, -1.0, 1.0], [1, 0, 2], ["-1.0", "0.5", "1.0"]),
+    (["-1", "a", "nan"], [0, 1, 2], ["-1", "a", "nan"]),
+    ([True, False, None], [1, 0, -1], ["False", "True"]),
+])  # fmt: skip
+def test_labels_that_are_missing(tmp_path, labels, expected, names):
+    table(labels).to_parquet(tmp_path / "x.parquet")
+    source = opened(tmp_path / "x.parquet")
+    assert (source.labels, source.class_names) == (expected, names)
+    missing = expected.count(-1)
+    assert source.notes == ([f"{missing} of 3 samples are unlabeled"] if missing else [])
+
+
+def test_values_that_cannot_be_labels_are_named(tmp_path):
+    table([{"x": 1}, {"x": 2}]).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ConfigError, match=r"data.label_column 'label' holds dict"):
+        opened(tmp_path / "x.parquet")
+
+
+def test_other_columns_are_said_where_that_of_labels_is_missing(tmp_path):
+    data = table([0, 1]).rename_column("label", "digit").add_column("place", ["x", "y"])
+    data.to_parquet(tmp_path / "x.parquet")
+    source = opened(tmp_path / "x.parquet")
+    assert source.labels is None
+    assert source.notes == [
+        "no labels: no column label, but digit, place; data.label_column names one"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["image", "struct", "binary"])
+def test_the_only_column_of_images_is_taken(tmp_path, kind):
+    data = table([0, 1]).rename_column("image", "img")
+    path = tmp_path / "x.parquet"
+    data.to_parquet(path)
+    if kind != "image":
+        plain = pa.parquet.read_table(path).replace_schema_metadata(None)
+        if kind == "binary":
+            content = plain["img"].combine_chunks().field("bytes")
+            plain = plain.set_column(plain.schema.get_field_index("img"), "img", content)
+        pa.parquet.write_table(plain, path)
+    source = opened(path)
+    assert np.asarray(source.read(1)).max() == 1
+    assert source.notes == ["images are those of the column img"]
+
+
+def test_several_columns_of_images_are_asked_about(tmp_path):
+    data = table([0, 1]).rename_column("image", "left")
+    data = data.add_column(
+        "right", list(data.cast_column("left", datasets.Image(decode=False))["left"])
+    )
+    data.to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(
+        ConfigError, match=r"\(left, right\): name one of them, as in --data.image_c"
+    ):
+        opened(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("column", ["split", "Usage"])
+def test_a_column_tells_splits(tmp_path, column):
+    data = table([0, 1, 2]).add_column(column, ["Training", "PublicTest", "Training"])
+    data.to_parquet(tmp_path / "x.parquet")
+    data.save_to_disk(tmp_path / "saved")
+    for name in ("x.parquet", "saved"):
+        source, held = opened(tmp_path / name), opened(tmp_path / name, "test")
+        assert [np.asarray(source.read(i)).max() for i in range(2)] == [0, 2]
+        assert source.class_names == ["0", "2"]
+        assert (len(held), held.class_names) == (1, ["1"])
+        assert f"column {column}: splits by name: Training to train on" in source.notes[0]
+        assert source.fingerprint != held.fingerprint
+
+
+def test_a_column_of_splits_that_does_not_tell_is_asked_about(tmp_path):
+    table([0, 1, 2]).add_column("split", ["train", None, "x"]).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(
+        ConfigError, match=r"column split' mixes .*\(train\) with others \(\(missing"
+    ):
+        opened(tmp_path / "x.parquet")
+    one = table([0, 1, 2]).add_column("split", [1, 2, 3])
+    one.to_parquet(tmp_path / "x.parquet")
+    assert len(opened(tmp_path / "x.parquet")) == 3
+
+
+def test_a_damaged_cell_is_said(tmp_path):
+    data = datasets.Dataset.from_dict({"image": [None, b"no", b""], "label": [0, 1, 1]})
+    data.to_parquet(tmp_path / "x.parquet")
+    source = opened(tmp_path / "x.parquet")
+    for index, words in enumerate(["is empty", "is no image that Pillow can read", "is empty"]):
+        with pytest.raises(ValueError, match=words):
+            source.read(index)

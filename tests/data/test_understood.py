@@ -29,6 +29,7 @@ def test_what_is_said_of_a_folder(folder, capsys):
         "labels: 2 classes by sub-folders, bee 1 to ant 2",
         "test: 2 samples, labels: 2 classes by sub-folders, 1 samples each",
         "sizes: all 8x8; decoding to 8x8",
+        "splits by name: train to train on, test to test on",
     ]
 
 

@@ -1,0 +1,143 @@
+"""Files of images: which there are, and how one is opened."""
+
+import io
+import sys
+import threading
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError, features
+
+from ssl_dml.data.sources import RawImage
+from ssl_dml.data.walk import suffix_of
+
+MAX_PIXELS = 178_956_970  # where Pillow stops, twice the limit at which it warns
+IMAGE_TYPES = (
+    "apng bmp dib gif j2k jfif jp2 jpe jpeg jpf jpg jpx npy pbm pgm png pnm ppm qoi tga tif tiff"
+    " webp"
+)
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+# Formats that Pillow tells by their first bytes, for files whose name does not tell.
+TOLD_BY_CONTENT = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+POINTER = b"version https://git-lfs"
+HEAD = 32  # bytes that tell what a file is
+_LOCK = threading.Lock()
+
+
+def _readable() -> tuple[frozenset[str], dict[str, str]]:
+    """Suffixes that can be read here, and what to do about others."""
+    suffixes = {f".{name}" for name in IMAGE_TYPES.split()}
+    hints: dict[str, str] = {}
+    if find_spec("pillow_heif") is None:
+        hints |= dict.fromkeys(HEIF_SUFFIXES, "pip install 'ssl_dml[heif]'")
+    else:
+        import_module("pillow_heif").register_heif_opener()
+        suffixes |= {*HEIF_SUFFIXES}
+    if features.check("avif"):
+        suffixes |= {".avif", ".avifs"}
+    else:
+        hints[".avif"] = "pip install 'pillow>=11.3'"
+    return frozenset(suffixes), hints
+
+
+SUFFIXES, HINTS = _readable()
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its suffix, or by its content if its name has none."""
+    suffix = suffix_of(path)
+    if suffix:
+        return suffix in SUFFIXES
+    try:
+        open_image(path, sys.maxsize, formats=known()).close()
+    except Exception:  # decoders raise anything on other bytes
+        return False
+    return True
+
+
+def known() -> list[str]:
+    """Formats to tell files without suffix by, of those that this Pillow reads."""
+    Image.init()
+    return [name for name in TOLD_BY_CONTENT if name in Image.OPEN]
+
+
+def read_file(path: Path, max_pixels: int) -> RawImage:
+    """Open an image or an array in a file."""
+    if path.suffix.lower() == ".npy":
+        return _load(path)
+    return open_image(path, max_pixels)
+
+
+def open_image(
+    file: Path | io.BytesIO, max_pixels: int, *, formats: list[str] | None = None
+) -> Image.Image:
+    """Open an image of at most so many pixels.
+
+    Args:
+        file: A file or its bytes.
+        max_pixels: Largest number of pixels.
+        formats: Formats to try; None for all.
+
+    Raises:
+        ValueError: If it has more, or is no image; the message says what it is instead.
+        OSError: If the file cannot be opened.
+    """
+    try:
+        with _LOCK:  # Pillow's own limit is one for all threads
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(file, formats=formats)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    except UnidentifiedImageError as error:
+        raise ValueError(_what_it_is(file)) from error
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        image.close()
+        raise ValueError(
+            f"has {pixels:,} pixels, and data.max_pixels is {max_pixels:,}: a higher one reads it"
+        )
+    return image
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except EOFError as error:
+        raise ValueError("is empty") from error
+
+
+def _what_it_is(file: Path | io.BytesIO) -> str:
+    """Say why a file is no image that can be read."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            head = opened.read(HEAD)
+    else:
+        file.seek(0)
+        head = file.read(HEAD)
+    if not head:
+        return "is empty"
+    if head.startswith(POINTER):
+        return "is a pointer of git-lfs, not the file: run git lfs pull"
+    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1") and HINTS.get(".heic"):
+        return f"is HEIC: {HINTS['.heic']}"
+    return "is no image that Pillow can read"
+
+
+def cell_image(cell: Any, max_pixels: int) -> RawImage:  # noqa: ANN401
+    """Open an image in a cell of a table: bytes, bytes or a path in a struct, or an array.
+
+    Raises:
+        ValueError: If the cell is empty, or is no image.
+    """
+    if isinstance(cell, dict):
+        data, path = cell.get("bytes"), cell.get("path")
+        cell = data if data is not None else (Path(path) if path else None)
+    if cell is None:
+        raise ValueError("is empty")
+    if isinstance(cell, bytes):
+        return open_image(io.BytesIO(cell), max_pixels)
+    return read_file(cell, max_pixels) if isinstance(cell, Path) else np.asarray(cell)

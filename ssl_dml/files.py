@@ -16,7 +16,7 @@ REFUSALS = {
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, also where the machine stops."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with beside.open("w") as file:
+    with beside.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

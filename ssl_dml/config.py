@@ -150,6 +150,15 @@ _Dumper.add_implicit_resolver(
 )
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # Unescaped, these are line breaks to a reader, which makes them spaces.
+    broken = re.search("[\r\x85\u2028\u2029]", text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if broken else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def read_yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """Plain values of a file.
 

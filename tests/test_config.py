@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import pytest
 import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.optim import Optimizer
 
@@ -279,3 +281,30 @@ def test_a_resumed_run_continues_with_its_own_configuration(tmp_path, capsys):
     (folder / "config.yaml").write_bytes(b"output_dir: \xff\n")
     with pytest.raises(ConfigError, match=r"run/config\.yaml is no YAML in UTF-8: [^\n]*$"):
         steps("--output_dir", str(folder), "--resume", "true")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A key of text.
+
+    Args:
+        source: Any text.
+    """
+
+    source: str
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+@example(text="~")
+@example(text="null")
+@example(text="1:30")
+@example(text="a [v2]: b, 'c' #d ")
+@example(text="--x")
+@example(text="a\x85b\u2028c\rd")
+def test_any_text_of_the_command_line_and_of_a_record_is_that_text(tmp_path_factory, text):
+    config, values = parse(Text, [f"--source={text}"])
+    assert config.source == text
+    record = tmp_path_factory.mktemp("record") / "config.yaml"
+    record.write_bytes(to_yaml(values).encode())
+    assert parse(Text, [f"--config={record}"]) == (config, values)

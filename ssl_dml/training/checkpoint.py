@@ -1,7 +1,6 @@
 """Full training state in folders that are whole or not there."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ssl_dml.distributed import broadcast_object, gather_object, rank, world_size
-from ssl_dml.files import write_json
+from ssl_dml.files import synchronize, write_json
 from ssl_dml.memory import cut_rows, split_rows
 from ssl_dml.training.files import digest, read, write
 from ssl_dml.training.rng_state import restore, rng_state
@@ -94,9 +93,9 @@ class Checkpoints:
             files |= {name: found for theirs in everyones for name, found in theirs.items()}
             about = {"format": FORMAT, "step": step, "processes": world_size(), "files": files}
             write_json(part / METADATA, {**about, **metadata})
-            _synchronize(part)
+            synchronize(part)
             part.rename(place)
-            _synchronize(self.folder)
+            synchronize(self.folder)
             for old in self._all()[: -self.keep]:
                 shutil.rmtree(old)
         broadcast_object(None)
@@ -180,14 +179,6 @@ def read_metadata(place: Path) -> dict[str, Any]:
     if not known:
         raise ValueError(f"{path} has the format {metadata['format']!r}, not {FORMAT!r}")
     return metadata
-
-
-def _synchronize(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_non_finite(step: int, state: dict[str, Tensor]) -> None:

@@ -1,5 +1,8 @@
+import errno
 import json
+import os
 import pickle
+import stat
 
 import numpy as np
 import pytest
@@ -163,3 +166,39 @@ def test_a_full_disk_is_told_and_leaves_the_earlier_one(store, monkeypatch):
     with pytest.raises(OSError, match="earlier ones are whole"):
         store.save(4, made(), METADATA)
     assert read_metadata(store.newest())["step"] == 3
+
+
+def folders_raise(monkeypatch, code):
+    """From here on, a folder is synchronized as by a file system that answers with this."""
+    whole, asked = os.fsync, []
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            asked.append(descriptor)
+            raise OSError(code, os.strerror(code))
+        whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return asked
+
+
+REFUSALS = [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM]
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_a_file_system_that_synchronizes_no_folders_keeps_checkpoints(store, monkeypatch, code):
+    asked = folders_raise(monkeypatch, code)
+    parts, others = made(), made()
+    store.save(1, parts, METADATA)
+    assert len(asked) == 2
+    assert [path.name for path in store.folder.iterdir()] == ["step_1"]
+    assert store.resume(others, METADATA, say=silent) == 1  # compares every digest
+    assert torch.equal(parts["model"].weight, others["model"].weight)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_disk_that_fails_is_no_refusal(store, monkeypatch, code):
+    folders_raise(monkeypatch, code)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        store.save(1, made(), METADATA)
+    assert store.newest() is None

@@ -10,6 +10,7 @@ import torch
 import torchvision
 from payload import Payload
 from safetensors.torch import save_file
+from timm.models import adapt_input_conv
 
 from ssl_dml.backbones import SequenceBackbone, TimmBackbone
 from ssl_dml.backbones.weights import fit_weights
@@ -107,6 +108,23 @@ def test_the_first_convolution_is_fitted_to_the_channels(states, tmp_path, name,
         theirs.sum(dim=1, keepdim=True) if channels == 1 else theirs[:, [0, 1, 2, 0, 1]] * 3 / 5
     )
     torch.testing.assert_close(taker.network.get_parameter(first), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("size", [32, 224])
+@pytest.mark.parametrize("prefix", ["", "module.encoder_q."])
+def test_a_narrow_network_takes_other_channels(tmp_path, channels, size, prefix):
+    narrow = {"width": 0.125, "options": {"layers": [1, 1, 1, 1]}, "size": size}
+    state = {
+        name: torch.randn_like(value) if value.is_floating_point() else value
+        for name, value in backbone(**narrow).network.state_dict().items()
+    }
+    taker = backbone(channels=channels, **narrow)
+    content = {prefix + name: value for name, value in state.items()}
+    take(taker, written(content, tmp_path / "weights.pth"))
+    assert_equal(taker.network, state, but=["conv1.weight"])
+    expected = adapt_input_conv(channels, state["conv1.weight"].clone())
+    assert torch.equal(taker.network.conv1.weight, expected)
 
 
 def test_positions_are_fitted_to_the_size(states, tmp_path):

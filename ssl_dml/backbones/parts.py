@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ class Part:
     section: str
     prefix: str
     tensors: Tensors
-    others: int = 0
+    left: list[str] = field(default_factory=list[str])
     note: str = ""
 
     @property
@@ -46,7 +46,6 @@ class Part:
 def find_parts(content: Mapping[Any, Any], wanted: Tensors) -> Iterator[Part]:
     """Each section of a file, whole and behind each prefix under which the names are found."""
     for section, tensors in _sections(content, ""):
-        count = sum(value.is_floating_point() for value in tensors.values())
         seen = Counter(
             name[: -len(rest)]
             for name in tensors
@@ -56,8 +55,16 @@ def find_parts(content: Mapping[Any, Any], wanted: Tensors) -> Iterator[Part]:
         prefixes = ["", *(p for p, n in seen.items() if 2 * n > len(wanted))]
         for prefix in prefixes:
             behind = {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
-            inside = sum(value.is_floating_point() for value in behind.values())
-            yield Part(section, prefix, behind, count - inside)
+            yield Part(section, prefix, behind, _outside(tensors, prefix))
+
+
+def _outside(tensors: Tensors, prefix: str) -> list[str]:
+    """Names of the weights that do not begin with the prefix."""
+    return [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not name.startswith(prefix)
+    ]
 
 
 def _sections(content: Mapping[Any, Any], name: str) -> Iterator[tuple[str, Tensors]]:
@@ -88,5 +95,5 @@ def groups(part: Part, least: int) -> Iterator[Part]:
         outer = seen.get(f"{prefix[:-1].rpartition('.')[0]}.", total)
         if least <= count < outer:
             inside = {n: v for n, v in part.tensors.items() if n.startswith(prefix)}
-            others = part.others + total - count
-            yield Part(part.section, part.prefix + prefix, inside, others)
+            left = part.left + _outside(part.tensors, prefix)
+            yield Part(part.section, part.prefix + prefix, inside, left)

@@ -8,6 +8,7 @@ A file rarely names its tensors as a network does. Three ways are tried, in this
 3. *The same order*: other names of the same kinds and shapes, one after the other.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from torch import nn
 from ssl_dml.backbones.conversion import converted, with_channels
 from ssl_dml.backbones.ordered import in_order
 from ssl_dml.backbones.parts import Part, Tensors, find_parts, groups
+
+GROUPS = 4  # groups of tensors left that are named
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def _refusal(part: Part, found: Tensors, wanted: Tensors, own: Tensors, network:
     missing = [name for name in wanted if name not in found]
     told = [f"{len(found)} of its {len(wanted)} tensors found"]
     if missing:
+        told[0] = f"{len(found) / len(wanted):.0%} of the network is in the file, {told[0]}"
+    if missing:
         name = _first_missing(missing, part.tensors, network)
         told.append(f"{name} missing{_sizes(name, part.tensors, own)}")
     unused = _unused(part.tensors, own, network)
@@ -126,12 +131,18 @@ def _refusal(part: Part, found: Tensors, wanted: Tensors, own: Tensors, network:
 
 
 def _report(part: Part, total: int, own: Tensors, complete: list[tuple[Part, Tensors]]) -> str:
-    left = part.others + sum(
-        value.is_floating_point() for name, value in part.tensors.items() if name not in own
-    )
+    left = part.left + [
+        name
+        for name, value in part.tensors.items()
+        if name not in own and value.is_floating_point()
+    ]
     told = [f"all {total} tensors found{f' under {part.where}' if part.where else ''}"]
     told += [part.note] if part.note else []
-    told += [f"{left} others of this section left"] if left else []
+    if left:
+        groups_left = Counter(_root(name) for name in left).most_common()
+        named = ", ".join(f"{group} {count}" for group, count in groups_left[:GROUPS])
+        more = ", ..." if len(groups_left) > GROUPS else ""
+        told += [f"left: {named}{more}", f"{len(left)} others of this section left"]
     also = [other.where or "the top" for other, _ in complete[1:] if other.where != part.where]
     told += [f"{', '.join(also[:3])} would fit too"] if also else []
     return "; ".join(told)

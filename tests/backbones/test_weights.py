@@ -421,3 +421,17 @@ def test_a_pickled_network_is_refused(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(timm.create_model("resnet10t"), path)
     assert_refused(backbone(), path, "it holds more than tensors")
+
+
+def test_what_is_left_is_said_by_group(states, tmp_path):
+    content = {f"backbone.{name}": value for name, value in states["resnet18"].items()}
+    content |= {f"projector.{i}.weight": torch.ones(3) for i in range(6)}
+    report = take(backbone(), written(content, tmp_path / "weights.pth"))
+    where = "all 100 tensors found under backbone.; left: projector 6, fc 2; "
+    assert report == where + "8 others of this section left"
+
+
+def test_the_share_that_is_found_is_said(states, tmp_path):
+    state = {name: value for name, value in states["resnet18"].items() if "layer4" not in name}
+    words = "75% of the network is in the file, 75 of its 100 tensors found, layer4.0.conv1.weight"
+    assert_refused(backbone(), written(state, tmp_path / "weights.pth"), words)

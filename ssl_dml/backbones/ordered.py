@@ -28,9 +28,8 @@ def in_order(part: Part, wanted: Tensors, network: nn.Module) -> Part | None:
     network has elsewhere, or one of a library that pads in another way, is refused.
     """
     given = [(n, v) for n, v in part.tensors.items() if v.is_floating_point()]
-    if not 0 <= len(given) - len(wanted) <= CLASSIFIER or _differs(given, network):
-        return None
-    if wanted.keys() <= part.tensors.keys():  # the names agree, and it is the shapes that do not
+    named = wanted.keys() <= part.tensors.keys()  # names agree, and it is the shapes that do not
+    if named or not 0 <= len(given) - len(wanted) <= CLASSIFIER or _differs(given, network):
         return None
     config: Any = getattr(network, "pretrained_cfg", {})
     flexible = {f"{config.get('first_conv')}.weight", "pos_embed"}

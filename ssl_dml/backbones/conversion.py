@@ -7,6 +7,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.models import adapt_input_conv
 from torch import Tensor
 
 Tensors = dict[str, Tensor]
@@ -41,6 +42,29 @@ def converted(weights: Tensors, arguments: dict[str, Any]) -> Tensors:
     except Exception:  # timm and torch raise many kinds, of which none names the file
         return {}
     return {name: value for name, value in values.items() if marked[name].isnan().any()}
+
+
+def with_channels(kernel: Tensor, own: Tensor, channels: int) -> Tensor:
+    """The kernel of a first convolution for other channels, as timm adapts it.
+
+    Args:
+        kernel: The one of the file.
+        own: The one of the network; unless they differ by channels alone, ``kernel`` is returned.
+        channels: Those of the images. A network whose first convolution sees others, because its
+            pixels are regrouped before, is left to :func:`converted`.
+
+    Examples:
+        >>> three = torch.tensor([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
+        >>> with_channels(three, torch.zeros(1, 1, 1, 1), 1).flatten().tolist()
+        [6.0]
+        >>> with_channels(three, torch.zeros(1, 4, 1, 1), 4).flatten().tolist()
+        [0.75, 1.5, 2.25, 0.75]
+    """
+    if kernel.ndim != own.ndim or kernel.shape[1] == own.shape[1] or own.shape[1] != channels:
+        return kernel
+    if kernel.shape[:1] + kernel.shape[2:] != own.shape[:1] + own.shape[2:]:
+        return kernel
+    return adapt_input_conv(channels, kernel, base_chans=kernel.shape[1])
 
 
 def _loaded(weights: Tensors, arguments: dict[str, Any]) -> Tensors:

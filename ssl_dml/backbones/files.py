@@ -1,6 +1,7 @@
 """Read files of weights; nothing in them is executed."""
 
 import pickle
+import zipfile
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,10 +54,20 @@ def read_file(path: Path) -> Mapping[Any, Any]:
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401
-    if path.suffix == ".safetensors":
+    with path.open("rb") as file:
+        head = file.read(9)
+    if path.suffix == ".safetensors" or head[8:] == b"{":  # after the length of its header
         return load_file(path)
-    if path.suffix == ".npz":
+    if path.suffix == ".npz" or _is_arrays(path):
         with np.load(path, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays.files}
     with torch.serialization.safe_globals(HARMLESS):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_arrays(path: Path) -> bool:
+    """Whether it is an archive of NumPy's, whatever its suffix."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(name.endswith(".npy") for name in archive.namelist())

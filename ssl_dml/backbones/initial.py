@@ -21,6 +21,22 @@ from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec, one_line
 
 TIMM = "ssl_dml.backbones.TimmBackbone"
 CHECKPOINT = "state.pt"
+# Networks of torchvision that timm names otherwise, and what it builds otherwise.
+PRECISE: dict[str, Any] = {"bn_eps": 0.001}
+TORCHVISION: dict[str, tuple[str, dict[str, Any]]] = {
+    "mobilenet_v2": ("mobilenetv2_100", {}),
+    "mobilenet_v3_small": ("mobilenetv3_small_100", PRECISE),
+    "mobilenet_v3_large": ("mobilenetv3_large_100", PRECISE),
+    "mnasnet0_5": ("mnasnet_050", {}),
+    "mnasnet1_0": ("mnasnet_100", {}),
+    "efficientnet_b5": ("efficientnet_b5", PRECISE),
+    "efficientnet_b6": ("efficientnet_b6", PRECISE),
+    "efficientnet_b7": ("efficientnet_b7", PRECISE),
+    "regnet_y_400mf": ("regnety_004", {}),
+    "vit_b_16": ("vit_base_patch16_224", {}),
+    "vit_b_32": ("vit_base_patch32_224", {}),
+    "vit_l_16": ("vit_large_patch16_224", {}),
+}
 
 
 @final
@@ -206,8 +222,10 @@ def _of_torchvision(name: str, class_path: str, init_args: dict[str, Any]) -> In
         hint = f"; it has {close}" if close else ""
         raise ConfigError(f"init {source!r}: torchvision has no such weights{hint}") from error
     weights = known.DEFAULT
-    if timm.is_model(name):
-        class_path, init_args = TIMM, {"name": name, "stem": "standard"}
+    same, options = TORCHVISION.get(name, (name, {}))
+    if timm.is_model(same):
+        class_path, init_args = TIMM, {"name": same, "stem": "standard"}
+        init_args |= {"options": options} if options else {}
     preset: Any = weights.transforms()
     return Initial(
         class_path=class_path,

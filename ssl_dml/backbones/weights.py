@@ -8,25 +8,18 @@ A file rarely names its tensors as a network does. Three ways are tried, in this
 3. *The same order*: other names of the same kinds and shapes, one after the other.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ssl_dml.backbones.conversion import converted
+from ssl_dml.backbones.conversion import converted, with_channels
+from ssl_dml.backbones.ordered import in_order
+from ssl_dml.backbones.parts import Part, Tensors, find_parts, groups
 
-Tensors = dict[str, Tensor]
-DEEPEST = 3  # sections within sections
-CLASSIFIER = 2  # tensors of a classifier at the end of a file: weight and bias
-KINDS = ("weight", "bias", "running_mean", "running_var")
-# Of several encoders in a file: its backbone by name, an averaged one or a teacher, the one that
-# was trained, and only then a copy of it.
-AVERAGED = {"ema", "teacher"}
-COPIES = {"student", "momentum", "k", "key", "target", "optimizer"}
+GROUPS = 4  # groups of tensors left that are named
 
 
 @dataclass(frozen=True)
@@ -40,32 +33,6 @@ class Fitted:
 
     state: Tensors
     report: str
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Tensors of one section of a file behind one prefix, by the rest of their names."""
-
-    section: str
-    prefix: str
-    tensors: Tensors
-    others: int = 0
-    note: str = ""
-
-    @property
-    def where(self) -> str:
-        """The section and the prefix, in words."""
-        return " ".join(filter(None, (self.section, self.prefix)))
-
-    @property
-    def preference(self) -> int:
-        """Rank among several encoders, from 0 for the first."""
-        words = set(re.split(r"[\W_]+", self.where.lower()))
-        if words & COPIES:
-            return 3
-        if self.prefix.startswith("backbone."):
-            return 0
-        return 1 if words & AVERAGED else 2
 
 
 def fit_weights(
@@ -88,23 +55,23 @@ def fit_weights(
     """
     own = network.state_dict()
     wanted = {name: value for name, value in own.items() if value.is_floating_point()}
-    parts = sorted(_parts(content, wanted), key=lambda part: part.preference)
-    parts = parts or [_Part("", "", {})]
+    parts = sorted(find_parts(content, wanted), key=lambda part: part.preference)
+    parts = parts or [Part("", "", {})]
 
-    def complete(tried: list[tuple[_Part, Tensors]]) -> list[tuple[_Part, Tensors]]:
+    def complete(tried: list[tuple[Part, Tensors]]) -> list[tuple[Part, Tensors]]:
         whole = [(part, found) for part, found in tried if len(found) == len(wanted)]
         return [(part, found) for part, found in whole if not _deeper(part, wanted, own, network)]
 
-    tried = [(part, _fitting(part.tensors, wanted)) for part in parts]
+    tried = [(part, _fit(part, wanted, network, arguments)) for part in parts]
     good = complete(tried)
     large = [part for part in parts if 2 * len(part.tensors) > len(wanted)][:6]
     if not good and arguments is not None:
         tried += [(part, _fitting(converted(part.tensors, arguments), wanted)) for part in large]
         good = complete(tried)
     if not good:
-        groups = [group for part in large for group in _groups(part, len(wanted))]
-        renamed = [new for group in groups if (new := _in_order(group, wanted, network))]
-        good = complete([(part, _fit(part, wanted, arguments)) for part in renamed])
+        inside = [group for part in large for group in groups(part, len(wanted))]
+        renamed = [new for group in inside if (new := in_order(group, wanted, network))]
+        good = complete([(part, _convert(part, wanted, network, arguments)) for part in renamed])
     if not good:
         best, found = max(tried, key=lambda one: len(one[1]))
         raise ValueError(_refusal(best, found, wanted, own, network))
@@ -116,91 +83,29 @@ def fit_weights(
     return Fitted(state, _report(part, len(wanted), own, good))
 
 
-def _fit(part: _Part, wanted: Tensors, arguments: dict[str, Any] | None) -> Tensors:
-    """The part's tensors, converted by timm where shapes differ."""
-    found = _fitting(part.tensors, wanted)
+def _fit(
+    part: Part, wanted: Tensors, network: nn.Module, arguments: dict[str, Any] | None
+) -> Tensors:
+    """The part's tensors that fit, the first convolution with the network's channels."""
+    first = f"{_config(network).get('first_conv')}.weight"
+    tensors = part.tensors
+    if arguments is not None and first in tensors and first in wanted:
+        kernel = with_channels(tensors[first], wanted[first], arguments.get("in_chans", 3))
+        tensors = {**tensors, first: kernel}
+    return _fitting(tensors, wanted)
+
+
+def _convert(
+    part: Part, wanted: Tensors, network: nn.Module, arguments: dict[str, Any] | None
+) -> Tensors:
+    """The part's tensors, converted by timm where shapes differ by more than channels."""
+    found = _fit(part, wanted, network, arguments)
     if arguments is None or len(found) == len(wanted):
         return found
     return _fitting(converted(part.tensors, arguments), wanted)
 
 
-def _parts(content: Mapping[Any, Any], wanted: Tensors) -> Iterator[_Part]:
-    """Each section of a file, whole and behind each prefix under which the names are found."""
-    for section, tensors in _sections(content, ""):
-        count = sum(value.is_floating_point() for value in tensors.values())
-        seen = Counter(
-            name[: -len(rest)]
-            for name in tensors
-            for rest in _suffixes(name)
-            if rest in wanted and rest != name
-        )
-        prefixes = ["", *(p for p, n in seen.items() if 2 * n > len(wanted))]
-        for prefix in prefixes:
-            behind = {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
-            inside = sum(value.is_floating_point() for value in behind.values())
-            yield _Part(section, prefix, behind, count - inside)
-
-
-def _sections(content: Mapping[Any, Any], name: str) -> Iterator[tuple[str, Tensors]]:
-    tensors = {str(k): v.detach() for k, v in content.items() if torch.is_tensor(v)}
-    if tensors:
-        yield name, tensors
-    for key, value in content.items():
-        if isinstance(value, Mapping) and name.count(".") < DEEPEST:
-            yield from _sections(value, f"{name}.{key}".lstrip("."))
-
-
-def _suffixes(name: str) -> Iterable[str]:
-    words = name.split(".")
-    return (".".join(words[i:]) for i in range(len(words)))
-
-
-def _groups(part: _Part, least: int) -> Iterator[_Part]:
-    """The part itself, and what of it shares the first names, such as ``backbone.``."""
-    seen = Counter(
-        ".".join(name.split(".")[:depth]) + "."
-        for name, value in part.tensors.items()
-        for depth in range(1, DEEPEST + 1)
-        if value.is_floating_point()
-    )
-    total = sum(value.is_floating_point() for value in part.tensors.values())
-    yield part
-    for prefix, count in seen.items():
-        outer = seen.get(f"{prefix[:-1].rpartition('.')[0]}.", total)
-        if least <= count < outer:
-            inside = {n: v for n, v in part.tensors.items() if n.startswith(prefix)}
-            others = part.others + total - count
-            yield _Part(part.section, part.prefix + prefix, inside, others)
-
-
-def _in_order(part: _Part, wanted: Tensors, network: nn.Module) -> _Part | None:
-    """The same tensors under the network's names, if kinds and shapes agree one by one.
-
-    A classifier may follow. The first convolution may have other channels, and positions another
-    size, which timm converts.
-    """
-    given = [(n, v) for n, v in part.tensors.items() if v.is_floating_point()]
-    if not 0 <= len(given) - len(wanted) <= CLASSIFIER:
-        return None
-    flexible = {f"{_config(network).get('first_conv')}.weight", "pos_embed"}
-    for (name, value), (theirs, tensor) in zip(wanted.items(), given, strict=False):
-        same = value.shape == tensor.shape or (name in flexible and value.ndim == tensor.ndim)
-        if _kind(name) != _kind(theirs) or not same:
-            return None
-    if any(_kind(name) not in ("weight", "bias") for name, _ in given[len(wanted) :]):
-        return None
-    first, theirs = next(iter(wanted)), given[0][0]
-    renamed = {name: tensor for name, (_, tensor) in zip(wanted, given, strict=False)}
-    note = f"names differ and order and shapes agree: {first} is {theirs}"
-    return _Part(part.section, part.prefix, renamed, part.others + len(given) - len(wanted), note)
-
-
-def _kind(name: str) -> str:
-    last = name.rpartition(".")[2]
-    return last if last in KINDS else "other"
-
-
-def _deeper(part: _Part, wanted: Tensors, own: Tensors, network: nn.Module) -> str | None:
+def _deeper(part: Part, wanted: Tensors, own: Tensors, network: nn.Module) -> str | None:
     """A tensor of a further layer: an unused one in a part of the network whose names agree."""
     if not wanted.keys() <= part.tensors.keys():
         return None
@@ -208,9 +113,11 @@ def _deeper(part: _Part, wanted: Tensors, own: Tensors, network: nn.Module) -> s
     return next((n for n in _unused(part.tensors, own, network) if _root(n) in roots), None)
 
 
-def _refusal(part: _Part, found: Tensors, wanted: Tensors, own: Tensors, network: nn.Module) -> str:
+def _refusal(part: Part, found: Tensors, wanted: Tensors, own: Tensors, network: nn.Module) -> str:
     missing = [name for name in wanted if name not in found]
     told = [f"{len(found)} of its {len(wanted)} tensors found"]
+    if missing:
+        told[0] = f"{len(found) / len(wanted):.0%} of the network is in the file, {told[0]}"
     if missing:
         name = _first_missing(missing, part.tensors, network)
         told.append(f"{name} missing{_sizes(name, part.tensors, own)}")
@@ -223,13 +130,19 @@ def _refusal(part: _Part, found: Tensors, wanted: Tensors, own: Tensors, network
     )
 
 
-def _report(part: _Part, total: int, own: Tensors, complete: list[tuple[_Part, Tensors]]) -> str:
-    left = part.others + sum(
-        value.is_floating_point() for name, value in part.tensors.items() if name not in own
-    )
+def _report(part: Part, total: int, own: Tensors, complete: list[tuple[Part, Tensors]]) -> str:
+    left = part.left + [
+        name
+        for name, value in part.tensors.items()
+        if name not in own and value.is_floating_point()
+    ]
     told = [f"all {total} tensors found{f' under {part.where}' if part.where else ''}"]
     told += [part.note] if part.note else []
-    told += [f"{left} others of this section left"] if left else []
+    if left:
+        groups_left = Counter(_root(name) for name in left).most_common()
+        named = ", ".join(f"{group} {count}" for group, count in groups_left[:GROUPS])
+        more = ", ..." if len(groups_left) > GROUPS else ""
+        told += [f"left: {named}{more}", f"{len(left)} others of this section left"]
     also = [other.where or "the top" for other, _ in complete[1:] if other.where != part.where]
     told += [f"{', '.join(also[:3])} would fit too"] if also else []
     return "; ".join(told)

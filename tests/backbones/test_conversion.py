@@ -1,9 +1,11 @@
 """What timm converts comes from the file; what it leaves random is left out."""
 
+import pytest
 import timm
 import torch
+from timm.models import adapt_input_conv
 
-from ssl_dml.backbones.conversion import converted
+from ssl_dml.backbones.conversion import converted, with_channels
 
 NETWORK = {"model_name": "test_vit", "num_classes": 0}
 
@@ -27,3 +29,23 @@ def test_a_tensor_that_the_file_lacks_is_left_out():
     assert "norm.weight" not in converted(given, NETWORK)
     assert "norm.bias" in converted(given, NETWORK)
     assert converted({"x": torch.ones(1)}, NETWORK) == {}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_a_first_kernel_is_that_of_timm(channels):
+    kernel, own = torch.randn(5, 3, 2, 2), torch.zeros(5, channels, 2, 2)
+    fitted = with_channels(kernel, own, channels)
+    assert torch.equal(fitted, adapt_input_conv(channels, kernel.clone()))
+
+
+def test_a_kernel_of_one_channel_is_shared_by_those_of_the_network():
+    kernel = torch.randn(5, 1, 2, 2)
+    fitted = with_channels(kernel, torch.zeros(5, 3, 2, 2), 3)
+    torch.testing.assert_close(fitted.sum(dim=1, keepdim=True), kernel)
+
+
+def test_a_kernel_of_another_size_stays():
+    kernel = torch.randn(5, 3, 7, 7)
+    assert with_channels(kernel, torch.zeros(5, 1, 3, 3), 1) is kernel
+    assert with_channels(kernel, torch.zeros(4, 1, 7, 7), 1) is kernel
+    assert with_channels(kernel, torch.zeros(5, 12, 7, 7), 1) is kernel

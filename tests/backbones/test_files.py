@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ssl_dml.backbones.files import read_file
 
@@ -35,3 +36,11 @@ def test_what_is_downloaded_by_mistake_is_named(tmp_path, content, words, suffix
     path.write_bytes(content)
     with pytest.raises(ValueError, match=words):
         read_file(path)
+
+
+def test_the_kind_of_a_file_is_told_by_its_content(tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / "safe.bin")
+    with (tmp_path / "arrays.pth").open("wb") as file:
+        np.savez(file, a=np.ones(2, np.float32))
+    for name in ("safe.bin", "arrays.pth"):
+        assert torch.equal(read_file(tmp_path / name)["a"], torch.ones(2))

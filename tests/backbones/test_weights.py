@@ -10,6 +10,7 @@ import torch
 import torchvision
 from payload import Payload
 from safetensors.torch import save_file
+from timm.models import adapt_input_conv
 
 from ssl_dml.backbones import SequenceBackbone, TimmBackbone
 from ssl_dml.backbones.weights import fit_weights
@@ -107,6 +108,23 @@ def test_the_first_convolution_is_fitted_to_the_channels(states, tmp_path, name,
         theirs.sum(dim=1, keepdim=True) if channels == 1 else theirs[:, [0, 1, 2, 0, 1]] * 3 / 5
     )
     torch.testing.assert_close(taker.network.get_parameter(first), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("size", [32, 224])
+@pytest.mark.parametrize("prefix", ["", "module.encoder_q."])
+def test_a_narrow_network_takes_other_channels(tmp_path, channels, size, prefix):
+    narrow = {"width": 0.125, "options": {"layers": [1, 1, 1, 1]}, "size": size}
+    state = {
+        name: torch.randn_like(value) if value.is_floating_point() else value
+        for name, value in backbone(**narrow).network.state_dict().items()
+    }
+    taker = backbone(channels=channels, **narrow)
+    content = {prefix + name: value for name, value in state.items()}
+    take(taker, written(content, tmp_path / "weights.pth"))
+    assert_equal(taker.network, state, but=["conv1.weight"])
+    expected = adapt_input_conv(channels, state["conv1.weight"].clone())
+    assert torch.equal(taker.network.conv1.weight, expected)
 
 
 def test_positions_are_fitted_to_the_size(states, tmp_path):
@@ -403,3 +421,17 @@ def test_a_pickled_network_is_refused(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(timm.create_model("resnet10t"), path)
     assert_refused(backbone(), path, "it holds more than tensors")
+
+
+def test_what_is_left_is_said_by_group(states, tmp_path):
+    content = {f"backbone.{name}": value for name, value in states["resnet18"].items()}
+    content |= {f"projector.{i}.weight": torch.ones(3) for i in range(6)}
+    report = take(backbone(), written(content, tmp_path / "weights.pth"))
+    where = "all 100 tensors found under backbone.; left: projector 6, fc 2; "
+    assert report == where + "8 others of this section left"
+
+
+def test_the_share_that_is_found_is_said(states, tmp_path):
+    state = {name: value for name, value in states["resnet18"].items() if "layer4" not in name}
+    words = "75% of the network is in the file, 75 of its 100 tensors found, layer4.0.conv1.weight"
+    assert_refused(backbone(), written(state, tmp_path / "weights.pth"), words)

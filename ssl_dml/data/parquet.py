@@ -1,5 +1,6 @@
 """Parquet files: which there are, which belong to a split, and whether they fit each other."""
 
+import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def read_parquet(
     options: dict[str, Any] = {"features": features} if features else {}
     try:
         table: Any = datasets.Dataset.from_parquet(
-            [str(file) for file in schemas], columns=kept if odd else None, **options
+            [glob.escape(str(file)) for file in schemas], columns=kept if odd else None, **options
         )
     except Exception as error:  # the library raises many unrelated types
         bad = next((str(file) for file in schemas if not _whole(file)), where)

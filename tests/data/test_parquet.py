@@ -132,3 +132,10 @@ def test_forms_of_text_are_no_difference(tmp_path):
     table, notes = read_parquet("x", files, columns=["label"], skip_damaged=False)
     assert list(table["label"]) == ["x", "y", "x", "y", "x", "z"]
     assert notes == []
+
+
+@pytest.mark.parametrize("name", ["data [v2]", "why?", "a*b", "x{1,2}"])
+def test_a_name_is_no_pattern(tmp_path, name):
+    save(tmp_path / name / "train[1].parquet", [0, 1, 0])
+    assert opened(tmp_path / name).labels == [0, 1, 0]
+    assert opened(tmp_path / name / "train[1].parquet").labels == [0, 1, 0]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -19,12 +20,15 @@ from jaxtyping import Shaped
 from ssl_dml.config import ConfigError
 from ssl_dml.data.decoder import Decoder
 from ssl_dml.data.sources import Source
-from ssl_dml.progress import progress
+from ssl_dml.data.split_names import printable
+from ssl_dml.progress import progress, say
 
 CHUNK = 512
 VERSION = 2
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # no damaged sample
+REMEDY = "; remove it, or leave damaged samples out with --data.on_error skip"
+MAX_TRIES = 100  # samples to take in place of one that is gone
 Array = Shaped[np.ndarray, "batch channels *extent"]
 
 
@@ -44,6 +48,20 @@ class Store:
 
 
 @final
+class DamagedError(ConfigError, FileNotFoundError):
+    """A sample that could be decoded before training and no longer can.
+
+    Args:
+        message: What to tell the user. The loader of a worker process gives its whole traceback,
+            of which the last line is the message.
+    """
+
+    def __init__(self, message: str) -> None:
+        last = message.strip().splitlines()[-1]
+        super().__init__(last.partition("DamagedError: ")[2] or last)
+
+
+@final
 class OnDemand:
     """Samples that are decoded again for each batch, in the workers of the loader.
 
@@ -51,16 +69,46 @@ class OnDemand:
         source: The undecoded samples.
         decoder: Decodes a sample.
         kept: Positions in the source of the samples that can be decoded.
+        skip_damaged: In place of a sample that no longer can be, take the next one of its class
+            instead of raising.
     """
 
-    def __init__(self, source: Source, decoder: Decoder, kept: list[int]) -> None:
+    def __init__(
+        self, source: Source, decoder: Decoder, kept: list[int], *, skip_damaged: bool = False
+    ) -> None:
         self.source, self.decoder, self.kept = source, decoder, np.asarray(kept)
+        self.skip_damaged, self._told = skip_damaged, set[int]()
 
     def __len__(self) -> int:
         return len(self.kept)
 
     def __getitem__(self, indices: np.ndarray) -> Array:
-        return np.stack([_read(self.source, int(i), self.decoder) for i in self.kept[indices]])
+        return np.stack([self._sample(int(row)) for row in indices])
+
+    def _sample(self, row: int) -> Shaped[np.ndarray, "channels *extent"]:
+        """Decode a sample.
+
+        Raises:
+            DamagedError: If it cannot be decoded, and damage stops or no other one takes its place.
+        """
+        sample = _attempt(self.source, int(self.kept[row]), self.decoder)
+        if not isinstance(sample, str):
+            return sample
+        for other in self._others(row) if self.skip_damaged else ():
+            instead = _attempt(self.source, other, self.decoder)
+            if not isinstance(instead, str):
+                if row not in self._told:
+                    self._told.add(row)
+                    say(f"damaged sample {sample}; {self.source.name(other)} is taken in its place")
+                return instead
+        raise DamagedError(f"damaged sample {sample}{REMEDY}")
+
+    def _others(self, row: int) -> list[int]:
+        """Positions in the source of the next samples of the same class."""
+        others, labels = np.roll(self.kept, -row - 1)[:-1], self.source.labels
+        if labels is not None:
+            others = others[np.asarray(labels)[others] == labels[self.kept[row]]]
+        return others[:MAX_TRIES].tolist()
 
 
 def build_store(
@@ -108,7 +156,7 @@ def build_store(
         shape = (len(metadata["kept"]), *decoder.shape)
         samples = np.memmap(folder / FILE, decoder.dtype, "r", shape=shape)
     else:
-        samples = OnDemand(source, decoder, metadata["kept"])
+        samples = OnDemand(source, decoder, metadata["kept"], skip_damaged=skip_damaged)
     return Store(samples=samples, kept=metadata["kept"], damaged=metadata["damaged"])
 
 
@@ -131,27 +179,30 @@ def _read(source: Source, index: int, decoder: Decoder) -> Shaped[np.ndarray, "c
             sample.close()
 
 
+def _attempt(source: Source, index: int, decoder: Decoder) -> np.ndarray | str:
+    """Decode a sample; if it is damaged, return its name and the reason."""
+    try:
+        return _read(source, index, decoder)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise anything on damaged bytes
+        if isinstance(error, OSError) and error.errno in SYSTEM_ERRORS:
+            raise
+        # Without the name, which is there already.
+        told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = told.strip().split("\n")[0] or type(error).__name__
+        return f"{source.name(index)}: {printable(reason)}"
+
+
 def _decoded(source: Source, decoder: Decoder) -> Iterator[tuple[np.ndarray, list[int], list[str]]]:
     """Yield chunks of decoded samples, their positions in the source, and what was damaged."""
-
-    def attempt(index: int) -> np.ndarray | str:
-        try:
-            return _read(source, index, decoder)
-        except MemoryError:
-            raise
-        except Exception as error:  # decoders raise anything on damaged bytes
-            if isinstance(error, OSError) and error.errno in SYSTEM_ERRORS:
-                raise
-            reason = str(error).split("\n")[0] or type(error).__name__
-            return f"{source.name(index)}: {reason}"
-
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(len(source), "decoding", "samples") as bar,
     ):
         for start in range(0, len(source), CHUNK):
             indices = range(start, min(start + CHUNK, len(source)))
-            results = list(pool.map(attempt, indices))
+            results = list(pool.map(partial(_attempt, source, decoder=decoder), indices))
             rows = [row for row in results if not isinstance(row, str)]
             good = [i for i, row in zip(indices, results, strict=True) if not isinstance(row, str)]
             bad = [row for row in results if isinstance(row, str)]
@@ -163,10 +214,7 @@ def _decoded(source: Source, decoder: Decoder) -> Iterator[tuple[np.ndarray, lis
 def _check_damage(kept: list[int], damaged: list[str], skip_damaged: bool) -> None:
     if damaged and not skip_damaged:
         more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
-        raise ConfigError(
-            f"damaged sample {damaged[0]}{more}; remove it, or leave damaged samples out "
-            "with --data.on_error skip"
-        )
+        raise ConfigError(f"damaged sample {damaged[0]}{more}{REMEDY}")
     if not kept:
         raise ConfigError(f"every sample is damaged; the first: {damaged[0]}")
 

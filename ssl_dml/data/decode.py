@@ -15,6 +15,7 @@ from ssl_dml.types import ImageSpec
 
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 COLOR = 3
+MOST_CHANNELS = 16  # of arrays whose channels are first
 MIN_FINITE = 0.5  # of the values of an image
 
 
@@ -82,7 +83,21 @@ def _open_array(array: np.ndarray) -> Shaped[np.ndarray, "height width channels"
         raise ValueError(f"is no image: array of shape {array.shape}, {array.dtype}")
     if (finite := np.isfinite(array).mean()) < MIN_FINITE:
         raise ValueError(f"has values of which only {finite:.0%} are finite")
-    return array if array.ndim == 3 else array[:, :, None]  # noqa: PLR2004
+    if array.ndim == 2:  # noqa: PLR2004
+        return array[:, :, None]
+    return np.moveaxis(array, 0, -1) if is_channels_first(array) else array
+
+
+def is_channels_first(array: np.ndarray) -> bool:
+    """Whether an array has its channels before height and width, told by its shape.
+
+    It has if the first axis is of at most 16 values and the smallest.
+
+    >>> is_channels_first(np.zeros((3, 32, 32))), is_channels_first(np.zeros((32, 32, 3)))
+    (True, False)
+    """
+    first, *others = array.shape
+    return len(others) == 2 and first <= MOST_CHANNELS and first < min(others)  # noqa: PLR2004
 
 
 def channels_of(pixels: Image.Image | np.ndarray) -> int:

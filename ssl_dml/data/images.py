@@ -1,7 +1,6 @@
 """Files of images: which there are, and how one is opened."""
 
 import io
-import sys
 import threading
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
+from ssl_dml.data.deep import is_deep, is_tiff, read_png, read_tiff
 from ssl_dml.data.sources import RawImage
 from ssl_dml.data.walk import suffix_of
 
@@ -52,7 +52,7 @@ def is_image(path: Path) -> bool:
     if suffix:
         return suffix in SUFFIXES
     try:
-        open_image(path, sys.maxsize, formats=known()).close()
+        _identify(path, known()).close()
     except Exception:  # decoders raise anything on other bytes
         return False
     return True
@@ -71,28 +71,22 @@ def read_file(path: Path, max_pixels: int) -> RawImage:
     return open_image(path, max_pixels)
 
 
-def open_image(
-    file: Path | io.BytesIO, max_pixels: int, *, formats: list[str] | None = None
-) -> Image.Image:
-    """Open an image of at most so many pixels.
+def open_image(file: Path | io.BytesIO, max_pixels: int) -> RawImage:
+    """Open an image of at most so many pixels; as an array if Pillow would lose bits or bands.
 
     Args:
         file: A file or its bytes.
         max_pixels: Largest number of pixels.
-        formats: Formats to try; None for all.
 
     Raises:
         ValueError: If it has more, or is no image; the message says what it is instead.
         OSError: If the file cannot be opened.
     """
     try:
-        with _LOCK:  # Pillow's own limit is one for all threads
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                image = Image.open(file, formats=formats)
-            finally:
-                Image.MAX_IMAGE_PIXELS = limit
+        image = _identify(file)
     except UnidentifiedImageError as error:
+        if is_tiff(_head(file)):
+            return read_tiff(file)
         raise ValueError(_what_it_is(file)) from error
     pixels = image.width * image.height
     if pixels > max_pixels:
@@ -100,7 +94,30 @@ def open_image(
         raise ValueError(
             f"has {pixels:,} pixels, and data.max_pixels is {max_pixels:,}: a higher one reads it"
         )
-    return image
+    if not is_deep(image):
+        return image
+    with image:
+        if image.format == "TIFF":
+            return read_tiff(file)
+        return read_png(file.read_bytes() if isinstance(file, Path) else file.getvalue())
+
+
+def _identify(file: Path | io.BytesIO, formats: list[str] | None = None) -> Image.Image:
+    """Open an image of any number of pixels; one of these formats, or of all."""
+    with _LOCK:  # Pillow's own limit is one for all threads
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _head(file: Path | io.BytesIO) -> bytes:
+    """The first bytes of a file."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return opened.read(HEAD)
+    return file.getvalue()[:HEAD]
 
 
 def _load(path: Path) -> np.ndarray:
@@ -112,12 +129,7 @@ def _load(path: Path) -> np.ndarray:
 
 def _what_it_is(file: Path | io.BytesIO) -> str:
     """Say why a file is no image that can be read."""
-    if isinstance(file, Path):
-        with file.open("rb") as opened:
-            head = opened.read(HEAD)
-    else:
-        file.seek(0)
-        head = file.read(HEAD)
+    head = _head(file)
     if not head:
         return "is empty"
     if head.startswith(POINTER):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssl_dml.data.decode import ImageDecoder, channels_of, open_pixels
+from ssl_dml.data.decode import ImageDecoder, channels_of, is_channels_first, open_pixels
 from ssl_dml.data.sources import Source
 from ssl_dml.data.store import Store
 from ssl_dml.types import FULL_SCALE
@@ -110,11 +110,14 @@ def survey(
     """
     sizes: list[tuple[int, int]] = []
     found: Counter[int] = Counter()
-    low, high, gaps = np.inf, -np.inf, 0
+    low, high, gaps, several, first = np.inf, -np.inf, 0, 0, 0
     indices = np.unique(np.linspace(0, len(source) - 1, SAMPLE_SIZE).astype(int))
     for index in indices:
         try:
-            pixels = open_pixels(source.read(int(index)))
+            raw = source.read(int(index))
+            several += getattr(raw, "n_frames", 1) > 1
+            first += isinstance(raw, np.ndarray) and raw.ndim == 3 and is_channels_first(raw)  # noqa: PLR2004
+            pixels = open_pixels(raw)
         except MemoryError:
             raise
         except Exception:  # decoders raise anything on damaged bytes
@@ -128,11 +131,12 @@ def survey(
                 low, high = min(low, float(finite.min())), max(high, float(finite.max()))
         else:
             sizes.append(pixels.size)
-    if gaps:
-        source.notes.append(
-            f"{gaps:,} of {len(indices):,} images that were looked at hold values that are not "
-            "finite; NaN becomes black"
-        )
+    said = {
+        "images that were looked at hold values that are not finite; NaN becomes black": gaps,
+        "images that were looked at have several pages or frames; the first is read": several,
+        "arrays that were looked at are read as [channels, height, width]": first,
+    }
+    source.notes += [f"{n:,} of {len(indices):,} {what}" for what, n in said.items() if n]
     values = (low, high) if np.isfinite(low) else None
     size, why = (image_size, "") if image_size else _choose_size({*sizes})
     low, high = value_range or ((low, high) if low < high < np.inf else (0.0, 65535.0))

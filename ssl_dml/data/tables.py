@@ -207,19 +207,21 @@ def labels_of(values: list[Any]) -> tuple[list[int], list[str]]:
     """Labels and class names from one value for each sample; -1 for those that are missing.
 
     None, NaN and empty text are missing, and -1 is if it is the only negative among whole
-    numbers. Whole numbers are written without a point. A list of numbers is one value; its name
+    numbers, but not beside 1 alone. Whole numbers are written without a point. A list of numbers is one value; its name
     has spaces between the numbers.
 
     >>> labels_of(["cat", None, "ant", "cat", ""])
     ([1, -1, 0, 1, -1], ['ant', 'cat'])
     >>> labels_of([2.0, float("nan"), -1.0, 7.0])
     ([0, -1, -1, 1], ['2', '7'])
+    >>> labels_of([1, -1, 1])
+    ([1, 0, 1], ['-1', '1'])
     """
     values = [None if _is_missing(value) else value for value in values]
     values = [tuple(value) if isinstance(value, list) else value for value in values]
     found = {value for value in values if value is not None}
     if found and all(isinstance(v, (int, float)) and float(v).is_integer() for v in found):
-        gap = -1 if min(found) == -1 else None
+        gap = -1 if min(found) == -1 and found != {-1, 1} else None
         values = [
             None if v is None or v == gap else v if isinstance(v, bool) else int(v) for v in values
         ]

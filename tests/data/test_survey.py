@@ -99,3 +99,16 @@ def test_what_a_crop_loses_is_that_of_the_median_image(tmp_path):
         "images_by_channels": {1: 3},
         "values": None,
     }
+
+
+def test_channels_first_and_several_frames_are_said(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((3, 20, 30), np.uint8))
+    frames = [Image.new("L", (30, 20), value) for value in (0, 200)]
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=frames[1:])
+    source = FolderSource(tmp_path)
+    seen = survey(source, channels=None, image_size=None, value_range=None)
+    assert seen.sizes == [(30, 20), (30, 20)]
+    assert source.notes == [
+        "1 of 2 images that were looked at have several pages or frames; the first is read",
+        "1 of 2 arrays that were looked at are read as [channels, height, width]",
+    ]

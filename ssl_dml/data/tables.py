@@ -207,8 +207,8 @@ def labels_of(values: list[Any]) -> tuple[list[int], list[str]]:
     """Labels and class names from one value for each sample; -1 for those that are missing.
 
     None, NaN and empty text are missing, and -1 is if it is the only negative among whole
-    numbers, but not beside 1 alone. Whole numbers are written without a point. A list of numbers is one value; its name
-    has spaces between the numbers.
+    numbers, but not beside 1 alone. Whole numbers are written without a point. A list of numbers
+    is one value; its name has spaces between the numbers.
 
     >>> labels_of(["cat", None, "ant", "cat", ""])
     ([1, -1, 0, 1, -1], ['ant', 'cat'])

@@ -116,8 +116,7 @@ def _deeper(part: Part, wanted: Tensors, own: Tensors, network: nn.Module) -> st
 def _refusal(part: Part, found: Tensors, wanted: Tensors, own: Tensors, network: nn.Module) -> str:
     missing = [name for name in wanted if name not in found]
     told = [f"{len(found)} of its {len(wanted)} tensors found"]
-    if missing:
-        told[0] = f"{len(found) / len(wanted):.0%} of the network is in the file, {told[0]}"
+    share = f" ({len(found) / len(wanted):.0%} of the network is in the file)" if missing else ""
     if missing:
         name = _first_missing(missing, part.tensors, network)
         told.append(f"{name} missing{_sizes(name, part.tensors, own)}")
@@ -126,7 +125,8 @@ def _refusal(part: Part, found: Tensors, wanted: Tensors, own: Tensors, network:
         told.append(f"{_deeper(part, wanted, own, network) or unused[0]} of the file unused")
     return (
         f"{', '.join(told)}; set name, stem, width and options of the backbone to those of the "
-        "weights, or give their tensors the names that timm has for them"
+        "weights, or give their tensors the names that timm has for "
+        f"them{share}"
     )
 
 

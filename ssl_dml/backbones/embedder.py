@@ -97,6 +97,7 @@ def layers(backbone: nn.Module) -> list[list[nn.Parameter]]:
     own: Any = getattr(backbone, "layers", None)
     children = [list(child.parameters()) for child in backbone.children()] or [[]]
     children[0] = [*backbone.parameters(recurse=False), *children[0]]
-    groups: Any = own() if callable(own) else children
+    is_method = callable(own) and not isinstance(own, nn.Module)  # a part may be called layers
+    groups: Any = own() if is_method else children
     trained = [[p for p in group if p.requires_grad] for group in groups]
     return [group for group in trained if group]

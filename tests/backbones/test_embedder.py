@@ -97,3 +97,12 @@ def test_a_batch_norm_centers_and_learns_no_shift(gray, neck):
     assert not made.neck[-1].bias.requires_grad
     rows = made(torch.rand(32, 1, 8, 8))
     assert_close(rows.mean(dim=0), torch.zeros(rows.shape[1]), atol=1e-5, rtol=0)
+
+
+def test_a_part_called_layers_is_no_method():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers, self.last = nn.Sequential(nn.Linear(2, 3), nn.ReLU()), nn.Linear(3, 1)
+
+    assert [len(group) for group in layers(Own())] == [2, 2]

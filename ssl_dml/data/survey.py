@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssl_dml.data.decode import ImageDecoder, channels_of, is_channels_first, open_pixels
+from ssl_dml.data.decode import COLOR, ImageDecoder, channels_of, is_channels_first, open_pixels
 from ssl_dml.data.sources import Source
 from ssl_dml.data.store import Store
 from ssl_dml.types import FULL_SCALE
@@ -103,7 +103,7 @@ def survey(
 
     Args:
         source: The images.
-        channels: Number of channels; None for the largest number found.
+        channels: Number of channels; None for what most images have, and color if any has it.
         image_size: Side in pixels; None for the side found, with limits.
         value_range: Values that become 0 and 255; None for the range found in images of more than
             8 bits.
@@ -141,7 +141,7 @@ def survey(
     size, why = (image_size, "") if image_size else _choose_size({*sizes})
     low, high = value_range or ((low, high) if low < high < np.inf else (0.0, 65535.0))
     decoder = ImageDecoder(
-        channels=channels or max(found, default=1), size=size, low=low, high=high
+        channels=channels or _choose_channels(found), size=size, low=low, high=high
     )
     return Survey(decoder=decoder, sizes=sizes, channels=dict(found), values=values, chosen=why)
 
@@ -162,6 +162,14 @@ def normalization(store: Store, channels: int) -> tuple[tuple[float, ...], tuple
     smallest = MIN_STD * 255 / scale if scale > 1 else MIN_RELATIVE_STD * np.abs(mean)
     std[std <= smallest] = 1.0  # a constant channel: division would amplify noise
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _choose_channels(found: Counter[int]) -> int:
+    """The number that most images have; gray and color are one kind, and become color."""
+    kinds: Counter[int] = Counter()
+    for channels, count in found.items():
+        kinds[COLOR if channels == 1 and found[COLOR] else channels] += count
+    return max(kinds, key=lambda channels: (kinds[channels], channels), default=1)
 
 
 def _choose_size(sizes: set[tuple[int, int]]) -> tuple[int, str]:

@@ -88,8 +88,6 @@ def _labels(samples: SampleSet) -> str:
     if found is None:
         return "no labels"
     (small, least), (large, most) = found["smallest_class"], found["largest_class"]
-    spread = (
-        f"{least:,} samples each" if least == most else f"{small} {least:,} to {large} {most:,}"
-    )
-    text = f"labels: {found['classes']:,} classes by {samples.labeled_by}, {spread}"
+    spread = f"{least:,}" if least == most else f"{least:,} ({small}) to {most:,} ({large})"
+    text = f"labels: {found['classes']:,} classes by {samples.labeled_by}, of {spread} samples"
     return f"{text}; {found['unlabeled']:,} samples unlabeled" if found["unlabeled"] else text

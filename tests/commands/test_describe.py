@@ -27,7 +27,7 @@ def test_a_folder_is_described_and_drawn(icons, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "70 samples of 10x10, 3 channels",
-        "labels: 2 classes by sub-folders, 35 samples each",
+        "labels: 2 classes by sub-folders, of 35 samples",
         "sizes: all 16x12; decoding to 10x10, the center, which loses 25% of a typical image",
         f"64 samples as they are decoded: {sheet}",
     ]

@@ -112,3 +112,10 @@ def test_channels_first_and_several_frames_are_said(tmp_path):
         "1 of 2 images that were looked at have several pages or frames; the first is read",
         "1 of 2 arrays that were looked at are read as [channels, height, width]",
     ]
+
+
+def test_one_array_of_many_channels_does_not_decide_for_images(tmp_path):
+    np.save(tmp_path / "faces.npy", np.zeros((40, 25, 25), np.uint8))
+    for number, mode in enumerate(["L", "RGB", "L"]):
+        Image.new(mode, (8, 8)).save(tmp_path / f"{number}.png")
+    assert found(tmp_path).channels == 3

@@ -26,8 +26,8 @@ def test_what_is_said_of_a_folder(folder, capsys):
     announce(*loaded(folder))
     assert capsys.readouterr().out.splitlines() == [
         "3 samples of 8x8, 1 channels",
-        "labels: 2 classes by sub-folders, bee 1 to ant 2",
-        "test: 2 samples, labels: 2 classes by sub-folders, 1 samples each",
+        "labels: 2 classes by sub-folders, of 1 (bee) to 2 (ant) samples",
+        "test: 2 samples, labels: 2 classes by sub-folders, of 1 samples",
         "sizes: all 8x8; decoding to 8x8",
         "splits by name: train to train on, test to test on",
     ]
@@ -56,4 +56,4 @@ def test_damaged_samples_and_no_labels_are_said(folder, capsys):
 
 def test_columns_are_named(capsys):
     announce(load_train(DataConfig(source="fashion_mini")), None)
-    assert "10 classes by column 'label', 1,000 samples each" in capsys.readouterr().out
+    assert "10 classes by column 'label', of 1,000 samples" in capsys.readouterr().out

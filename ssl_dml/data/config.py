@@ -30,7 +30,8 @@ class DataConfig:
         image_size: Side in pixels to decode images to. None keeps that of the data up to 256,
             takes 224 above, and 64 if images differ in size.
         channels: Number of channels; 1 or 3 converts images. None takes what most of up to 2,000
-            images have, and color if any of gray and color images has it. In audio, 1 and None average the channels of a file.
+            images have, and color if any of gray and color images has it. In audio, 1 and None
+            average the channels of a file.
         value_range: Values that become black and white in images of more than 8 bits; None
             measures them.
         mean: Mean of each channel, where 1 is white, or full scale in audio; None measures it.

@@ -16,7 +16,7 @@ PAIRS = [
     ("efficientnet_b0", "efficientnet_b0", {}),
     ("resnet18", "resnet18", {}),
     ("convnext_tiny", "convnext_tiny", {}),
-    ("vit_b_32", "vit_base_patch32_224", {}),
+    pytest.param("vit_b_32", "vit_base_patch32_224", {}, marks=pytest.mark.slow),
     ("regnet_y_400mf", "regnety_004", {}),
 ]
 

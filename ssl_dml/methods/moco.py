@@ -16,7 +16,7 @@ from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
-from ssl_dml.methods.views import check_run_info, check_views
+from ssl_dml.methods.views import check_queue, check_run_info, check_views
 from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, Embeddings, Samples, StepOutput
 
@@ -94,6 +94,7 @@ class MoCo(Method):
         if batch_norm != "synchronized":
             split_batch_norm(self, parts)
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
+        check_queue(run_info, queue_size, keys=2 if symmetric else 1)
         self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
         self.loss = InfoNCE(temperature=temperature, tile_size=TILE)
         self.momentum, self.symmetric = momentum, symmetric

@@ -18,6 +18,7 @@ from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
 from ssl_dml.evaluation import (
+    ProbeSplit,
     embed_labeled,
     encoder,
     knn,
@@ -127,9 +128,24 @@ def tested(
         rows = (test.labels >= 0).nonzero()[:, 0]
         parts, most = [(test, rows)], len(rows) - 1
         words = f"each of {len(rows):,} test samples searches among the others"
+        if evaluator == "retrieval":
+            _check_classes(test.labels[rows], train, test)
     if ks is not None:
         check_ks(ks, most, evaluator)
     return words, parts
+
+
+def _check_classes(labels: Int[Tensor, " rows"], train: SampleSet, test: SampleSet) -> None:
+    """Raise if each test sample is the only one of its class."""
+    classes = len(labels.unique())
+    if len(labels) > classes:
+        return
+    classified = isinstance(probe_split(train, test), ProbeSplit)
+    other = "choose --evaluator knn" if classified else "evaluate on a test set that has them"
+    raise ConfigError(
+        f"retrieval needs two test samples of a class, and {len(labels):,} are of {classes:,} "
+        f"classes: give more of each, or {other}"
+    )
 
 
 def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:

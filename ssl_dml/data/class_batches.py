@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.samplers import own_part, passes
+from ssl_dml.data.samplers import check_batch, own_part, passes
 
 
 @final
@@ -62,14 +62,17 @@ class ClassBatches(Sampler[Tensor]):
         _, self.sizes = labels[self.order].unique_consecutive(return_counts=True)
         self.offsets = self.sizes.cumsum(0) - self.sizes
         if not 1 <= classes <= len(self.sizes):
+            most = min(batch_size, len(self.sizes))
             raise ConfigError(
                 "labels.classes_per_batch must be from 1 to the number of classes that have "
-                f"samples, {len(self.sizes)}; got {classes}"
+                f"samples, {len(self.sizes)}; got {classes}: "
+                + (f"set it to {most} or less" if most else "label samples")
             )
         if batch_size < classes:
             raise ConfigError(
                 f"data.batch_size must be at least the classes in a batch, {classes}, so that "
-                f"each has a sample; got {batch_size}"
+                f"each has a sample; got {batch_size}: set labels.classes_per_batch to "
+                f"{max(1, batch_size)} or less"
             )
         self.part = own_part(batch_size, rank, world_size)
         self.batch_size, self.classes, self.seed, self.start = batch_size, classes, seed, start
@@ -136,11 +139,7 @@ class NeighborBatches(Sampler[Tensor]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if not 1 <= batch_size <= len(targets):
-            raise ConfigError(
-                f"data.batch_size must be from 1 to the number of samples, {len(targets)}; "
-                f"got {batch_size}"
-            )
+        check_batch(batch_size, len(targets), world_size)
         if not 1 <= nearest < batch_size:
             raise ConfigError(
                 f"labels.nearest must be from 1 to the batch without its anchor, {batch_size - 1}; "

@@ -16,7 +16,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.class_batches import ClassBatches, NeighborBatches
 from ssl_dml.data.dataset import SampleSet
 from ssl_dml.data.samplers import EpochBatches, skipped
-from ssl_dml.data.splits import MIN_PER_CLASS, hold_out, limit_per_class, relabel
+from ssl_dml.data.splits import MIN_CLASSES, MIN_PER_CLASS, hold_out, limit_per_class, relabel
 from ssl_dml.distributed import rank, world_size
 from ssl_dml.progress import say
 from ssl_dml.types import Indices, Labels
@@ -139,8 +139,8 @@ def split_labeled(
     (2, 6)
 
     Raises:
-        ConfigError: If there are no labels or too few classes, or ``labels.continuous`` is set and
-            a label is not a number.
+        ConfigError: If there are no labels or too few classes, no class has as many samples as
+            ``labels.per_class``, or ``labels.continuous`` is set and a label is not a number.
     """
     if samples.labels is None:
         raise ConfigError(
@@ -149,6 +149,11 @@ def split_labeled(
         )
     label_values = label_values_of(samples.class_names) if labels.continuous else None
     rows = (samples.labels >= 0).nonzero()[:, 0]
+    if (number := len(samples.labels[rows].unique())) < MIN_CLASSES:
+        raise ConfigError(
+            f"fine-tuning needs {MIN_CLASSES} classes or more to train on, got {number}: label "
+            "samples of others, or pretrain, which needs no labels"
+        )
     queries = rows[:0]
     if validation.fraction is not None:
         rows, queries = hold_out(
@@ -159,10 +164,9 @@ def split_labeled(
             min_per_class=1 if labels.continuous else MIN_PER_CLASS,
         )
     if labels.per_class is not None:
+        _check_per_class(labels.per_class, samples.labels[rows])
         rows = limit_per_class(samples.labels, rows, count=labels.per_class, seed=seed)
     classes, number = relabel(samples.labels, rows)
-    if number < 2:  # noqa: PLR2004 - nothing to tell apart
-        raise ConfigError(f"fine-tuning needs 2 classes or more to train on, got {number}")
     gallery = rows if validation.by == "samples" and len(queries) else None
     return LabeledSplit(
         labels=classes,
@@ -172,6 +176,21 @@ def split_labeled(
         label_values=label_values,
         targets=None if label_values is None else label_values[samples.labels],
     )
+
+
+def _check_per_class(count: int, labels: Labels) -> None:
+    """Raise if no class has so many samples; say so if some have fewer."""
+    sizes = labels.unique(return_counts=True)[1]
+    if (largest := int(sizes.max())) < count:
+        raise ConfigError(
+            f"labels.per_class is {count}, and no class has more than {largest} samples to train "
+            f"on: set it to {largest} or less, or to null for all"
+        )
+    if fewer := int((sizes < count).sum()):
+        say(
+            f"labels.per_class {count}: {fewer:,} of {len(sizes):,} classes have fewer samples to "
+            f"train on, the smallest {int(sizes.min())}"
+        )
 
 
 def label_values_of(class_names: Sequence[str]) -> Float[Tensor, "classes values"]:

@@ -52,11 +52,7 @@ class EpochBatches(Sampler[Tensor]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if not 0 < batch_size <= num_samples:
-            raise ConfigError(
-                f"data.batch_size must be from 1 to the number of samples, {num_samples}; "
-                f"got {batch_size}"
-            )
+        check_batch(batch_size, num_samples, world_size)
         self.num_samples, self.batch_size = num_samples, batch_size
         self.seed, self.start = seed, start
         self.part = own_part(batch_size, rank, world_size)
@@ -95,6 +91,27 @@ def skipped(order: Order, batches: int) -> Order:
     return later
 
 
+def check_batch(batch_size: int, num_samples: int, world_size: int = 1) -> None:
+    """Raise unless a batch has a sample or more and no more than there are.
+
+    >>> check_batch(8, 5, world_size=2)
+    Traceback (most recent call last):
+    ssl_dml.types.ConfigError: data.batch_size must be from 1 to the number of samples, 5; got 8: \
+set it to 4
+
+    Raises:
+        ConfigError: Naming the largest batch that the processes can share.
+    """
+    if 0 < batch_size <= num_samples and num_samples >= world_size:
+        return
+    most = num_samples - num_samples % world_size
+    remedy = f"set it to {most}" if most else f"{world_size} samples or more are needed"
+    raise ConfigError(
+        f"data.batch_size must be from 1 to the number of samples, {num_samples}; got {batch_size}"
+        f": {remedy}"
+    )
+
+
 def own_part(batch_size: int, rank: int, world_size: int) -> slice:
     """Return the slice of a batch that belongs to a process.
 
@@ -107,7 +124,8 @@ def own_part(batch_size: int, rank: int, world_size: int) -> slice:
     if batch_size % world_size:
         raise ConfigError(
             "data.batch_size is for all processes together and must be a multiple of their "
-            f"number, {world_size}; got {batch_size}"
+            f"number, {world_size}; got {batch_size}: set it to "
+            f"{max(1, batch_size // world_size) * world_size}"
         )
     part = batch_size // world_size
     return slice(rank * part, (rank + 1) * part)

@@ -9,6 +9,7 @@ from torch import Tensor
 from ssl_dml.checks import at_least
 from ssl_dml.config import ConfigError
 
+By = Literal["classes", "samples"]
 MIN_CLASSES = 2  # to train on, and to validate on
 MIN_PER_CLASS = 2  # a validation sample is searched among the others of its class
 
@@ -17,7 +18,7 @@ def hold_out(
     labels: Int[Tensor, " samples"],
     *,
     fraction: float,
-    by: Literal["classes", "samples"],
+    by: By,
     seed: int,
     min_per_class: int = MIN_PER_CLASS,
 ) -> tuple[Int[Tensor, " train"], Int[Tensor, " validation"]]:
@@ -43,32 +44,76 @@ def hold_out(
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"validation.fraction must be between 0 and 1, got {fraction}")
-    known = labels >= 0
-    classes, ids, sizes = labels.unique(return_inverse=True, return_counts=True)
-    classes = classes[classes >= 0]
-    if by == "classes":
-        order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
-        held = torch.isin(labels, classes[order[: int(fraction * len(classes) + 0.5)]])
-    else:
-        most = (fraction * sizes.double() + 0.5).long().minimum(sizes - 1)
-        held = _random_ranks(labels, seed) < most[ids]
-    train, validation = (known & ~held).nonzero()[:, 0], (known & held).nonzero()[:, 0]
-    trained = len(labels[train].unique())
-    # Held-out samples are searched among the training samples of their class.
-    min_per_class = min_per_class if by == "classes" else 1
-    asking = int((labels[validation].unique(return_counts=True)[1] >= min_per_class).sum())
+    held = _held(labels, fraction, by, seed)
+    trained, asking = _left(labels, held, by, min_per_class)
     if min(trained, asking) < MIN_CLASSES:
         whole = "" if by == "classes" else "the samples of "
-        needed = f" that have {min_per_class} samples or more" if min_per_class > 1 else ""
-        remedy = "raise it" if trained >= MIN_CLASSES else "lower it"
-        usable = sizes[-len(classes) :] >= (min_per_class if by == "classes" else 2)
-        if int(usable.sum()) < MIN_CLASSES:
-            remedy = "set it to null, or label more samples"
+        # Held-out samples are searched among the training samples of their class.
+        least = min_per_class if by == "classes" else 1
+        needed = f" that have {least} samples or more" if least > 1 else ""
         raise ConfigError(
-            f"validation.fraction {fraction} of {whole}{len(classes)} classes leaves {trained} "
-            f"classes to train on and {asking}{needed} to validate on, and each needs 2; {remedy}"
+            f"validation.fraction {fraction} of {whole}{len(_sizes(labels))} classes leaves "
+            f"{trained} classes to train on and {asking}{needed} to validate on, and each needs 2; "
+            + _remedy(labels, fraction, by, seed, min_per_class)
         )
-    return train, validation
+    known = labels >= 0
+    return (known & ~held).nonzero()[:, 0], (known & held).nonzero()[:, 0]
+
+
+def _held(labels: Int[Tensor, " samples"], fraction: float, by: By, seed: int) -> Tensor:
+    """Which samples a fraction holds out."""
+    classes, ids, sizes = labels.unique(return_inverse=True, return_counts=True)
+    if by == "samples":
+        most = (fraction * sizes.double() + 0.5).long().minimum(sizes - 1)
+        return _random_ranks(labels, seed) < most[ids]
+    classes = classes[classes >= 0]
+    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
+    return torch.isin(labels, classes[order[: int(fraction * len(classes) + 0.5)]])
+
+
+def _left(
+    labels: Int[Tensor, " samples"], held: Tensor, by: By, min_per_class: int
+) -> tuple[int, int]:
+    """How many classes there are to train on, and to validate on."""
+    least = min_per_class if by == "classes" else 1
+    return len(_sizes(labels[~held])), int((_sizes(labels[held]) >= least).sum())
+
+
+def _sizes(labels: Int[Tensor, " samples"]) -> Int[Tensor, " classes"]:
+    """Number of samples of each class."""
+    return labels[labels >= 0].unique(return_counts=True)[1]
+
+
+def _remedy(
+    labels: Int[Tensor, " samples"], fraction: float, by: By, seed: int, min_per_class: int
+) -> str:
+    """What to set so that these labels can be split."""
+    if len(_sizes(labels)) < MIN_CLASSES:
+        return f"label samples of {MIN_CLASSES} classes or more"
+    if (own := _nearest_fraction(labels, fraction, by, seed, min_per_class)) is not None:
+        return f"{'raise' if own > fraction else 'lower'} it to {own}"
+    other: By = "samples" if by == "classes" else "classes"
+    found = _nearest_fraction(labels, fraction, other, seed, min_per_class)
+    if found is None:
+        return "set it to null, or label more samples"
+    more = "" if found == fraction else f" and validation.fraction to {found}"
+    return f"set validation.by to {other}{more}"
+
+
+def _nearest_fraction(
+    labels: Int[Tensor, " samples"], fraction: float, by: By, seed: int, min_per_class: int
+) -> float | None:
+    """The fraction nearest to the given one that leaves enough on both sides; None without."""
+    sizes = _sizes(labels)
+    asking = sizes >= (min_per_class if by == "classes" else 2)
+    if int(asking.sum()) < MIN_CLASSES or (by == "classes" and len(sizes) < 2 * MIN_CLASSES):
+        return None
+    hundredths = [number / 100 for number in range(1, 100)]
+    for near in sorted([fraction, *hundredths], key=lambda one: abs(one - fraction)):
+        held = _held(labels, near, by, seed)
+        if min(_left(labels, held, by, min_per_class)) >= MIN_CLASSES:
+            return near
+    return None
 
 
 def limit_per_class(

@@ -58,10 +58,10 @@ class ProbeConfig:
         Raises:
             ConfigError: If k exceeds the gallery.
         """
-        if self.k > len(split.gallery_rows):
+        if self.k > (most := len(split.gallery_rows)):
             raise ConfigError(
-                f"evaluation.k must be at most the number of gallery samples, "
-                f"{len(split.gallery_rows)}; got {self.k}"
+                f"evaluation.k must be at most the number of gallery samples, {most}; "
+                f"got {self.k}: set it to {most} or less"
             )
 
     def accuracy(self, gallery: EmbeddingTable, query: EmbeddingTable) -> float:

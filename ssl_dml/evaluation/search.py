@@ -131,9 +131,14 @@ def check_ks(ks: Sequence[int], count: int, section: str = "") -> None:
 
     >>> check_ks([1, 300], 200, "knn")
     Traceback (most recent call last):
-    ssl_dml.types.ConfigError: knn.ks must be from 1 to 200, the rows to search; got [1, 300]
+    ssl_dml.types.ConfigError: knn.ks must be from 1 to 200, the rows to search; got [1, 300]: \
+set it to [1]
     """
     if not ks or min(ks) < 1 or max(ks) > count:
         name = f"{section}.ks" if section else "ks"
         error = ConfigError if section else ValueError
-        raise error(f"{name} must be from 1 to {count}, the rows to search; got {list(ks)}")
+        possible = [k for k in ks if 1 <= k <= count] or [count]
+        remedy = f"set it to {possible}" if count > 0 else "give more samples to search"
+        raise error(
+            f"{name} must be from 1 to {count}, the rows to search; got {list(ks)}: {remedy}"
+        )

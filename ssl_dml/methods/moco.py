@@ -10,13 +10,13 @@ from ssl_dml.backbones.norms import split_batch_norm
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import at_least, in_range
 from ssl_dml.counter_rng import counter_based_indices
-from ssl_dml.distributed import gather, rank
+from ssl_dml.distributed import gather, rank, world_size
 from ssl_dml.losses import InfoNCE
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
-from ssl_dml.methods.views import check_run_info, check_views
+from ssl_dml.methods.views import check_queue, check_run_info, check_views
 from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, Embeddings, Samples, StepOutput
 
@@ -86,7 +86,7 @@ class MoCo(Method):
         ):
             raise ValueError(
                 f"parts must divide data.batch_size, {run_info.batch_size}, and leave 2 or more "
-                f"samples in each; got {parts}"
+                f"samples in each; got {parts}: " + _working_parts(run_info.batch_size, parts)
             )
         width = backbone.feature_dim
         self.backbone = backbone
@@ -94,6 +94,7 @@ class MoCo(Method):
         if batch_norm != "synchronized":
             split_batch_norm(self, parts)
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
+        check_queue(run_info, queue_size, keys=2 if symmetric else 1)
         self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
         self.loss = InfoNCE(temperature=temperature, tile_size=TILE)
         self.momentum, self.symmetric = momentum, symmetric
@@ -127,3 +128,18 @@ class MoCo(Method):
         part = everyone[order[rank() * len(view) : (rank() + 1) * len(view)]]
         mixed = gather(unit_rows(self.key_projector(self.key_backbone(part))))
         return torch.empty_like(mixed).index_copy_(0, order, mixed)
+
+
+def _working_parts(batch_size: int, parts: int) -> str:
+    """What to set so that parts divide a batch, and processes share the parts.
+
+    >>> _working_parts(24, 10), _working_parts(7, 2)
+    ('set it to 8, or data.batch_size to 20', 'set it to 1, or data.batch_size to 6')
+    """
+    world, remedies = world_size(), list[str]()
+    wholes = [n for n in range(world, batch_size // 2 + 1, world) if batch_size % n == 0]
+    if wholes:
+        remedies.append(f"it to {min(wholes, key=lambda n: abs(n - parts))}")
+    if parts >= 1 and parts % world == 0 and batch_size >= 2 * parts:
+        remedies.append(f"data.batch_size to {batch_size // parts * parts}")
+    return f"set {', or '.join(remedies or ['batch_norm to synchronized'])}"

@@ -7,7 +7,7 @@ from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
-from ssl_dml.methods.views import check_run_info, check_views, contrast_crosswise
+from ssl_dml.methods.views import check_queue, check_run_info, check_views, contrast_crosswise
 from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, StepOutput
 
@@ -57,6 +57,7 @@ class NNCLR(Method):
         self.backbone = backbone
         self.projector = mlp(width, hidden_dim or width, output_dim, layers=3, norm="all")
         self.predictor = mlp(output_dim, predictor_dim, output_dim, layers=2)
+        check_queue(run_info, queue_size)
         self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
         self.temperature = temperature
 

@@ -13,6 +13,7 @@ from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.teacher import Teacher
+from ssl_dml.methods.views import check_queue
 from ssl_dml.types import Batch, StepOutput
 
 
@@ -68,6 +69,7 @@ class SEED(Method):
         width = backbone.feature_dim
         self.backbone, self.teacher = backbone, Teacher(teacher, backbone.inputs)
         self.projector = mlp(width, hidden_dim or width, self.teacher.dim, norm="none")
+        check_queue(run_info, queue_size)
         self.queue = Queue(queue_size, self.teacher.dim, batch_size=run_info.batch_size)
         self.loss = losses.SEED(
             temperature=temperature, teacher_temperature=teacher_temperature, tile_size=TILE

@@ -14,6 +14,7 @@ from ssl_dml.distributed import process_group
 from ssl_dml.losses import Loss, in_batch_info_nce
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import Method, RunInfo
+from ssl_dml.progress import say
 from ssl_dml.types import Batch, Embeddings, StepOutput, Views
 
 
@@ -103,3 +104,30 @@ def check_run_info(run_info: RunInfo, *, temperature: float) -> None:
     """
     positive(temperature=temperature)
     at_least(2, "data", batch_size=run_info.batch_size)
+
+
+def check_queue(run_info: RunInfo, queue_size: int, *, keys: int = 1) -> None:
+    """Say so if a queue is longer than the data set, or than what a run enqueues.
+
+    >>> run_info = RunInfo(num_instances=120, batch_size=16, num_batches=2)
+    >>> check_queue(run_info, 4096)
+    queue_size 4096 is more than the 120 samples, which then meet older keys of their own, and \
+than the 32 keys of this run, so that random ones stay in it: 32 is possible
+    >>> check_queue(run_info, 32)
+
+    Args:
+        run_info: Sizes of the run.
+        queue_size: Number of keys in the queue.
+        keys: Keys of a sample that are enqueued at once.
+    """
+    samples, enqueued = run_info.num_instances, run_info.num_batches * run_info.batch_size * keys
+    longer: list[str] = []
+    if queue_size > samples:
+        longer.append(f"than the {samples:,} samples, which then meet older keys of their own")
+    if queue_size > enqueued:
+        longer.append(f"than the {enqueued:,} keys of this run, so that random ones stay in it")
+    if longer:
+        # Of half the samples, few meet keys of their own.
+        possible = max(run_info.batch_size, min(samples // 2, enqueued))
+        reasons = ", and ".join(longer)
+        say(f"queue_size {queue_size} is more {reasons}: {possible} is possible")

@@ -4,9 +4,12 @@ What it measures is tested beside the runs, in test_pretrain.py and test_finetun
 """
 
 import pytest
+from PIL import Image
 
 from ssl_dml.commands.evaluate import FUNCTIONS, EvaluateConfig, data_of
+from ssl_dml.commands.evaluate import tested as divided
 from ssl_dml.config import parse
+from ssl_dml.data import DataConfig, load_test, load_train
 from ssl_dml.types import ConfigError
 
 
@@ -44,3 +47,31 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path, text):
     (tmp_path / "config.yaml").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ConfigError, match=r"config\.yaml"):
         data_of(tmp_path)
+
+
+def samples(folder, *, each):
+    """Training samples of five a class, and test samples of other classes."""
+    for split, name, count in (("train", "a", 5), ("train", "b", 5), ("test", "c", each),
+                               ("test", "d", each)):  # fmt: skip
+        (folder / split / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("L", (8, 8), 9 * i).save(folder / split / name / f"{i}.png")
+    config = DataConfig(source=str(folder))
+    train = load_train(config)
+    return train, load_test(config, train)
+
+
+def test_one_test_sample_of_a_class_is_classified_as_the_error_says(tmp_path):
+    train, test = samples(tmp_path, each=1)
+    words = "two test samples of a class, and 2 are of 2 classes: .* or choose --evaluator knn$"
+    with pytest.raises(ConfigError, match=words):
+        divided("retrieval", [1], train, test)
+    assert "query 9 training samples" in divided("knn", [1], train, test)[0]
+
+
+def test_neighbors_beyond_the_test_samples_are_named(tmp_path):
+    train, test = samples(tmp_path, each=2)
+    words = r"retrieval\.ks must be from 1 to 3, .* got \[1, 2, 4, 8\]: set it to \[1, 2\]$"
+    with pytest.raises(ConfigError, match=words):
+        divided("retrieval", [1, 2, 4, 8], train, test)
+    divided("retrieval", [1, 2], train, test)

@@ -187,3 +187,24 @@ def test_refuses_class_batches_that_cannot_be(labels, batch, options, words):
 def test_refuses_dense_triplets_that_cannot_be(targets, batch, options, words):
     with pytest.raises(ConfigError, match=words):
         NeighborBatches(torch.tensor(targets), batch, seed=0, **options)
+
+
+@pytest.mark.parametrize(
+    ("batch", "classes", "works"), [(12, 30, 5), (4, 30, 4), (4, 5, 4), (12, 6, 5)]
+)
+def test_the_number_of_classes_that_is_named_works(batch, classes, works):
+    labels = torch.arange(40) % 5
+    words = (
+        rf"labels\.classes_per_batch.* {works} or less$|got {classes}: set it to {works} or less$"
+    )
+    with pytest.raises(ConfigError, match=words):
+        ClassBatches(labels, batch, classes=classes, seed=0)
+    rows = next(iter(ClassBatches(labels, batch, classes=works, seed=0)))
+    assert len(labels[rows].unique()) == works
+
+
+def test_the_batch_of_neighbors_that_is_named_works():
+    targets = torch.arange(9.0)
+    with pytest.raises(ConfigError, match=r"samples, 9; got 256: set it to 8$"):
+        NeighborBatches(targets, 256, nearest=3, seed=0, world_size=2)
+    assert len(next(iter(NeighborBatches(targets, 8, nearest=3, seed=0, world_size=2)))) == 4

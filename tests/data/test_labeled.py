@@ -1,5 +1,6 @@
 import pytest
 import torch
+from PIL import Image
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, load_train
@@ -18,6 +19,20 @@ CLASSES = 10
 @pytest.fixture(scope="module")
 def clothes():
     return load_train(DataConfig(source="fashion_mini"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Make a folder of images of classes of some sizes, and load it."""
+
+    def make(*sizes):
+        for number, size in enumerate(sizes):
+            (tmp_path / f"class_{number}").mkdir()
+            for i in range(size):
+                Image.new("L", (8, 8), i).save(tmp_path / f"class_{number}" / f"{i}.png")
+        return load_train(DataConfig(source=str(tmp_path)))
+
+    return make
 
 
 def test_held_out_classes_are_not_trained_on(clothes):
@@ -131,3 +146,41 @@ def test_labels_are_needed():
     data = load_train(DataConfig(source="fashion_mini", use_labels=False))
     with pytest.raises(ConfigError, match="fine-tuning needs labels and the samples have none"):
         split_labeled(data, LabelConfig(), ValidationConfig(), seed=0)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_few_classes_validate_by_samples_as_the_error_says(folder, classes):
+    samples = folder(*[5] * classes)
+    with pytest.raises(ConfigError, match=r"; set validation.by to samples$"):
+        split_labeled(samples, LabelConfig(), ValidationConfig(), seed=0)
+    rows = split_labeled(samples, LabelConfig(), ValidationConfig(by="samples"), seed=0)
+    assert (rows.num_classes, len(rows.queries)) == (classes, classes)
+
+
+@pytest.mark.parametrize("by", ["classes", "samples"])
+def test_classes_of_one_sample_train_without_validation_as_the_error_says(folder, by):
+    samples = folder(1, 1, 1, 1, 1, 1)
+    with pytest.raises(ConfigError, match=r"set it to null, or label more samples$"):
+        split_labeled(samples, LabelConfig(), ValidationConfig(fraction=0.4, by=by), seed=0)
+    rows = split_labeled(samples, LabelConfig(), ValidationConfig(fraction=None), seed=0)
+    assert (rows.num_classes, len(rows.queries)) == (6, 0)
+
+
+def test_one_class_is_nothing_to_fine_tune_on(folder):
+    samples = folder(4, 3)
+    samples.labels[samples.labels == 0] = -1
+    words = "fine-tuning needs 2 classes or more to train on, got 1: label samples of others"
+    with pytest.raises(ConfigError, match=words):
+        split_labeled(samples, LabelConfig(), ValidationConfig(), seed=0)
+
+
+def test_more_samples_of_a_class_than_there_are_is_refused(folder, capsys):
+    samples, without = folder(3, 5), ValidationConfig(fraction=None)
+    words = r"labels\.per_class is 9, and no class has more than 5 samples .* 5 or less, or to null"
+    with pytest.raises(ConfigError, match=words):
+        split_labeled(samples, LabelConfig(per_class=9), without, seed=0)
+    capsys.readouterr()
+    rows = split_labeled(samples, LabelConfig(per_class=5), without, seed=0)
+    assert rows.labels.bincount().tolist() == [3, 5]
+    said = "labels.per_class 5: 1 of 2 classes have fewer samples to train on, the smallest 3\n"
+    assert capsys.readouterr().out == said

@@ -55,3 +55,19 @@ def test_processes_together_visit_what_one_would_from_any_start(size, part, worl
 def test_refuses_batches_that_cannot_be(size, batch, world, words):
     with pytest.raises(ConfigError, match=words):
         EpochBatches(size, batch, seed=0, world_size=world)
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "world", "works"),
+    [(9, 256, 1, 9), (9, 256, 4, 8), (9, 7, 2, 6), (9, 3, 4, 4)],
+)
+def test_the_batch_that_is_named_works(size, batch, world, works):
+    with pytest.raises(ConfigError, match=rf"got {batch}: set it to {works}$"):
+        EpochBatches(size, batch, seed=0, world_size=world)
+    parts = [EpochBatches(size, works, seed=0, rank=r, world_size=world) for r in range(world)]
+    assert len(torch.cat([next(iter(part)) for part in parts]).unique()) == works
+
+
+def test_every_process_needs_a_sample():
+    with pytest.raises(ConfigError, match="samples, 3; got 3: 4 samples or more are needed"):
+        EpochBatches(3, 3, seed=0, world_size=4)

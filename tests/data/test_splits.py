@@ -127,3 +127,42 @@ def test_classes_of_some_rows_are_numbered_from_0():
     renamed, number = relabel(labels, torch.tensor([1]))
     assert renamed.tolist() == [-1] * 7
     assert number == 0
+
+
+@pytest.mark.parametrize(
+    ("fraction", "by", "sizes", "remedy", "then"),
+    [
+        (0.1, "classes", [4] * 9, "raise it to 0.17", {"fraction": 0.17}),
+        (0.9, "classes", [4] * 4, "lower it to 0.62", {"fraction": 0.62}),
+        (0.3, "classes", [24] * 2, "set validation.by to samples", {"by": "samples"}),
+        (0.3, "classes", [24] * 3, "set validation.by to samples", {"by": "samples"}),
+        (
+            0.1,
+            "classes",
+            [3, 2, 1],
+            "set validation.by to samples and validation.fraction to 0.25",
+            {"by": "samples", "fraction": 0.25},
+        ),
+        (0.1, "samples", [4] * 9, "raise it to 0.13", {"fraction": 0.13}),
+    ],
+)
+def test_the_remedy_that_is_named_works(fraction, by, sizes, remedy, then):
+    labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    asked = {"fraction": fraction, "by": by}
+    with pytest.raises(ConfigError) as refused:
+        hold_out(labels, **asked, seed=0)
+    assert str(refused.value).endswith(f"; {remedy}")
+    train, validation = hold_out(labels, **(asked | then), seed=0)
+    assert min(len(counts(labels, train)), len(counts(labels, validation))) >= 2
+
+
+def test_numbers_of_one_sample_each_are_held_out_by_classes():
+    with pytest.raises(ConfigError, match=r"; set validation.by to classes$"):
+        hold_out(torch.arange(20), fraction=0.2, by="samples", seed=0, min_per_class=1)
+    hold_out(torch.arange(20), fraction=0.2, by="classes", seed=0, min_per_class=1)
+
+
+@pytest.mark.parametrize("by", ["classes", "samples"])
+def test_one_class_cannot_be_split(by):
+    with pytest.raises(ConfigError, match=r"; label samples of 2 classes or more$"):
+        hold_out(torch.zeros(9, dtype=torch.long), fraction=0.5, by=by, seed=0)

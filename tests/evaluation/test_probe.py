@@ -9,6 +9,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.evaluation import ProbeConfig, baseline, probe, probe_split
+from ssl_dml.evaluation.probe import open_probe
 from ssl_dml.types import EmbeddingTable
 
 CPU = torch.device("cpu")
@@ -94,6 +95,12 @@ def test_k_above_the_gallery_is_named(made):
     ProbeConfig(k=36).check(split)
     with pytest.raises(ConfigError, match=r"evaluation\.k must be at most .* 36; got 37"):
         ProbeConfig(k=37).check(split)
+
+
+def test_the_k_that_is_named_works(made):
+    with pytest.raises(ConfigError, match=r"got 200: set it to 36 or less$"):
+        open_probe(made[0], None, ProbeConfig(k=200))
+    assert open_probe(made[0], None, ProbeConfig(k=36)) is not None
 
 
 def test_refuses_settings_that_cannot_be():

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -59,3 +61,15 @@ def test_ks_out_of_range_are_named(ks):
         check_ks(ks, 5)
     with pytest.raises(ConfigError, match=r"^retrieval\.ks must be from 1 to 5"):
         check_ks(ks, 5, "retrieval")
+
+
+@pytest.mark.parametrize(("ks", "possible"), [([1, 6], [1]), ([6, 2, 0], [2]), ([20], [5])])
+def test_the_ks_that_are_named_work(ks, possible):
+    with pytest.raises(ValueError, match=re.escape(f"got {ks}: set it to {possible}") + "$"):
+        check_ks(ks, 5)
+    check_ks(possible, 5)
+
+
+def test_nothing_to_search_has_no_k():
+    with pytest.raises(ValueError, match=r"from 1 to 0, .*: give more samples to search"):
+        check_ks([1], 0)

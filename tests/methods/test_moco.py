@@ -115,3 +115,25 @@ def test_three_views_and_a_batch_of_one_are_refused(flat, run_info):
         MoCo(flat, run_info, **OPTIONS)(Batch([torch.randn(6, 1, 8, 8)] * 3, INDICES))
     with pytest.raises(ValueError, match=r"data\.batch_size must be at least 2"):
         MoCo(flat, RunInfo(num_instances=5, batch_size=1, num_batches=1), **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("batch", "parts", "words", "options"),
+    [
+        (6, 4, "got 4: set it to 3$", {"parts": 3}),
+        (9, 4, "got 4: set it to 3, or data.batch_size to 8$", {"parts": 3}),
+        (9, 4, "got 4: set it to 3, or data.batch_size to 8$", {"batch_size": 8}),
+        (7, 8, "got 8: set it to 1$", {"parts": 1}),
+    ],
+)
+def test_the_parts_that_are_named_work(flat, batch, parts, words, options):
+    def build(batch_size, parts):
+        run_info = RunInfo(num_instances=20, batch_size=batch_size, num_batches=10)
+        return MoCo(flat, run_info, queue_size=20, output_dim=5, parts=parts)
+
+    with pytest.raises(ValueError, match=words):
+        build(batch, parts)
+    sizes = {"batch_size": batch, "parts": parts} | options
+    rows = sizes["batch_size"]
+    views = list(torch.randn(2, rows, 1, 8, 8))
+    assert build(**sizes)(Batch(views, torch.arange(rows))).loss.isfinite()

@@ -1,9 +1,12 @@
+import re
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from ssl_dml.methods import RunInfo
+from ssl_dml.methods import NNCLR, SEED, MoCo, RunInfo
 from ssl_dml.methods.views import check_run_info, check_views, embed_views
 
 
@@ -40,3 +43,35 @@ def test_a_batch_of_one_and_a_temperature_of_0_are_named():
         check_run_info(one, temperature=0.1)
     with pytest.raises(ValueError, match=r"temperature must be positive, got 0\.0"):
         check_run_info(two, temperature=0.0)
+
+
+@pytest.mark.parametrize(
+    ("samples", "batches", "possible"), [(12, 100, 6), (40, 100, 20), (400, 4, 24), (40, 3, 18)]
+)
+@pytest.mark.parametrize("name", ["MoCo", "NNCLR", "SEED"])
+def test_a_queue_that_is_too_long_names_one_that_is_not(
+    name, samples, batches, possible, flat, teacher, capsys
+):
+    build = {
+        "MoCo": partial(MoCo, output_dim=5, parts=3),
+        "NNCLR": partial(NNCLR, predictor_dim=16, output_dim=5),
+        "SEED": partial(SEED, teacher=teacher),
+    }[name]
+    run_info = RunInfo(num_instances=samples, batch_size=6, num_batches=batches)
+    capsys.readouterr()
+    build(flat, run_info, queue_size=4096)
+    said = capsys.readouterr().out
+    assert re.fullmatch(rf"queue_size 4096 is more than .*: {possible} is possible\n", said)
+    assert (f"the {samples} samples" in said) == (samples < 4096)
+    assert (f"the {6 * batches} keys of this run" in said) == (6 * batches < 4096)
+    build(flat, run_info, queue_size=possible)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_symmetric_method_fills_twice_as_long_a_queue(flat, capsys):
+    run_info = RunInfo(num_instances=100, batch_size=6, num_batches=2)
+    build = partial(MoCo, flat, run_info, output_dim=5, parts=3)
+    build(queue_size=24, symmetric=True)
+    assert capsys.readouterr().out == ""
+    build(queue_size=24)
+    assert "than the 12 keys of this run" in capsys.readouterr().out

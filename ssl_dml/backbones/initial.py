@@ -77,7 +77,7 @@ class Initial:
             ConfigError: If the weights do not fit the network.
         """
         if self.source is not None and self.read is None:
-            return load(self.source).train()
+            return _load(self.source).train()
         network = build(self.class_path, self.init_args, self.inputs or inputs)
         self.fill(network)
         return network
@@ -107,7 +107,7 @@ class Initial:
         if self.source is None:
             return
         if self.read is None:
-            network.load_state_dict(load(self.source).state_dict())
+            network.load_state_dict(_load(self.source).state_dict())
             return
         try:
             content = self.read()
@@ -171,15 +171,30 @@ def initial(
             source=str(path),
             read=lambda: read_file(path),
         )
-    saved = read_metadata(path)
-    if trust:
-        import_named(saved)
+    try:
+        saved = read_metadata(path)
+        if trust:
+            import_named(saved)
+    except ValueError as error:
+        raise ConfigError(f"init {str(init)!r}: {error}") from error
     return Initial(
         class_path=saved["class_path"],
         init_args=saved["init_args"],
         inputs=saved["inputs"],
         source=str(path),
     )
+
+
+def _load(folder: str) -> Backbone:
+    """A saved backbone.
+
+    Raises:
+        ConfigError: If it is damaged or its class is not known.
+    """
+    try:
+        return load(folder)
+    except ValueError as error:
+        raise ConfigError(f"init {folder!r}: {error}") from error
 
 
 def _of_timm(name: str, *_: Any) -> Initial:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """Evaluate a finished run: ``ssl_dml evaluate --config knn|linear|retrieval --run FOLDER``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +54,7 @@ class EvaluateConfig:
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
-            starts; a file is of the network of the run.
+            starts; a file is of the network of the run and takes its samples.
         trust: Import the module of any class that a saved backbone names.
     """
 
@@ -158,6 +158,8 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     own = read_metadata(config.folder)
     network = own["class_path"], own["init_args"]
     begin = initial(config.init or config.folder, *network, trust=config.trust)
+    if begin.inputs is None and begin.preset is None:  # a file says nothing of its samples
+        begin = replace(begin, inputs=own["inputs"])
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     device = accelerator.device
     use_threads(None, device)

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import huggingface_hub
+import numpy as np
 import pytest
 import timm
 import torch
@@ -141,6 +142,91 @@ def test_weights_of_torchvision_come_from_its_cache(tmp_path, monkeypatch):
     begin = initial("torchvision:resnet18", "another.Network", {})
     assert begin.preset == ImageSpec.imagenet(224)
     assert_all_from(begin.backbone(ImageSpec.imagenet(64)).network, given)
+
+
+def marked(network):
+    """A state of known values: tensor i rises from i towards i + 1."""
+    return {
+        name: i + torch.arange(value.numel()).reshape(value.shape) / value.numel()
+        if value.is_floating_point()
+        else value
+        for i, (name, value) in enumerate(network.state_dict().items())
+    }
+
+
+def of_file(suffix):
+    def write(network, path):
+        path = path / f"weights{suffix}"
+        state = marked(network.network)
+        if suffix == ".npz":
+            np.savez(path, **{name: value.numpy() for name, value in state.items()})
+        elif suffix == ".safetensors":
+            save_file(state, path)
+        else:
+            torch.save({"state_dict": state}, path)
+        return path
+
+    return write
+
+
+def of_checkpoint(network, path):
+    step = path / "checkpoints/step_60"
+    step.mkdir(parents=True)
+    model = {f"backbone.{name}": value for name, value in marked(network).items()}
+    torch.save({"model": model, "optimizer": {"state": {}}}, step / "state.pt")
+    return step
+
+
+def of_folder(below):
+    def write(network, path):
+        network.load_state_dict(marked(network))
+        save(network, path / below, PATH, RESNET, trained={})
+        return path if below == "backbone" else path / below
+
+    return write
+
+
+LOCAL = {"run": of_folder("backbone"), "backbone": of_folder("saved"), "checkpoint": of_checkpoint}
+LOCAL |= {suffix: of_file(suffix) for suffix in (".pth", ".pt", ".ckpt", ".safetensors", ".npz")}
+
+
+def assert_nothing_is_random(init, state, spec):
+    """Both ways to build it, each under two seeds, give the file in every tensor."""
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        begin = initial(init, PATH, RESNET)
+        networks = begin.backbone(spec), begin.build(spec, neck="none", dim=None).backbone
+        for network in networks:
+            assert_all_from(network.network, state)
+
+
+@pytest.mark.parametrize("route", LOCAL)
+def test_no_tensor_stays_as_it_was_initialized(gray, tmp_path, route):
+    network = TimmBackbone(gray, **RESNET)
+    init = LOCAL[route](network, tmp_path)
+    assert_nothing_is_random(init, marked(network.network), gray)
+
+
+def test_no_tensor_of_published_weights_is_random(hub, tmp_path, monkeypatch):
+    tag, spec = "test_resnet.r160_in1k", ImageSpec.imagenet(64)
+    given = marked(timm.create_model(SMALL))
+    hub(f"timm/{tag}", model__safetensors=lambda path: save_file(given, path))
+    assert_nothing_is_random(f"timm:{tag}", given, spec)
+    card = {"architecture": SMALL, "pretrained_cfg": {
+        "input_size": [3, 96, 96], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 1000,
+        "classifier": "fc", "first_conv": "conv1.0"}}  # fmt: skip
+    hub(
+        "someone/birds",
+        model__safetensors=lambda path: save_file(given, path),
+        config__json=lambda path: path.write_text(json.dumps(card)),
+    )
+    assert_nothing_is_random("hf:someone/birds", given, spec)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    given = marked(torchvision.models.resnet18())
+    url = torchvision.models.ResNet18_Weights.DEFAULT.url
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    torch.save(given, tmp_path / "hub/checkpoints" / url.rpartition("/")[2])
+    assert_nothing_is_random("torchvision:resnet18", given, spec)
 
 
 @pytest.mark.parametrize(

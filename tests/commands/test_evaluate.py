@@ -1,16 +1,41 @@
 """Which model and which data an evaluation takes, and where its options come from.
 
-What it measures is tested beside the runs, in test_pretrain.py and test_finetune.py.
+What it measures of a real run is tested in test_pretrain.py and test_finetune.py.
 """
 
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
+import torch
+import yaml
+from launching import completed
 from PIL import Image
 
+from ssl_dml.backbones import TimmBackbone, save
 from ssl_dml.commands.evaluate import FUNCTIONS, EvaluateConfig, data_of
 from ssl_dml.commands.evaluate import tested as divided
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, load_test, load_train
-from ssl_dml.types import ConfigError
+from ssl_dml.types import ConfigError, ImageSpec
+
+ROOT = Path(__file__).parents[2]
+NETWORK = "ssl_dml.backbones.TimmBackbone"
+RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
+STRANGER = """
+from ssl_dml.backbones import Backbone
+
+class Mean(Backbone):
+    def __init__(self, inputs):
+        super().__init__()
+        self.inputs, self.feature_dim = inputs, inputs.channels * inputs.size
+
+    def forward(self, images):
+        return images.mean(2).flatten(1)
+"""
 
 
 def test_options_are_those_of_the_functions():
@@ -75,3 +100,83 @@ def test_neighbors_beyond_the_test_samples_are_named(tmp_path):
     with pytest.raises(ConfigError, match=words):
         divided("retrieval", [1, 2, 4, 8], train, test)
     divided("retrieval", [1, 2], train, test)
+
+
+def drawn_backbone(seed):
+    torch.manual_seed(seed)
+    return TimmBackbone(ImageSpec(channels=1, size=8, mean=(0.5,), std=(0.25,)), **RESNET)
+
+
+@pytest.fixture
+def tiny_run(tmp_path):
+    """A run folder whose backbone was never trained, and its 60 images of three classes."""
+    rng = np.random.default_rng(0)
+    for label in range(3):
+        (tmp_path / f"images/{label}").mkdir(parents=True)
+        for i in range(20):
+            array = rng.integers(label * 40, label * 40 + 120, (8, 8)).astype(np.uint8)
+            Image.fromarray(array).save(tmp_path / f"images/{label}/{i}.png")
+    folder = tmp_path / "run"
+    save(drawn_backbone(0), folder / "backbone", NETWORK, RESNET, trained={})
+    config = {"data": {"source": str(tmp_path / "images")}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def evaluated(folder, *extra, env=None):
+    """What the command says, and what it measured with the backbone of the run or with another."""
+    script = ROOT / "scripts/evaluate.py"
+    given = ["--config", "knn", "--run", folder, "--knn.ks", "[1, 5]", *extra]
+    env = {"HOME": str(folder.parent), **(env or {})}
+    ended = completed(script, *given, env=env)
+    path = folder / ("knn_init.json" if "--init" in extra else "knn.json")
+    return ended, json.loads(path.read_text()) if path.exists() else None
+
+
+def test_other_weights_are_measured_on_the_data_of_the_run(tiny_run, tmp_path):
+    other = drawn_backbone(1)
+    save(other, tmp_path / "other", NETWORK, RESNET, trained={})
+    own_file, other_file = tmp_path / "own.pth", tmp_path / "other.pth"
+    torch.save(drawn_backbone(0).network.state_dict(), own_file)
+    torch.save(other.network.state_dict(), other_file)
+    ended, own = evaluated(tiny_run)
+    assert ended.returncode == 0, ended.stderr
+    measured = {}
+    for init in (tiny_run / "backbone", own_file, tmp_path / "other", other_file):
+        ended, measured[init.name] = evaluated(tiny_run, "--init", init)
+        assert ended.returncode == 0, ended.stderr
+    assert measured["backbone"] == measured["own.pth"] == own
+    assert measured["other"] == measured["other.pth"] != own
+
+
+def assert_one_line(ended, words):
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert words in line
+
+
+def test_a_file_of_another_network_is_one_line(tiny_run, tmp_path):
+    torch.save({"layer.weight": torch.ones(3, 3)}, tmp_path / "wrong.pth")
+    ended, measured = evaluated(tiny_run, "--init", tmp_path / "wrong.pth")
+    assert_one_line(ended, "wrong.pth' does not fit resnet18 as it is built here: 0 of its")
+    (tmp_path / "text.pth").write_text("no weights")
+    assert_one_line(evaluated(tiny_run, "--init", tmp_path / "text.pth")[0], "text.pth'")
+    assert measured is None
+
+
+def test_the_class_of_a_stranger_needs_trust(tiny_run, tmp_path, monkeypatch):
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/strangers.py").write_text(STRANGER)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    monkeypatch.delitem(sys.modules, "strangers", raising=False)
+    network = importlib.import_module("strangers").Mean(drawn_backbone(0).inputs)
+    save(network, tmp_path / "other", "strangers.Mean", {}, trained={})
+    given = "--init", tmp_path / "other"
+    env = {"PYTHONPATH": str(tmp_path / "modules")}
+    ended, measured = evaluated(tiny_run, *given, env=env)
+    assert_one_line(ended, "strangers.Mean is of a module that is not imported; if you trust it")
+    assert measured is None
+    ended, measured = evaluated(tiny_run, *given, "--trust", "true", env=env)
+    assert ended.returncode == 0, ended.stderr
+    assert measured

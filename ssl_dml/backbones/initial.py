@@ -109,6 +109,7 @@ class Initial:
         if self.read is None:
             network.load_state_dict(_load(self.source).state_dict())
             return
+        content: Mapping[str, Any] = {}
         try:
             content = self.read()
             if isinstance(network, TimmBackbone):
@@ -122,7 +123,8 @@ class Initial:
         except ValueError as error:
             name = self.init_args.get("name", self.class_path)
             raise ConfigError(
-                f"init {self.source!r} does not fit {name} as it is built here: {error}"
+                f"init {self.source!r} does not fit {name} as it is built here: "
+                f"{_other_network(content, name) or error}"
             ) from error
         say(f"init {self.source}: {report}")
 
@@ -183,6 +185,18 @@ def initial(
         inputs=saved["inputs"],
         source=str(path),
     )
+
+
+def _other_network(content: Mapping[str, Any], name: str) -> str | None:
+    """What to set if a checkpoint names its network as timm and MoCo do, and it is not this one.
+
+    >>> _other_network({"arch": "resnet50"}, "resnet18")
+    'the file says resnet50, the configuration resnet18: set --backbone.init_args.name resnet50'
+    """
+    arch = content.get("arch")
+    if not isinstance(arch, str) or arch == name or not timm.is_model(arch):
+        return None
+    return f"the file says {arch}, the configuration {name}: set --backbone.init_args.name {arch}"
 
 
 def _load(folder: str) -> Backbone:

@@ -74,7 +74,8 @@ def _loaded(content: Mapping[str, Any], arguments: dict[str, Any]) -> Tensors:
     """timm reads such weights from files alone."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.npz"
-        np.savez(path, **{name: value.float().numpy() for name, value in content.items()})
+        arrays = {name: value.float().numpy() for name, value in content.items()}
+        np.savez(path, allow_pickle=False, **arrays)
         source = {"file": str(path), "custom_load": True, "url": None, "hf_hub_id": None}
         network = timm.create_model(**arguments, pretrained=True, pretrained_cfg_overlay=source)
     return network.state_dict()

@@ -274,7 +274,7 @@ def test_a_checkpoint_that_names_another_network_says_so(gray, tmp_path):
         initial(path, PATH, RESNET).backbone(gray)
     assert str(caught.value).endswith(
         "the file says resnet10t, the configuration resnet18: "
-        "set --backbone.init_args.name resnet10t"
+        "set --backbone.name resnet10t --backbone.width 1 --backbone.options null"
     )
 
 

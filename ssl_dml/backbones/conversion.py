@@ -37,7 +37,7 @@ def converted(weights: Tensors, arguments: dict[str, Any]) -> Tensors:
         for name, value in weights.items()
     }
     try:
-        with _silent(), torch.random.fork_rng(devices=[]):
+        with silent(), torch.random.fork_rng(devices=[]):
             values, marked = (_loaded(given, arguments) for given in (weights, marks))
     except Exception:  # timm and torch raise many kinds, of which none names the file
         return {}
@@ -75,7 +75,7 @@ def _loaded(weights: Tensors, arguments: dict[str, Any]) -> Tensors:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Hide timm's warnings about tensors it does not load; here those are an error."""
     logger = logging.getLogger("timm")
     level = logger.level

@@ -109,6 +109,7 @@ class Initial:
         if self.read is None:
             network.load_state_dict(_load(self.source).state_dict())
             return
+        content: Mapping[str, Any] = {}
         try:
             content = self.read()
             if isinstance(network, TimmBackbone):
@@ -122,7 +123,8 @@ class Initial:
         except ValueError as error:
             name = self.init_args.get("name", self.class_path)
             raise ConfigError(
-                f"init {self.source!r} does not fit {name} as it is built here: {error}"
+                f"init {self.source!r} does not fit {name} as it is built here: "
+                f"{_other_network(content, self.init_args) or error}"
             ) from error
         say(f"init {self.source}: {report}")
 
@@ -183,6 +185,20 @@ def initial(
         inputs=saved["inputs"],
         source=str(path),
     )
+
+
+def _other_network(content: Mapping[str, Any], init_args: dict[str, Any]) -> str | None:
+    """What to set if a checkpoint names its network as timm and MoCo do, and it is not this one.
+
+    >>> _other_network({"arch": "resnet50"}, {"name": "resnet18"})
+    'the file says resnet50, the configuration resnet18: set --backbone.name resnet50'
+    """
+    arch, name = content.get("arch"), init_args.get("name")
+    if not isinstance(arch, str) or name is None or arch == name or not timm.is_model(arch):
+        return None
+    whole = " --backbone.width 1" if init_args.get("width", 1) != 1 else ""
+    whole += " --backbone.options null" if init_args.get("options") else ""
+    return f"the file says {arch}, the configuration {name}: set --backbone.name {arch}{whole}"
 
 
 def _load(folder: str) -> Backbone:

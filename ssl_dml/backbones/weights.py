@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from ssl_dml.backbones.conversion import converted, with_channels
+from ssl_dml.backbones.jax_files import from_jax, is_jax
 from ssl_dml.backbones.ordered import in_order
 from ssl_dml.backbones.parts import Part, Tensors, find_parts, groups
 
@@ -53,6 +54,8 @@ def fit_weights(
             has values that are not finite; the message counts the tensors found and names one
             that is missing and one that is unused.
     """
+    if is_jax(content):
+        content = from_jax(content, arguments)
     own = network.state_dict()
     wanted = {name: value for name, value in own.items() if value.is_floating_point()}
     parts = sorted(find_parts(content, wanted), key=lambda part: part.preference)

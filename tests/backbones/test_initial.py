@@ -159,7 +159,8 @@ def of_file(suffix):
         path = path / f"weights{suffix}"
         state = marked(network.network)
         if suffix == ".npz":
-            np.savez(path, **{name: value.numpy() for name, value in state.items()})
+            arrays = {name: value.numpy() for name, value in state.items()}
+            np.savez(path, allow_pickle=False, **arrays)
         elif suffix == ".safetensors":
             save_file(state, path)
         else:
@@ -263,3 +264,22 @@ def test_a_file_of_another_network_is_refused_by_name(gray, tmp_path):
 def test_a_neck_that_does_not_fit_is_named(gray):
     with pytest.raises(ConfigError, match="embedding_dim must be null or the 64 of the backbone"):
         initial(None, PATH, RESNET).build(gray, neck="batch_norm", dim=3)
+
+
+def test_a_checkpoint_that_names_another_network_says_so(gray, tmp_path):
+    state = weights_of(timm.create_model("resnet10t"))
+    path = tmp_path / "x.pth.tar"
+    torch.save({"arch": "resnet10t", "epoch": 3, "state_dict": state}, path)
+    with pytest.raises(ConfigError) as caught:
+        initial(path, PATH, RESNET).backbone(gray)
+    assert str(caught.value).endswith(
+        "the file says resnet10t, the configuration resnet18: "
+        "set --backbone.name resnet10t --backbone.width 1 --backbone.options null"
+    )
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "no_network_of_timm", 3])
+def test_a_checkpoint_that_names_this_network_or_none_is_counted(gray, tmp_path, arch):
+    torch.save({"arch": arch, "state_dict": {"a": torch.ones(2)}}, tmp_path / "x.pth")
+    with pytest.raises(ConfigError, match="0 of its 60 tensors found"):
+        initial(tmp_path / "x.pth", PATH, RESNET).backbone(gray)

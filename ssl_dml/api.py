@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from PIL import Image
 
-from ssl_dml.augment import Normalize
+from ssl_dml.augment import Normalize, unsquash
 from ssl_dml.backbones import Backbone, initial
 from ssl_dml.backbones import load as load_backbone
 from ssl_dml.backbones.initial import ROUTES, TIMM
@@ -20,6 +20,7 @@ from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.checks import at_least
 from ssl_dml.data.audio import read_resampled
 from ssl_dml.data.decode import ImageDecoder
+from ssl_dml.data.decoder import Decoded, aspects_of
 from ssl_dml.data.recordings import SequenceDecoder
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
 
@@ -71,12 +72,15 @@ class EmbeddingModel:
         with ThreadPoolExecutor() as pool:
             for first in range(0, len(many), batch_size):
                 part = range(first, min(first + batch_size, len(many)))
-                stored = np.stack(list(pool.map(self._decode, [many[i] for i in part], part)))
-                rows = self.backbone(self._normalize(torch.from_numpy(stored).to(self.device)))
+                decoded = list(pool.map(self._decode, [many[i] for i in part], part))
+                stored = torch.from_numpy(np.stack([one.values for one in decoded]))
+                aspects = aspects_of([one.aspect for one in decoded])
+                seen = unsquash(stored.to(self.device), aspects, self.inputs)
+                rows = self.backbone(self._normalize(seen))
                 found[part.start : part.stop] = rows.float().cpu().numpy()
         return found
 
-    def _decode(self, sample: Sample, number: int) -> Shaped[np.ndarray, "channels *extent"]:
+    def _decode(self, sample: Sample, number: int) -> Decoded:
         try:
             if isinstance(self.decoder, SequenceDecoder):
                 return self.decoder.decode(_recording(sample, self.decoder))
@@ -136,7 +140,7 @@ def _decoder(
 ) -> ImageDecoder | SequenceDecoder:
     """The decoder of training; what was not saved is that of 8-bit images, or of floats."""
     if isinstance(spec, ImageSpec):
-        return ImageDecoder(**{"channels": spec.channels, "size": spec.size, **saved})
+        return ImageDecoder(**{**saved, "channels": spec.channels, "size": spec.size})
     own = {"channels": spec.channels, "length": spec.length, "sampling_rate": spec.sampling_rate}
     return SequenceDecoder(
         **{**own, "kept_as": "int16" if spec.sampling_rate else "float32", **saved}

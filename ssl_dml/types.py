@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
@@ -18,6 +18,8 @@ Embeddings = Float[Tensor, "batch dim"]
 Indices = Int[Tensor, " batch"]
 Labels = Int[Tensor, " batch"]
 ContinuousLabels = Float[Tensor, "batch values"]
+Aspects = Float[Tensor, " batch"]
+TestView = Literal["center", "squash", "pad"]
 FULL_SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}
 
 
@@ -154,26 +156,37 @@ SINGLE_PROCESS = SingleProcess()
 class ImageSpec:
     """Channels, size and normalization of decoded images.
 
-    >>> ImageSpec(channels=1, size=28, mean=(0.29,), std=(0.35,)).size
-    28
+    >>> ImageSpec(channels=1, size=28, mean=(0.29,), std=(0.35,)).sides
+    (28, 28)
 
     Args:
         channels: Number of channels, 1 for gray and 3 for color.
-        size: Side of the square image, in pixels.
+        size: Side in pixels of square images, or height and width.
         mean: Mean of each channel on the scale where 255 is 1.
         std: Standard deviation of each channel on the same scale, above 0.
+        test_view: What a network sees at test time of an image of another shape: the center, the
+            whole image squashed, or the whole image between borders of the mean color.
     """
 
     channels: int
-    size: int
+    size: int | tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    test_view: TestView = "center"
 
     def __post_init__(self) -> None:
         _check_normalization(self.channels, self.mean, self.std)
+        if not isinstance(self.size, int):
+            height, width = self.size
+            object.__setattr__(self, "size", height if height == width else (height, width))
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return sides_of(self.size)
 
     @classmethod
-    def imagenet(cls, size: int = 224) -> "ImageSpec":
+    def imagenet(cls, size: int | tuple[int, int] = 224) -> "ImageSpec":
         """RGB images with the mean and standard deviation of ImageNet.
 
         >>> ImageSpec.imagenet().mean
@@ -207,6 +220,16 @@ class SequenceSpec:
 
     def __post_init__(self) -> None:
         _check_normalization(self.channels, self.mean, self.std)
+
+
+def sides_of(size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width of a size.
+
+    >>> sides_of(64), sides_of((128, 64))
+    ((64, 64), (128, 64))
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
 
 
 def _check_normalization(channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

@@ -5,6 +5,7 @@ from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
 from ssl_dml.augment.recipes import Auto, Color, FineTune, Gray, ManyChannel
 from ssl_dml.augment.sequence import SequenceViews
+from ssl_dml.augment.shape import unsquash
 from ssl_dml.augment.views import Augmentation, Crops, ImageViews
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "ManyChannel",
     "Normalize",
     "SequenceViews",
+    "unsquash",
 ]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssl_dml.types import Images
+from ssl_dml.types import Aspects, Images, sides_of
 
 
 def uniform(count: int, low: float, high: float, like: Tensor) -> Tensor:
@@ -22,8 +22,9 @@ class CropFlip(nn.Module):
 
     The box is drawn as in torchvision's ``RandomResizedCrop``: its area is uniform in ``scale``
     and its aspect ratio log-uniform in ``ratio``. A side longer than the image is shortened to
-    it; torchvision would draw again. Sampling is bilinear without a low-pass filter, as in
-    kornia, and also reads the pixels just outside the box.
+    it, and the other one until the ratio is allowed; torchvision would draw again. The box is of
+    the image as it was, not as it is stored. Sampling is bilinear without a low-pass filter, as
+    in kornia, and also reads the pixels just outside the box.
 
     >>> images = torch.arange(64.0).view(1, 1, 8, 8)
     >>> mirror = CropFlip(8, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=1.0)
@@ -33,9 +34,9 @@ class CropFlip(nn.Module):
     torch.Size([1, 1, 4, 4])
 
     Args:
-        size: Side of the output in pixels.
+        size: Side of the output in pixels, or height and width.
         scale: Range of the fraction of the image's area that the box covers, in (0, 1].
-        ratio: Range of the box's width over its height.
+        ratio: Range of the box's width over its height, relative to that of the output.
         flip: Probability of a horizontal flip.
         degrees: Rotation is uniform in plus and minus this; beyond the border the image is
             mirrored.
@@ -43,7 +44,7 @@ class CropFlip(nn.Module):
 
     def __init__(
         self,
-        size: int,
+        size: int | tuple[int, int],
         *,
         scale: tuple[float, float] = (0.2, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
@@ -55,32 +56,51 @@ class CropFlip(nn.Module):
             raise ValueError(f"scale must be a rising range in (0, 1], got {scale}")
         if not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f"ratio must be a rising range above 0, got {ratio}")
-        self.size, self.scale, self.ratio = size, scale, ratio
+        self.sides, self.scale, self.ratio = sides_of(size), scale, ratio
         self.flip, self.degrees = flip, degrees
 
-    def draw(self, count: int, like: Tensor) -> Float[Tensor, "{count} 2 3"]:
-        """Draw one 2×3 matrix for each sample, from output to input coordinates in [-1, 1]."""
+    def draw(
+        self, count: int, like: Tensor, aspects: Aspects | None = None
+    ) -> Float[Tensor, "{count} 2 3"]:
+        """Draw one 2×3 matrix for each sample, from output to input coordinates in [-1, 1].
+
+        Args:
+            count: Number of samples.
+            like: Has their device.
+            aspects: By what factor each image was wider, for its height, than it is stored.
+        """
         area = uniform(count, *self.scale, like)
         ratio = uniform(count, math.log(self.ratio[0]), math.log(self.ratio[1]), like).exp()
+        ratio = ratio if aspects is None else ratio / aspects  # of the box as it is stored
         width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+        if aspects is not None:
+            # Where a side was shortened, the ratio may be none of those that are allowed.
+            widest, highest = self.ratio[1] / aspects, aspects / self.ratio[0]
+            width, height = width.minimum(height * widest), height.minimum(width * highest)
         x = uniform(count, -1.0, 1.0, like) * (1 - width)
         y = uniform(count, -1.0, 1.0, like) * (1 - height)
         mirror = 1 - 2 * (uniform(count, 0.0, 1.0, like) < self.flip).float()
         limit = math.radians(self.degrees)
         angle = uniform(count, -limit, limit, like)
         cos, sin = angle.cos(), angle.sin()
-        rows = [width * mirror * cos, -width * sin, x, height * mirror * sin, height * cos, y]
+        long = self.sides[1] / self.sides[0]
+        rows = [
+            *(width * mirror * cos, -width * sin / long, x),
+            *(height * mirror * sin * long, height * cos, y),
+        ]
         return torch.stack(rows, dim=1).view(count, 2, 3)
 
-    def forward(self, images: Images) -> Float[Tensor, "batch channels side side"]:
+    def forward(
+        self, images: Images, aspects: Aspects | None = None
+    ) -> Float[Tensor, "batch channels _height _width"]:
         """Return one random view of each image."""
-        return self.sample(images, self.draw(len(images), images))
+        return self.sample(images, self.draw(len(images), images, aspects))
 
     def sample(
         self, images: Images, matrices: Float[Tensor, "batch 2 3"]
-    ) -> Float[Tensor, "batch channels side side"]:
+    ) -> Float[Tensor, "batch channels _height _width"]:
         """Resample each image by its matrix."""
-        shape = [len(images), images.shape[1], self.size, self.size]
+        shape = [*images.shape[:2], *self.sides]
         grid = F.affine_grid(matrices.to(images.dtype), shape, align_corners=False)
         return F.grid_sample(
             images, grid, mode="bilinear", padding_mode="reflection", align_corners=False

@@ -51,7 +51,7 @@ class Gray(ImageViews):
         light = GrayJitter(
             brightness=brightness, contrast=contrast, gamma=gamma, probability=jitter
         )
-        steps = [light, *_blur(blur, crops.side(images)), *_erase(erase)]
+        steps = [light, *_blur(blur, crops.large(images)), *_erase(erase)]
         super().__init__(images, steps, crops=crops)
 
 
@@ -107,7 +107,7 @@ class Color(ImageViews):
             probability=jitter,
             grayscale=grayscale,
         )
-        steps = [color, *_blur(blur, crops.side(images))]
+        steps = [color, *_blur(blur, crops.large(images))]
         if solarize > 0:
             steps.append(RandomSolarize(thresholds=0.0, additions=0.0, p=solarize))
         super().__init__(images, steps, crops=crops)
@@ -144,7 +144,7 @@ class ManyChannel(ImageViews):
         blur: float = 0.0,
     ) -> None:
         light = GrayJitter(brightness=brightness, contrast=contrast)
-        steps = [light, ChannelJitter(gain=gain, drop=drop), *_blur(blur, crops.side(images))]
+        steps = [light, ChannelJitter(gain=gain, drop=drop), *_blur(blur, crops.large(images))]
         super().__init__(images, steps, crops=crops)
 
 
@@ -197,11 +197,11 @@ class Auto(ImageViews):
         super().__init__(images, [recipe(images, crops=crops).steps], crops=crops)
 
 
-def _blur(fraction: float, size: int) -> list[nn.Module]:
-    """Gaussian blur whose kernel is a tenth of the side, as in SimCLR."""
+def _blur(fraction: float, sides: tuple[int, int]) -> list[nn.Module]:
+    """Gaussian blur whose kernel is a tenth of the shorter side, as in SimCLR."""
     if not fraction:
         return []
-    kernel = max(3, size // 10 // 2 * 2 + 1)
+    kernel = max(3, min(sides) // 10 // 2 * 2 + 1)
     return [RandomGaussianBlur((kernel, kernel), (0.1, 2.0), p=fraction)]
 
 

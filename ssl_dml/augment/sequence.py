@@ -11,7 +11,7 @@ from ssl_dml.augment.geometry import uniform
 from ssl_dml.augment.normalize import Normalize
 from ssl_dml.augment.views import Augmentation
 from ssl_dml.checks import at_least, in_range
-from ssl_dml.types import ImageSpec, SequenceSpec, Stored, as_floats
+from ssl_dml.types import Aspects, ImageSpec, SequenceSpec, Stored, as_floats
 
 DECAY = 3 * math.log(10)  # 60 dB in amplitude
 DECAY_SECONDS = (0.1, 0.6)
@@ -86,7 +86,7 @@ class SequenceViews(Augmentation):
 
     @torch.no_grad()
     def forward(
-        self, samples: Shaped[Tensor, "batch channels time"]
+        self, samples: Shaped[Tensor, "batch channels time"], _: Aspects | None = None
     ) -> list[Float[Tensor, "batch channels window"]]:
         """Return normalized views, each of all sequences."""
         values = self._windows(samples.repeat(self.views, 1, 1))

@@ -10,44 +10,67 @@ from torch import Tensor, nn
 from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
 from ssl_dml.checks import at_least, positive
-from ssl_dml.types import ImageSpec, Pixels, SequenceSpec, Stored
+from ssl_dml.types import (
+    Aspects,
+    ImageSpec,
+    Pixels,
+    SequenceSpec,
+    Stored,
+    sides_of,
+)
+
+LARGE_IMAGE, USUAL_RESOLUTION = 256, 7 / 8  # 224 of 256 pixels, as is usual
 
 
 class Augmentation(nn.Module, ABC):
     """Makes random views; the constructor is ``(inputs: ImageSpec | SequenceSpec, *, ...)``."""
 
     @abstractmethod
-    def forward(self, samples: Stored, /) -> list[Float[Tensor, "batch channels ..."]]:
-        """Return normalized views of decoded samples, each a batch on the samples' device."""
+    def forward(
+        self, samples: Stored, aspects: Aspects | None = None, /
+    ) -> list[Float[Tensor, "batch channels ..."]]:
+        """Return normalized views of decoded samples, each a batch on the samples' device.
+
+        Args:
+            samples: Decoded images or sequences.
+            aspects: By what factor each image was wider, for its height, than it is stored; None
+                if all have the shape that they had.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
     """Number and size of the random crops of each image, called its views.
 
-    >>> Crops(views=2, resolution=0.5).side(ImageSpec.imagenet(224))
-    112
+    >>> photographs = ImageSpec.imagenet(256)
+    >>> [Crops(**given).large(photographs) for given in ({}, {"resolution": 0.5}, {"size": 96})]
+    [(224, 224), (128, 128), (96, 96)]
 
     Args:
         views: Number of large views of each image.
+        size: Side of a large view in pixels, or height and width; None takes ``resolution``.
         resolution: Side of a large view relative to the image. Below 1 trains faster, and makes up
             for random crops, which show objects larger than at test time (Touvron et al., 2019,
-            arXiv:1906.06423).
+            arXiv:1906.06423). None is 1, and 7 / 8 of images of 256 pixels or more.
         scale: Range of the fraction of the image's area that a large view shows.
         flip: Probability of a horizontal flip.
         degrees: Rotation is uniform in plus and minus this.
         local_views: Number of additional small views (multi-crop: Caron et al., 2020,
             arXiv:2006.09882, sec. 3.2).
+        local_size: Side of a small view in pixels, or height and width; None takes
+            ``local_resolution``.
         local_resolution: Side of a small view relative to the image.
         local_scale: Range of the fraction of the image's area that a small view shows.
     """
 
     views: int = 2
-    resolution: float = 1.0
+    size: int | tuple[int, int] | None = None
+    resolution: float | None = None
     scale: tuple[float, float] = (0.2, 1.0)
     flip: float = 0.5
     degrees: float = 0.0
     local_views: int = 0
+    local_size: int | tuple[int, int] | None = None
     local_resolution: float = 0.5
     local_scale: tuple[float, float] = (0.05, 0.2)
 
@@ -55,9 +78,12 @@ class Crops:
         at_least(1, "crops", views=self.views)
         at_least(0, "crops", local_views=self.local_views)
         positive("crops", resolution=self.resolution, local_resolution=self.local_resolution)
+        for name in ("size", "local_size"):
+            for side in sides_of(getattr(self, name) or 1):
+                at_least(1, "crops", **{name: side})
 
-    def side(self, images: ImageSpec | SequenceSpec) -> int:
-        """Side of a large view, in pixels.
+    def large(self, images: ImageSpec | SequenceSpec) -> tuple[int, int]:
+        """Height and width of a large view, in pixels.
 
         Raises:
             ValueError: If the data are sequences.
@@ -67,7 +93,19 @@ class Crops:
                 "augment: this recipe is for images; for sequences use "
                 "ssl_dml.augment.SequenceViews"
             )
-        return max(1, round(images.size * self.resolution))
+        usual = USUAL_RESOLUTION if min(images.sides) >= LARGE_IMAGE else 1.0
+        return _scaled(images, self.size, self.resolution or usual)
+
+    def local(self, images: ImageSpec) -> tuple[int, int]:
+        """Height and width of a small view, in pixels."""
+        return _scaled(images, self.local_size, self.local_resolution)
+
+
+def _scaled(
+    images: ImageSpec, size: int | tuple[int, int] | None, resolution: float
+) -> tuple[int, int]:
+    height, width = (max(1, round(side * resolution)) for side in images.sides)
+    return (height, width) if size is None else sides_of(size)
 
 
 class ImageViews(Augmentation):
@@ -88,24 +126,26 @@ class ImageViews(Augmentation):
         self, images: ImageSpec, steps: list[nn.Module], *, crops: Crops = Crops()
     ) -> None:
         super().__init__()
-        sides = [(crops.views, crops.side(images), crops.scale)]
+        sizes = [(crops.views, crops.large(images), crops.scale)]
         if crops.local_views:
-            local = max(1, round(images.size * crops.local_resolution))
-            sides.append((crops.local_views, local, crops.local_scale))
-        self.counts = [count for count, _, _ in sides]
+            sizes.append((crops.local_views, crops.local(images), crops.local_scale))
+        self.counts = [count for count, _, _ in sizes]
         self.crops = nn.ModuleList(
-            CropFlip(side, scale=scale, flip=crops.flip, degrees=crops.degrees)
-            for _, side, scale in sides
+            CropFlip(size, scale=scale, flip=crops.flip, degrees=crops.degrees)
+            for _, size, scale in sizes
         )
         self.steps = nn.Sequential(*steps)
         self.normalize = Normalize(images)
 
     @torch.no_grad()
-    def forward(self, pixels: Pixels) -> list[Float[Tensor, "batch channels _height _width"]]:
+    def forward(
+        self, pixels: Pixels, aspects: Aspects | None = None
+    ) -> list[Float[Tensor, "batch channels _height _width"]]:
         """Return the large views, then the small ones."""
         images = pixels.float() / 255
         views: list[Tensor] = []
         for count, crop in zip(self.counts, self.crops, strict=True):
-            many = self.normalize(self.steps(crop(images.repeat(count, 1, 1, 1))))
+            wide = None if aspects is None else aspects.repeat(count)
+            many = self.normalize(self.steps(crop(images.repeat(count, 1, 1, 1), wide)))
             views += many.chunk(count)
         return views

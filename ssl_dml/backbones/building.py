@@ -83,7 +83,7 @@ def _check(backbone: Backbone, name: str) -> None:
             f"{name} must set self.inputs to the samples it was given and self.feature_dim to a "
             f"whole number, and has {inputs!r} and {dim!r}"
         )
-    extent = [inputs.size] * 2 if isinstance(inputs, ImageSpec) else [inputs.length]
+    extent = inputs.sides if isinstance(inputs, ImageSpec) else (inputs.length,)
     samples = torch.zeros(2, inputs.channels, *extent)
     shape = f"samples of shape {list(samples.shape)}"
     training = backbone.training

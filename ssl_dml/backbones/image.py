@@ -181,7 +181,7 @@ def _set_stem(network: ResNet, images: ImageSpec, stem: str, *, own: bool) -> No
 
     A network whose width was changed was built with a deep stem that must be replaced.
     """
-    small = stem == "small" or (stem == "auto" and images.size < SMALL_IMAGE)
+    small = stem == "small" or (stem == "auto" and min(images.sides) < SMALL_IMAGE)
     width = int(network.feature_info[0]["num_chs"])
     if small:
         network.conv1 = nn.Conv2d(images.channels, width, 3, stride=1, padding=1, bias=False)

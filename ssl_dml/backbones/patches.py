@@ -61,10 +61,10 @@ class PatchBackbone(Backbone):
                 "backbone: PatchBackbone is for images; for sequences use "
                 "ssl_dml.backbones.SequenceBackbone"
             )
-        if not 1 <= patch <= inputs.size:
+        if not 1 <= patch <= (side := min(inputs.sides)):
             raise ValueError(
-                f"backbone: patch must be from 1 to the {inputs.size} pixels of the images' "
-                f"side, got {patch}"
+                f"backbone: patch must be from 1 to the {side} pixels of the images' side, got "
+                f"{patch}"
             )
         if not 1 <= stride <= patch:
             raise ValueError(f"backbone: stride must be from 1 to patch {patch}, got {stride}")

@@ -120,8 +120,8 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         metadata = json.loads((folder / METADATA).read_text())
         kind = next((name for name in SPECS if name in metadata), "images")
         inputs = metadata[kind]
-        normalization = {name: tuple(inputs[name]) for name in ("mean", "std")}
-        metadata["inputs"] = SPECS[kind](**{**inputs, **normalization})
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in inputs.items()}
+        metadata["inputs"] = SPECS[kind](**plain)
         return {
             "class_path": metadata["class_path"],
             "init_args": metadata["init_args"],

@@ -1,5 +1,6 @@
 """Sizes of images that networks of timm take."""
 
+import math
 from typing import Any
 
 import timm
@@ -7,7 +8,7 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from ssl_dml.types import ImageSpec, one_line
+from ssl_dml.types import ImageSpec, one_line, sides_of
 
 ANY_SIZE = ("vit_", "deit_", "eva02_", "test_vit")  # families that resample their positions
 STEPS = (14, 16, 28, 32, 64)  # a network of a fixed size takes multiples of one of these
@@ -29,7 +30,7 @@ def create(arguments: dict[str, Any], images: ImageSpec) -> nn.Module:
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = one_line(error, words=20)
         raise ValueError(
-            f"backbone: {name} cannot be built for images of {images.size} pixels: "
+            f"backbone: {name} cannot be built for images of {shown(images.size)} pixels: "
             f"{reason}{advice(arguments, images)}"
         ) from error
 
@@ -38,9 +39,11 @@ def _created(arguments: dict[str, Any]) -> nn.Module:
     network: Any = timm.create_model(**arguments)
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
     size = arguments.get("img_size")
-    if arguments.get("dynamic_img_pad") and patch and isinstance(size, int) and size % patch[0]:
-        arguments["img_size"] = size + -size % patch[0]
-        network = timm.create_model(**arguments)
+    if arguments.get("dynamic_img_pad") and patch and size is not None:
+        sides = [side + -side % step for side, step in zip(sides_of(size), patch, strict=True)]
+        if tuple(sides) != sides_of(size):
+            arguments["img_size"] = tuple(sides)
+            network = timm.create_model(**arguments)
     return network
 
 
@@ -55,19 +58,33 @@ def size_arguments(name: str, images: ImageSpec) -> dict[str, object]:
 def advice(arguments: dict[str, Any], images: ImageSpec) -> str:
     """Sizes near that of the images that a network takes; no weights are allocated to see it."""
     own = get_pretrained_cfg(arguments["model_name"])
-    sizes = {own.input_size[-1]} if own is not None else set[int]()
+    sizes = {sides_of(own.input_size[-1])} if own is not None else set[tuple[int, int]]()
     for step in STEPS:
-        sizes |= {max(images.size // step, 1) * step, (images.size // step + 1) * step}
-    works: list[int] = []
-    for size in sorted(sizes, key=lambda size: abs(size - images.size)):
+        lower = [max(side // step, 1) * step for side in images.sides]
+        higher = [(side // step + 1) * step for side in images.sides]
+        sizes |= {(lower[0], lower[1]), (higher[0], higher[1])}
+    works: list[tuple[int, int]] = []
+    for size in sorted(sizes, key=lambda size: math.dist(size, images.sides)):
         given = {**arguments, "img_size": size} if "img_size" in arguments else arguments
         try:
             with torch.device("meta"), torch.no_grad():
                 network = timm.create_model(**given).eval()
-                network(torch.zeros(1, images.channels, size, size))
+                network(torch.zeros(1, images.channels, *size))
         except Exception:
             continue
         works.append(size)
         if len(works) == SUGGESTED:
             break
-    return f"; data.image_size {', '.join(map(str, sorted(works)))} would do" if works else ""
+    named = ", ".join(
+        shown(height if height == width else (height, width)) for height, width in sorted(works)
+    )
+    return f"; data.image_size {named} would do" if works else ""
+
+
+def shown(size: int | tuple[int, int]) -> str:
+    """A size as a configuration gives it.
+
+    >>> shown(64), shown((128, 64))
+    ('64', '[128, 64]')
+    """
+    return str(size) if isinstance(size, int) else str(list(size))

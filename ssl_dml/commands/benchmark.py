@@ -95,7 +95,7 @@ def benchmark(config: PretrainConfig, values: dict[str, Any]) -> dict[str, float
     optimizer, scheduler = make_optimizer(method, config, plan)
     model, optimizer = accelerator.prepare(method, optimizer)
     loader = make_loader(train, order, workers=config.data.workers, device=accelerator.device)
-    inputs = batches(loader, augment, accelerator.device, train.labels)
+    inputs = batches(loader, augment, accelerator.device, train.labels, train.aspects)
     fixed = next(inputs)
 
     def bare() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from ssl_dml.augment import unsquash
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, load_test, load_train
 from ssl_dml.data.understood import announce
@@ -23,7 +24,8 @@ class DescribeConfig:
 
     Args:
         data: The data, as in a run.
-        sheet: Image file to draw 64 samples into, spread over the data and as they are decoded.
+        sheet: Image file to draw 64 samples into, spread over the data, as a network sees
+            them at test time.
     """
 
     data: DataConfig
@@ -42,10 +44,11 @@ def describe(config: DescribeConfig) -> None:
     train = load_train(config.data)
     announce(train, load_test(config.data, train))
     rows = torch.linspace(0, len(train) - 1, min(len(train), MOST_SAMPLES)).long()
-    sheet = (contact_sheet(train[rows][0], train.spec) * 255).round().byte().permute(1, 2, 0)
+    seen = unsquash(train[rows][0], train.aspects_at(rows), train.spec)
+    sheet = (contact_sheet(seen, train.spec) * 255).round().byte().permute(1, 2, 0)
     path = config.sheet.expanduser()
     Image.fromarray(sheet.squeeze(2).numpy()).save(path)
-    say(f"{len(rows)} samples as they are decoded: {path}")
+    say(f"{len(rows)} samples as a network sees them: {path}")
 
 
 def main(args: list[str] | None = None) -> None:

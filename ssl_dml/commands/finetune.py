@@ -150,7 +150,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
 
         rest = order.skip(run.batches_done)
         loader = make_loader(train, rest, workers=config.data.workers, device=device)
-        inputs = batches(loader, augment, device, rows.given)
+        inputs = batches(loader, augment, device, rows.given, train.aspects)
         if run.start == 0:
             measure(0)
         frozen = round(config.finetune.freeze_epochs * plan.per_epoch)

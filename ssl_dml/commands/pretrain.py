@@ -167,7 +167,7 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
 
         rest = order.skip(run.batches_done)
         loader = make_loader(train, rest, workers=config.data.workers, device=device)
-        inputs = batches(loader, augment, device, train.labels)
+        inputs = batches(loader, augment, device, train.labels, train.aspects)
         if run.start == 0:
             accelerator.log({"data/damaged": len(train.damaged)}, step=0)
             probes.at(0)

@@ -9,7 +9,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.images import MAX_PIXELS
 from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.progress import say
-from ssl_dml.types import ImageSpec, SequenceSpec
+from ssl_dml.types import ImageSpec, SequenceSpec, TestView, sides_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,11 @@ class DataConfig:
         sequences: How audio and other sequences are cut; None for images.
         test_source: Samples to test on; None for the test split of ``source``.
         batch_size: Samples in a batch over all processes together.
-        image_size: Side in pixels to decode images to. None keeps that of the data up to 256,
-            takes 224 above, and 64 if images differ in size.
+        image_size: Side in pixels to decode images to, or height and width, such as [128, 64].
+            None takes the median shorter side, up to 256 with an accelerator and 96 without.
+        test_view: What a network sees at test time of an image of another shape: its center, all
+            of it squashed, or all of it with borders (pad). Training always draws views from the
+            whole image. None takes the center, or squashes if most would be outside.
         channels: Number of channels; 1 or 3 converts images. None takes what most of up to 2,000
             images have, and color if any of gray and color images has it. In audio, 1 and None
             average the channels of a file.
@@ -53,7 +56,8 @@ class DataConfig:
     sequences: SequenceConfig | None = None
     test_source: str | None = None
     batch_size: int = 256
-    image_size: int | None = None
+    image_size: int | tuple[int, int] | None = None
+    test_view: TestView | None = None
     channels: int | None = None
     value_range: tuple[float, float] | None = None
     mean: tuple[float, ...] | None = None
@@ -71,8 +75,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "data", batch_size=self.batch_size, workers=self.workers)
-        at_least(1, "data", image_size=self.image_size, channels=self.channels)
-        at_least(1, "data", max_pixels=self.max_pixels)
+        at_least(1, "data", channels=self.channels, max_pixels=self.max_pixels)
+        for side in sides_of(self.image_size or 1):
+            at_least(1, "data", image_size=side)
         fractions = {"memory_fraction": self.memory_fraction, "disk_fraction": self.disk_fraction}
         in_range(0, 1, "data", **fractions)
         if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
@@ -81,7 +86,7 @@ class DataConfig:
             self._check_sequences(self.sequences)
 
     def _check_sequences(self, sequences: SequenceConfig) -> None:
-        for name in ("image_size", "value_range"):
+        for name in ("image_size", "test_view", "value_range"):
             if getattr(self, name) is not None:
                 raise ConfigError(f"data.{name} is for images; leave it out with data.sequences")
         # Not checked in SequenceConfig: the parser would report a wrong type instead.
@@ -106,12 +111,14 @@ def decoded_for(config: DataConfig, spec: ImageSpec | SequenceSpec | None) -> Da
         return config
     for name in ("channels", "image_size", "mean", "std"):
         given, theirs = getattr(config, name), getattr(spec, name.removeprefix("image_"), None)
-        if given not in (None, theirs):
+        same = name == "image_size" and given and theirs and sides_of(given) == sides_of(theirs)
+        if not same and given not in (None, theirs):
             raise ConfigError(
                 f"data.{name} is {given}, and the backbone is for {theirs}; leave it out"
             )
     if isinstance(spec, ImageSpec) and config.sequences is None:
-        return replace(config, channels=spec.channels, image_size=spec.size)
+        view = config.test_view or spec.test_view
+        return replace(config, channels=spec.channels, image_size=spec.size, test_view=view)
     if isinstance(spec, SequenceSpec) and config.sequences is not None:
         sequences = replace(config.sequences, length=spec.length, sampling_rate=spec.sampling_rate)
         return replace(config, channels=spec.channels, sequences=sequences)

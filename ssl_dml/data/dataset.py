@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import final
 
 import psutil
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.config import DataConfig, decoded_for
-from ssl_dml.data.decoder import Decoder
+from ssl_dml.data.decoder import Decoder, aspects_of
 from ssl_dml.data.opening import open_source
 from ssl_dml.data.recordings import Lengths, Segments
 from ssl_dml.data.samplers import EpochBatches
@@ -22,7 +23,7 @@ from ssl_dml.data.sources import Source
 from ssl_dml.data.store import OnDemand, Store, build_store, has_store, nbytes
 from ssl_dml.data.survey import Survey, normalization, survey
 from ssl_dml.distributed import broadcast_object, rank, world_size
-from ssl_dml.types import ImageSpec, Indices, SequenceSpec, Stored
+from ssl_dml.types import Aspects, ImageSpec, Indices, SequenceSpec, Stored
 
 
 @final
@@ -32,6 +33,8 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
     Attributes:
         decoder: Shape and type that every sample was decoded to.
         spec: Channels, size or length, and normalization.
+        aspects: By what factor each image was wider, for its height, than it is decoded; None if
+            all have kept their shape.
         labels: Class of each sample, -1 if unknown; None without labels.
         class_names: Names of the classes; empty without labels.
         damaged: Name and reason of each sample that was left out.
@@ -54,6 +57,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         self.labeled_by = source.labeled_by
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
         self.notes = source.notes
+        self.aspects = aspects_of(store.aspects)
         labels = source.labels
         self.labels = None if labels is None else torch.tensor([labels[i] for i in store.kept])
         if self.labels is not None and self.labels.max() < 0:
@@ -64,6 +68,10 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, indices: Int[Tensor, " batch"]) -> tuple[Stored, Indices]:
         return torch.from_numpy(self.samples[indices.numpy()]), indices
+
+    def aspects_at(self, indices: Int[Tensor, " batch"]) -> Aspects | None:
+        """Aspects of some samples; None if all of the data set have kept their shape."""
+        return None if self.aspects is None else self.aspects[indices]
 
 
 def load_train(config: DataConfig) -> SampleSet:
@@ -93,11 +101,14 @@ def load_train(config: DataConfig) -> SampleSet:
             channels=config.channels,
             image_size=config.image_size,
             value_range=config.value_range,
+            test_view=config.test_view,
         )
         decoder = found.decoder
     store = _store(source, decoder, config)
     mean, std = normalization(store, decoder.shape[0])
     spec = decoder.spec(mean=config.mean or mean, std=config.std or std)
+    if isinstance(found, Survey) and isinstance(spec, ImageSpec):
+        spec = replace(spec, test_view=found.test_view)
     return SampleSet(source, store, decoder, spec, found)
 
 

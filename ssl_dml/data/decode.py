@@ -1,4 +1,4 @@
-"""Decode, crop and resize an image of any kind to a square array of bytes."""
+"""Decode an image of any kind, whole, to an array of bytes of one size."""
 
 from dataclasses import dataclass
 from typing import final
@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
-from ssl_dml.data.decoder import Decoder
+from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.sources import RawImage
-from ssl_dml.types import ImageSpec
+from ssl_dml.types import ImageSpec, sides_of
 
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 COLOR = 3
@@ -24,32 +24,38 @@ MIN_FINITE = 0.5  # of the values of an image
 class ImageDecoder(Decoder):
     """Number of channels and size that every image of a data set is decoded to.
 
-    >>> ImageDecoder(channels=3, size=32).decode(Image.new("L", (64, 48), 128)).shape
-    (3, 32, 32)
+    The whole image is squashed to the size; its shape is kept beside it, and undone where views
+    are made.
+
+    >>> decoded = ImageDecoder(channels=3, size=32).decode(Image.new("L", (64, 48), 128))
+    >>> decoded.values.shape, round(decoded.aspect, 3)
+    ((3, 32, 32), 1.333)
 
     Args:
         channels: 1 for gray, 3 for color, any number for arrays.
-        size: Side of the square, in pixels. The shorter side is resized to it, then the center is
-            cropped.
+        size: Side in pixels, or height and width.
         low: Value that becomes 0 in images of more than 8 bits, as NaN does.
         high: Value that becomes 255 in images of more than 8 bits.
     """
 
     channels: int
-    size: int
+    size: int | tuple[int, int]
     low: float = 0.0
     high: float = 65535.0
 
     @property
     def shape(self) -> tuple[int, int, int]:  # noqa: D102 - documented in Decoder
-        return self.channels, self.size, self.size
+        return self.channels, *sides_of(self.size)
 
     @property
     def dtype(self) -> np.dtype:  # noqa: D102
         return np.dtype(np.uint8)
 
-    def decode(self, sample: RawImage) -> UInt8[np.ndarray, "channels size size"]:  # noqa: D102
-        return decode(sample, self)
+    def decode(self, sample: RawImage) -> Decoded:  # noqa: D102
+        pixels = open_pixels(sample)
+        width, height = size_of(pixels)
+        _, to_height, to_width = self.shape
+        return Decoded(_resized(pixels, self), width * to_height / (height * to_width))
 
     def spec(self, *, mean: tuple[float, ...], std: tuple[float, ...]) -> ImageSpec:  # noqa: D102
         return ImageSpec(channels=self.channels, size=self.size, mean=mean, std=std)
@@ -105,14 +111,20 @@ def channels_of(pixels: Image.Image | np.ndarray) -> int:
     return len(pixels.getbands()) if isinstance(pixels, Image.Image) else pixels.shape[2]
 
 
-def decode(image: RawImage, decoder: ImageDecoder) -> UInt8[np.ndarray, "channels size size"]:
-    """Decode an image; gray becomes color by repetition, and color becomes gray by luminance.
+def size_of(pixels: Image.Image | np.ndarray) -> tuple[int, int]:
+    """Width and height of what :func:`open_pixels` returned."""
+    return pixels.size if isinstance(pixels, Image.Image) else pixels.shape[1::-1]
+
+
+def _resized(
+    pixels: Image.Image | np.ndarray, decoder: ImageDecoder
+) -> UInt8[np.ndarray, "channels rows columns"]:
+    """Resize an image; gray becomes color by repetition, and color becomes gray by luminance.
 
     Raises:
         ValueError: If the image has another number of channels and cannot be converted.
         OSError: If its file is damaged.
     """
-    pixels = open_pixels(image)
     found = channels_of(pixels)
     if found != decoder.channels and {found, decoder.channels} != {1, COLOR}:
         raise ValueError(f"has {found} channels where the data set has {decoder.channels}")
@@ -123,28 +135,26 @@ def decode(image: RawImage, decoder: ImageDecoder) -> UInt8[np.ndarray, "channel
 
 def _from_image(
     image: Image.Image, decoder: ImageDecoder
-) -> UInt8[np.ndarray, "channels size size"]:
+) -> UInt8[np.ndarray, "channels rows columns"]:
     image = image.convert("L" if decoder.channels == 1 else "RGB")
-    if image.size != (decoder.size, decoder.size):
-        image = ImageOps.fit(image, (decoder.size, decoder.size), Image.Resampling.BILINEAR)
+    _, height, width = decoder.shape
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)  # noqa: PLR2004
 
 
 def _from_array(
     array: Shaped[np.ndarray, "height width bands"], decoder: ImageDecoder
-) -> UInt8[np.ndarray, "channels size size"]:
+) -> UInt8[np.ndarray, "channels rows columns"]:
     values = array.astype(np.float32)
     if array.dtype.kind == "f":
         values = np.nan_to_num(values, nan=decoder.low, posinf=decoder.high, neginf=decoder.low)
     tensor = torch.from_numpy(values).permute(2, 0, 1)
     if array.dtype != np.uint8:
         tensor = (tensor - decoder.low) * (255 / (decoder.high - decoder.low))
-    height, width = tensor.shape[1:]
-    if (height, width) != (decoder.size, decoder.size):
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        tensor = tensor[None, :, top : top + side, left : left + side]
+    if tensor.shape[1:] != decoder.shape[1:]:
+        tensor = tensor[None]
         tensor = F.interpolate(tensor, decoder.shape[1:], mode="bilinear", antialias=True)[0]
     if len(tensor) != decoder.channels:
         if len(tensor) == 1:

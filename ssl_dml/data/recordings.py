@@ -8,7 +8,7 @@ from typing import Any, Literal, final
 import numpy as np
 from jaxtyping import Shaped
 
-from ssl_dml.data.decoder import Decoder
+from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.sources import Source
 from ssl_dml.types import SequenceSpec
 
@@ -126,7 +126,8 @@ class SequenceDecoder(Decoder):
     """Channels, length and type that every sequence of a data set is decoded to.
 
     >>> decoder = SequenceDecoder(channels=1, length=4, sampling_rate=None, kept_as="int16")
-    >>> decoder.decode(np.array([[0.5, -1.0, 2.0]])).tolist()  # clipped, then padded with a zero
+    >>> decoded = decoder.decode(np.array([[0.5, -1.0, 2.0]]))
+    >>> decoded.values.tolist()  # clipped, then padded with a zero
     [[16384, -32768, 32767, 0]]
 
     Args:
@@ -150,9 +151,7 @@ class SequenceDecoder(Decoder):
     def dtype(self) -> np.dtype:  # noqa: D102
         return np.dtype(self.kept_as)
 
-    def decode(  # noqa: D102
-        self, sample: Shaped[np.ndarray, "found time"]
-    ) -> Shaped[np.ndarray, "channels length"]:
+    def decode(self, sample: Shaped[np.ndarray, "found time"]) -> Decoded:  # noqa: D102
         if not sample.size:
             raise ValueError("is empty")
         if len(sample) != self.channels:
@@ -163,11 +162,11 @@ class SequenceDecoder(Decoder):
         if not np.isfinite(values).all():
             raise ValueError("holds values that are not finite")
         if self.kept_as == "float32":
-            return values
+            return Decoded(values)
         if (peak := np.abs(values).max()) > MAX_PEAK:
             raise ValueError(f"reaches {peak:g} where 1 is the loudest")
         integers = np.rint(values * SIXTEEN_BITS).clip(-SIXTEEN_BITS, SIXTEEN_BITS - 1)
-        return integers.astype(np.int16)
+        return Decoded(integers.astype(np.int16))
 
     def spec(  # noqa: D102
         self, *, mean: tuple[float, ...], std: tuple[float, ...]

@@ -12,19 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Shaped
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.decoder import Decoder
+from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.sources import Source
 from ssl_dml.data.split_names import printable
 from ssl_dml.progress import progress, say
 
 CHUNK = 512
-VERSION = 2
+VERSION = 3
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # no damaged sample
 REMEDY = "; remove it, or leave damaged samples out with --data.on_error skip"
@@ -40,11 +40,13 @@ class Store:
         samples: The samples; an array of indices gives a batch.
         kept: Position in the source of each sample that could be decoded.
         damaged: Name and reason of each sample that could not.
+        aspects: By what factor each was wider than it is stored, see :class:`Decoded`.
     """
 
     samples: "np.ndarray | OnDemand"
     kept: list[int]
     damaged: list[str]
+    aspects: list[float]
 
 
 @final
@@ -92,15 +94,15 @@ class OnDemand:
             DamagedError: If it cannot be decoded, and damage stops or no other one takes its place.
         """
         sample = _attempt(self.source, int(self.kept[row]), self.decoder)
-        if not isinstance(sample, str):
-            return sample
+        if isinstance(sample, Decoded):
+            return sample.values
         for other in self._others(row) if self.skip_damaged else ():
             instead = _attempt(self.source, other, self.decoder)
-            if not isinstance(instead, str):
+            if isinstance(instead, Decoded):
                 if row not in self._told:
                     self._told.add(row)
                     say(f"damaged sample {sample}; {self.source.name(other)} is taken in its place")
-                return instead
+                return instead.values
         raise DamagedError(f"damaged sample {sample}{REMEDY}")
 
     def _others(self, row: int) -> list[int]:
@@ -139,25 +141,23 @@ def build_store(
     """
     if in_memory:
         samples = np.empty((len(source), *decoder.shape), decoder.dtype)
-        kept, damaged, filled = [], [], 0
-        for rows, good, bad in _decoded(source, decoder):
+        found, filled = _Found([], [], []), 0
+        for rows in _decoded(source, decoder, found):
             samples[filled : filled + len(rows)] = rows
             filled += len(rows)
-            kept += good
-            damaged += bad
-        _check_damage(kept, damaged, skip_damaged)
-        return Store(samples=samples[:filled], kept=kept, damaged=damaged)
+        found.check(skip_damaged)
+        return Store(samples=samples[:filled], **found._asdict())
     folder = cache_dir / _key(source, decoder, on_disk)
     if builder and not (folder / "store.json").exists():
         _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
-    metadata = _wait_for(folder / "store.json")
-    _check_damage(metadata["kept"], metadata["damaged"], skip_damaged)
+    found = _Found(**_wait_for(folder / "store.json"))
+    found.check(skip_damaged)
     if on_disk:
-        shape = (len(metadata["kept"]), *decoder.shape)
+        shape = (len(found.kept), *decoder.shape)
         samples = np.memmap(folder / FILE, decoder.dtype, "r", shape=shape)
     else:
-        samples = OnDemand(source, decoder, metadata["kept"], skip_damaged=skip_damaged)
-    return Store(samples=samples, kept=metadata["kept"], damaged=metadata["damaged"])
+        samples = OnDemand(source, decoder, found.kept, skip_damaged=skip_damaged)
+    return Store(samples=samples, **found._asdict())
 
 
 def has_store(source: Source, decoder: Decoder, cache_dir: Path) -> bool:
@@ -170,7 +170,23 @@ def nbytes(decoder: Decoder) -> int:
     return math.prod(decoder.shape) * decoder.dtype.itemsize
 
 
-def _read(source: Source, index: int, decoder: Decoder) -> Shaped[np.ndarray, "channels *extent"]:
+class _Found(NamedTuple):
+    """What decoding found, see :class:`Store`."""
+
+    kept: list[int]
+    damaged: list[str]
+    aspects: list[float]
+
+    def check(self, skip_damaged: bool) -> None:
+        """Raise if a sample is damaged and none may be, or all are."""
+        if self.damaged and not skip_damaged:
+            more = f" (and {len(self.damaged) - 1} more)" if len(self.damaged) > 1 else ""
+            raise ConfigError(f"damaged sample {self.damaged[0]}{more}{REMEDY}")
+        if not self.kept:
+            raise ConfigError(f"every sample is damaged; the first: {self.damaged[0]}")
+
+
+def _read(source: Source, index: int, decoder: Decoder) -> Decoded:
     sample = source.read(index)
     try:
         return decoder.decode(sample)
@@ -179,7 +195,7 @@ def _read(source: Source, index: int, decoder: Decoder) -> Shaped[np.ndarray, "c
             sample.close()
 
 
-def _attempt(source: Source, index: int, decoder: Decoder) -> np.ndarray | str:
+def _attempt(source: Source, index: int, decoder: Decoder) -> Decoded | str:
     """Decode a sample; if it is damaged, return its name and the reason."""
     try:
         return _read(source, index, decoder)
@@ -194,29 +210,26 @@ def _attempt(source: Source, index: int, decoder: Decoder) -> np.ndarray | str:
         return f"{source.name(index)}: {printable(reason)}"
 
 
-def _decoded(source: Source, decoder: Decoder) -> Iterator[tuple[np.ndarray, list[int], list[str]]]:
-    """Yield chunks of decoded samples, their positions in the source, and what was damaged."""
+def _decoded(source: Source, decoder: Decoder, found: _Found) -> Iterator[Array]:
+    """Yield decoded samples chunk by chunk, and note what was found."""
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(len(source), "decoding", "samples") as bar,
     ):
         for start in range(0, len(source), CHUNK):
             indices = range(start, min(start + CHUNK, len(source)))
-            results = list(pool.map(partial(_attempt, source, decoder=decoder), indices))
-            rows = [row for row in results if not isinstance(row, str)]
-            good = [i for i, row in zip(indices, results, strict=True) if not isinstance(row, str)]
-            bad = [row for row in results if isinstance(row, str)]
+            rows: list[np.ndarray] = []
+            results = pool.map(partial(_attempt, source, decoder=decoder), indices)
+            for index, result in zip(indices, results, strict=True):
+                if isinstance(result, str):
+                    found.damaged.append(result)
+                else:
+                    found.kept.append(index)
+                    found.aspects.append(result.aspect)
+                    rows.append(result.values)
             bar.update(len(indices))
-            empty = np.empty((0, *decoder.shape), decoder.dtype)
-            yield np.stack(rows) if rows else empty, good, bad
-
-
-def _check_damage(kept: list[int], damaged: list[str], skip_damaged: bool) -> None:
-    if damaged and not skip_damaged:
-        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
-        raise ConfigError(f"damaged sample {damaged[0]}{more}{REMEDY}")
-    if not kept:
-        raise ConfigError(f"every sample is damaged; the first: {damaged[0]}")
+            if rows:
+                yield np.stack(rows)
 
 
 def _key(source: Source, decoder: Decoder, with_samples: bool) -> str:
@@ -240,19 +253,16 @@ def _write(
     partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    kept: list[int] = []
-    damaged: list[str] = []
+    found = _Found([], [], [])
     try:
         # Writing to a mapped file would kill the process if the disk fills up.
         with (partial / FILE).open("wb") as file:
-            for rows, good, bad in _decoded(source, decoder):
+            for rows in _decoded(source, decoder, found):
                 if with_samples:
                     file.write(rows.tobytes())
-                kept += good
-                damaged += bad
         # Damaged samples that stop the run are not stored: the next run looks again.
-        _check_damage(kept, damaged, skip_damaged)
-        (partial / "store.json").write_text(json.dumps({"kept": kept, "damaged": damaged}))
+        found.check(skip_damaged)
+        (partial / "store.json").write_text(json.dumps(found._asdict()))
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssl_dml.data.decode import COLOR, ImageDecoder, channels_of, is_channels_first, open_pixels
+from ssl_dml.data.decode import (
+    COLOR,
+    ImageDecoder,
+    channels_of,
+    is_channels_first,
+    open_pixels,
+    size_of,
+)
 from ssl_dml.data.sources import Source
 from ssl_dml.data.store import Store
-from ssl_dml.types import FULL_SCALE
+from ssl_dml.types import FULL_SCALE, TestView
 
-MIXED_SIZE = 64
-MAX_ORIGINAL_SIZE, LARGE_SIZE = 256, 224
+LARGEST, LARGEST_WITHOUT_ACCELERATOR, SMALLEST = 256, 96, 16
+STEP, STEP_FROM = 32, 64  # sizes from 64 pixels are multiples of 32, which most networks take
+MOST_LOST = 0.4  # of a typical image outside its center, above which all of it is squashed
 SAMPLE_SIZE = 2_000
 LEAST_LOSS = 0.005  # of an image, that is worth a word
 MIN_STD = 1e-3  # of bytes, a quarter of a gray level; a channel below it is constant
@@ -31,6 +39,7 @@ class Survey:
         channels: How many images have each number of channels.
         values: Smallest and largest value in images of more than 8 bits; None without such.
         chosen: Why the size is not that of the images; empty if it is, or was given.
+        test_view: What a network sees of an image at test time.
     """
 
     decoder: ImageDecoder
@@ -38,17 +47,12 @@ class Survey:
     channels: dict[int, int]
     values: tuple[float, float] | None
     chosen: str
+    test_view: TestView
 
     @property
     def lost(self) -> float:
-        """Fraction of a typical image, the median, that the crop to a square leaves out.
-
-        >>> decoder = ImageDecoder(channels=1, size=8)
-        >>> Survey(decoder=decoder, sizes=[(40, 10)], channels={}, values=None, chosen="").lost
-        0.75
-        """
-        shares = [1 - min(size) / max(size) for size in self.sizes]
-        return float(np.median(shares)) if shares else 0.0
+        """Fraction of a typical image, the median, that a network does not see at test time."""
+        return outside(self.sizes, self.decoder) if self.test_view == "center" else 0.0
 
     def metadata(self) -> dict[str, Any]:
         """Plain metadata, for what is saved."""
@@ -57,7 +61,8 @@ class Survey:
         return {
             "looked_at": len(self.sizes),
             **dict(zip(("smallest", "median", "largest"), few, strict=False)),
-            "lost_by_the_crop": round(self.lost, 4),
+            "test_view": self.test_view,
+            "lost_at_test_time": round(self.lost, 4),
             "images_by_channels": self.channels,
             "values": self.values,
         }
@@ -66,7 +71,7 @@ class Survey:
         """The same for people: sizes and what a decode loses, channels, values."""
         if not self.sizes:
             return []
-        ordered, size = sorted(self.sizes, key=math.prod), self.decoder.size
+        ordered, (height, width) = sorted(self.sizes, key=math.prod), self.decoder.shape[1:]
         smallest, median, largest = (
             "{}x{}".format(*ordered[i]) for i in (0, len(ordered) // 2, -1)
         )
@@ -74,10 +79,10 @@ class Survey:
         if len({*ordered}) > 1:
             text = f"sizes: {smallest} to {largest}, median {median}"
         reason = f"{self.chosen}: decoding" if self.chosen else "decoding"
-        text += f"; {reason} to {size}x{size}"
-        if self.lost >= LEAST_LOSS:
-            text += f", the center, which loses {self.lost:.0%} of a typical image"
+        text += f"; {reason} to {width}x{height}"
         lines = [f"{text}; --data.image_size sets another" if self.chosen else text]
+        if outside(self.sizes, self.decoder) >= LEAST_LOSS:
+            lines += [self._shape()]
         if len(self.channels) > 1:
             counts = ", ".join(f"{n} in {count:,}" for n, count in sorted(self.channels.items()))
             lines.append(
@@ -91,22 +96,37 @@ class Survey:
             lines.append(f"{text}{given} become 0 to 255; --data.value_range sets others")
         return lines
 
+    def _shape(self) -> str:
+        """What becomes of images of another shape, in words."""
+        aspect = float(np.median([width / height for width, height in self.sizes]))
+        shape = f"{aspect:.1f} times as wide as high"
+        if aspect < 1:
+            shape = f"{1 / aspect:.1f} times as high as wide"
+        sees = {"center": f"the center, {1 - self.lost:.0%} of it", "squash": "all of it, squashed"}
+        seen = sees.get(self.test_view, "all of it, with borders")
+        return (
+            f"shape: a typical image is {shape}; views are drawn from all of it; test view: "
+            f"{seen}; --data.test_view sets another, --data.image_size [height,width] a rectangle"
+        )
+
 
 def survey(
     source: Source,
     *,
     channels: int | None,
-    image_size: int | None,
+    image_size: int | tuple[int, int] | None,
     value_range: tuple[float, float] | None,
+    test_view: TestView | None,
 ) -> Survey:
     """Look at up to 2,000 images spread over the source, and choose what to decode to.
 
     Args:
         source: The images.
         channels: Number of channels; None for what most images have, and color if any has it.
-        image_size: Side in pixels; None for the side found, with limits.
+        image_size: Side in pixels, or height and width; None for the side found, with limits.
         value_range: Values that become 0 and 255; None for the range found in images of more than
             8 bits.
+        test_view: What a network sees at test time; None for the center unless much is outside.
     """
     sizes: list[tuple[int, int]] = []
     found: Counter[int] = Counter()
@@ -123,14 +143,11 @@ def survey(
         except Exception:  # decoders raise anything on damaged bytes
             continue  # decoding will report it by name
         found[channels_of(pixels)] += 1
-        if isinstance(pixels, np.ndarray):
-            sizes.append(pixels.shape[1::-1])
-            if pixels.dtype != np.uint8:
-                finite = pixels[np.isfinite(pixels)]
-                gaps += finite.size < pixels.size
-                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-        else:
-            sizes.append(pixels.size)
+        sizes.append(size_of(pixels))
+        if isinstance(pixels, np.ndarray) and pixels.dtype != np.uint8:
+            finite = pixels[np.isfinite(pixels)]
+            gaps += finite.size < pixels.size
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     said = {
         "images that were looked at hold values that are not finite; NaN becomes black": gaps,
         "images that were looked at have several pages or frames; the first is read": several,
@@ -138,12 +155,31 @@ def survey(
     }
     source.notes += [f"{n:,} of {len(indices):,} {what}" for what, n in said.items() if n]
     values = (low, high) if np.isfinite(low) else None
-    size, why = (image_size, "") if image_size else _choose_size({*sizes})
+    size, why = (image_size, "") if image_size else _choose_size(sizes)
     low, high = value_range or ((low, high) if low < high < np.inf else (0.0, 65535.0))
     decoder = ImageDecoder(
         channels=channels or _choose_channels(found), size=size, low=low, high=high
     )
-    return Survey(decoder=decoder, sizes=sizes, channels=dict(found), values=values, chosen=why)
+    view = test_view or ("center" if outside(sizes, decoder) <= MOST_LOST else "squash")
+    return Survey(
+        decoder=decoder,
+        sizes=sizes,
+        channels=dict(found),
+        values=values,
+        chosen=why,
+        test_view=view,
+    )
+
+
+def outside(sizes: list[tuple[int, int]], decoder: ImageDecoder) -> float:
+    """Fraction of a typical image, the median, outside the center of the decoder's shape.
+
+    >>> outside([(40, 10)], ImageDecoder(channels=1, size=8))
+    0.75
+    """
+    _, height, width = decoder.shape
+    aspects = [(wide * height) / (high * width) for wide, high in sizes]
+    return float(np.median([1 - min(a, 1 / a) for a in aspects])) if aspects else 0.0
 
 
 def normalization(store: Store, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -172,9 +208,17 @@ def _choose_channels(found: Counter[int]) -> int:
     return max(kinds, key=lambda channels: (kinds[channels], channels), default=1)
 
 
-def _choose_size(sizes: set[tuple[int, int]]) -> tuple[int, str]:
-    """Choose the side to decode to; say why if it is not that of the images."""
-    if len(sizes) != 1:
-        return MIXED_SIZE, "images differ in size"
-    side = min(next(iter(sizes)))
-    return (side, "") if side <= MAX_ORIGINAL_SIZE else (LARGE_SIZE, "images are large")
+def _choose_size(sizes: list[tuple[int, int]]) -> tuple[int, str]:
+    """The median shorter side up to a limit; say why if it is not that of the images."""
+    if not sizes:
+        return STEP_FROM, ""
+    here = torch.accelerator.is_available()
+    limit = LARGEST if here else LARGEST_WITHOUT_ACCELERATOR
+    side = int(np.median([min(size) for size in sizes]))
+    if len({*sizes}) == 1 and side <= limit:
+        return side, ""
+    chosen = max(min(side, limit), SMALLEST)
+    chosen = chosen // STEP * STEP if chosen >= STEP_FROM else chosen
+    if side > limit:
+        return chosen, "images are large" if here else "images are large for a processor"
+    return chosen, "images differ in size"

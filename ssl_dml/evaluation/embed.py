@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ssl_dml.augment import Normalize
+from ssl_dml.augment import Normalize, unsquash
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import SampleSet, make_loader
 from ssl_dml.distributed import gather, rank, world_size
 from ssl_dml.evaluation.log_mel import log_mel_statistics
 from ssl_dml.progress import progress
-from ssl_dml.types import EmbeddingTable, ImageSpec, Pixels, SequenceSpec, Stored, as_floats
+from ssl_dml.types import EmbeddingTable, Images, ImageSpec, Pixels, SequenceSpec, Stored, as_floats
 
 PIXEL_SIDE = 32
 Encoder = Callable[[Stored], Float[Tensor, "batch dim"]]
@@ -135,8 +135,9 @@ def embed(
     shares = chunks
     if world > 1:
         shares = [F.pad(chunk, (0, world * batch_size - len(chunk)))[own] for chunk in chunks]
-    for chunk, (part, _) in zip(chunks, make_loader(samples, shares), strict=True):
-        everyone = gather(encode(part.to(device)).float())
+    for chunk, (part, own_rows) in zip(chunks, make_loader(samples, shares), strict=True):
+        seen = unsquash(part.to(device), samples.aspects_at(own_rows), samples.spec)
+        everyone = gather(encode(seen).float())
         if rank() == 0:
             parts.append(everyone[: len(chunk)].cpu())
         bar.update(len(chunk))
@@ -178,13 +179,14 @@ def raw_baseline(spec: ImageSpec | SequenceSpec) -> tuple[str, Encoder]:
     return "log_mel", lambda sequences: log_mel_statistics(sequences, sampling_rate)
 
 
-def pixel_features(pixels: Pixels) -> Float[Tensor, "batch dim"]:
-    """Raw pixels from 0 to 1 as features; images of more than 32 pixels a side are reduced to 32.
+def pixel_features(pixels: Pixels | Images) -> Float[Tensor, "batch dim"]:
+    """Raw pixels from 0 to 1 as features; sides of more than 32 pixels are reduced to 32.
 
     >>> pixel_features(torch.full((1, 1, 2, 2), 255, dtype=torch.uint8))
     tensor([[1., 1., 1., 1.]])
     """
     images = as_floats(pixels)
-    if images.shape[-1] > PIXEL_SIDE:
-        images = F.adaptive_avg_pool2d(images, PIXEL_SIDE)
+    if max(images.shape[2:]) > PIXEL_SIDE:
+        height, width = (min(side, PIXEL_SIDE) for side in images.shape[2:])
+        images = F.adaptive_avg_pool2d(images, (height, width))
     return images.flatten(1)

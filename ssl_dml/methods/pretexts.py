@@ -82,27 +82,32 @@ class Jigsaw(Pretext):
 
     def patches(
         self, view: Images, down: Int[Tensor, "batch cells"], right: Int[Tensor, "batch cells"]
-    ) -> Float[Tensor, "batch cells channels side side"]:
+    ) -> Float[Tensor, "batch cells channels _height _width"]:
         """One patch of every cell, row by row, at offsets taken from random numbers.
 
         Raises:
             ValueError: If the view is too small for the grid.
         """
-        cell = view.shape[-1] // self.grid
-        side = round(cell * PATCH)
-        if side < 1:
+        if min(view.shape[2:]) // self.grid < 1:
             raise ValueError(
-                f"grid must be at most the side of a view, {view.shape[-1]} pixels, got {self.grid}"
+                f"grid must be at most the side of a view, {min(view.shape[2:])} pixels, got "
+                f"{self.grid}"
             )
-        across = torch.arange(self.grid, device=view.device) * cell
-        free = cell - side + 1
-        top = across.repeat_interleave(self.grid) + down % free
-        left = across.repeat(self.grid) + right % free
-        pixels = torch.arange(side, device=view.device)
-        rows = (top[:, :, None] + pixels)[:, :, :, None]
-        columns = (left[:, :, None] + pixels)[:, :, None, :]
+        cells = torch.arange(self.grid, device=view.device)
+        rows = self._along(view.shape[2], cells.repeat_interleave(self.grid), down)
+        columns = self._along(view.shape[3], cells.repeat(self.grid), right)
         batch = torch.arange(len(view), device=view.device)[:, None, None, None]
+        rows, columns = rows[:, :, :, None], columns[:, :, None, :]
         return view.movedim(1, 3)[batch, rows, columns].movedim(4, 2)
+
+    def _along(
+        self, length: int, cells: Int[Tensor, " cells"], random: Int[Tensor, "batch cells"]
+    ) -> Int[Tensor, "batch cells side"]:
+        """Pixels of the patches along one axis of a view."""
+        cell = length // self.grid
+        side = round(cell * PATCH)
+        first = cells * cell + random % (cell - side + 1)
+        return first[:, :, None] + torch.arange(side, device=random.device)
 
 
 @final
@@ -134,7 +139,17 @@ class Rotation(Pretext):
     def forward(
         self, backbone: Backbone, view: Images, random: Int[Tensor, "batch draws"]
     ) -> Embeddings:
-        """Embeddings of the rotated views."""
+        """Embeddings of the rotated views.
+
+        Raises:
+            ValueError: If the views are not square.
+        """
+        height, width = view.shape[2:]
+        if height != width:
+            raise ValueError(
+                f"pretexts must not name rotation for views of {height}x{width} pixels, which are "
+                "not square"
+            )
         turns = torch.stack([view.rot90(k, (2, 3)) for k in range(QUARTERS)])
         rows = torch.arange(len(view), device=view.device)
         return self.head(backbone(turns[random[:, 0] % QUARTERS, rows]))

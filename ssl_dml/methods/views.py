@@ -71,8 +71,8 @@ def embed_views(
     torch.Size([3, 4, 3])
     """
     parts: list[Tensor] = []
-    for side in dict.fromkeys(view.shape[-1] for view in views):
-        same = [view for view in views if view.shape[-1] == side]
+    for shape in dict.fromkeys(view.shape for view in views):
+        same = [view for view in views if view.shape == shape]
         embeddings = projector(backbone(torch.cat(same)))
         parts.append(embeddings.view(len(same), len(same[0]), -1))
     return torch.cat(parts)

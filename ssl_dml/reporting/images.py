@@ -45,7 +45,7 @@ def views_image(
 def contact_sheet(
     samples: Stored, spec: ImageSpec | SequenceSpec, *, columns: int = 8
 ) -> Float[Tensor, "shown rows columns"]:
-    """Samples side by side in one image in [0, 1], row by row, as they are decoded.
+    """Samples side by side in one image in [0, 1], row by row.
 
     Images that have not 1 or 3 channels show the first; sequences show the waveform of the first
     channel, each scaled to its largest value.

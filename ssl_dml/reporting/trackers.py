@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, TensorBoardTracker
 from tqdm import tqdm
 
+from ssl_dml.augment import unsquash
 from ssl_dml.data import SampleSet
 from ssl_dml.files import write_text
 from ssl_dml.reporting.images import views_image
@@ -118,7 +119,9 @@ def show_first(
     """Pass batches on; show 8 samples of the first, with their views, in TensorBoard."""
     for number, batch in enumerate(inputs):
         if number == 0 and accelerator.is_main_process:
-            image = views_image(samples[batch.indices.cpu()][0], batch.views, samples.spec)
+            rows = batch.indices.cpu()
+            seen = unsquash(samples[rows][0], samples.aspects_at(rows), samples.spec)
+            image = views_image(seen, batch.views, samples.spec)
             board: Any = accelerator.get_tracker("tensorboard", unwrap=True)
             board.add_image("views", image, 0)
         yield batch

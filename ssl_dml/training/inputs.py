@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ssl_dml.types import Batch, ContinuousLabels, Labels
+from ssl_dml.types import Aspects, Batch, ContinuousLabels, Labels
 
 
 def batches(
@@ -13,6 +13,7 @@ def batches(
     augment: nn.Module,
     device: torch.device,
     labels: Labels | ContinuousLabels | None = None,
+    aspects: Aspects | None = None,
 ) -> Iterator[Batch]:
     """Views, indices and labels of every batch, made on the device.
 
@@ -21,9 +22,12 @@ def batches(
         augment: Makes views.
         device: Where they are wanted.
         labels: Label of each sample of the data set, if there are labels.
+        aspects: By what factor each image was wider than it is stored, if any was.
     """
     labels = None if labels is None else labels.to(device)
+    aspects = None if aspects is None else aspects.to(device)
     for samples, indices in loader:
         here = indices.to(device, non_blocking=True)
-        views = augment(samples.to(device, non_blocking=True))
+        wide = () if aspects is None else (aspects[here],)
+        views = augment(samples.to(device, non_blocking=True), *wide)
         yield Batch(views, here, None if labels is None else labels[here])

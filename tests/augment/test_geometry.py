@@ -83,3 +83,77 @@ def test_output_size_is_free():
 def test_refuses_ranges_that_cannot_be(wrong):
     with pytest.raises(ValueError, match="must be a rising range"):
         CropFlip(8, **wrong)
+
+
+def kept_shape(crop, aspect, count=4000):
+    """Area and ratio, in the original, of boxes drawn in an image of this aspect."""
+    matrices = crop.draw(count, torch.zeros(1), torch.full((count,), aspect))
+    width, height = matrices[:, 0, 0].abs(), matrices[:, 1, 1]
+    return width * height, width / height * aspect, matrices
+
+
+@pytest.mark.parametrize("aspect", [1.0, 1.5, 12.5, 0.5, 0.08])
+def test_boxes_have_their_shape_in_the_original_and_reach_all_of_it(aspect):
+    area, ratio, matrices = kept_shape(CropFlip(8, scale=(0.05, 1.0)), aspect)
+    assert (area <= 1 + 1e-6).all()
+    assert ratio.min() > 0.74
+    assert ratio.max() < 1.34
+    for row in (0, 1):
+        reach = matrices[:, row, 2].abs() + matrices[:, row, row].abs()
+        assert (reach <= 1 + 1e-5).all()
+        assert reach.max() > 0.98
+
+
+def test_small_boxes_of_a_long_image_have_the_area_that_was_drawn():
+    area, ratio, _ = kept_shape(CropFlip(8, scale=(0.02, 0.05)), 12.5)
+    assert (area >= 0.0199).all()
+    assert (area <= 0.0501).all()
+    assert ratio.std() > 0.1
+
+
+def test_an_image_that_kept_its_shape_is_cropped_as_before():
+    images = torch.rand(16, 1, 8, 8)
+    crop = CropFlip(8, degrees=10.0)
+    torch.manual_seed(0)
+    without = crop(images)
+    torch.manual_seed(0)
+    assert torch.equal(crop(images, torch.ones(16)), without)
+
+
+def spread(image):
+    """Covariance in pixels of an image's brightness over its places, columns first."""
+    rows, columns = torch.meshgrid(
+        *(torch.arange(n, dtype=torch.float) for n in image.shape), indexing="ij"
+    )
+    places = torch.stack([columns, rows]).flatten(1)
+    return torch.cov(places, aweights=image.flatten())
+
+
+@pytest.mark.parametrize("size", [32, (32, 64)])
+@pytest.mark.parametrize("degrees", [0.0, 60.0])
+def test_a_disc_stays_a_disc(size, degrees):
+    """Of an image twice as wide as high, stored squashed to a square."""
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    squashed = ((columns - 31.5) * 2) ** 2 + (rows - 31.5) ** 2 < 24**2
+    crop = CropFlip(size, scale=(1.0, 1.0), ratio=(1.0, 1.0), degrees=degrees, flip=0.0)
+    aspect = torch.tensor([2.0 * crop.sides[0] / crop.sides[1]])
+    matrix = crop.draw(1, torch.zeros(1), aspect)
+    matrix[:, :, 2] = 0  # centered
+    view = crop.sample(squashed.float()[None, None], matrix)[0, 0]
+    across, down, tilt = spread(view)[0, 0], spread(view)[1, 1], spread(view)[0, 1]
+    assert abs(across / down - 1) < 0.05
+    assert abs(tilt) / down < 0.05
+    assert abs(across.sqrt() / 6 - 1) < 0.05  # half of a radius of 12 pixels of 32
+
+
+def test_a_bar_turns_by_the_angle_in_the_original():
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    bar = ((columns - 31.5).abs() * 2 < 28) & ((rows - 31.5).abs() < 4)  # stored, half as wide
+    torch.manual_seed(3)
+    crop = CropFlip(64, scale=(1.0, 1.0), ratio=(1.0, 1.0), degrees=40.0, flip=0.0)
+    matrix = crop.draw(1, torch.zeros(1), torch.tensor([2.0]))
+    angle = torch.atan2(matrix[0, 1, 0], matrix[0, 1, 1])
+    matrix[:, :, 2] = 0
+    seen = spread(crop.sample(bar.float()[None, None], matrix)[0, 0])
+    measured = 0.5 * torch.atan2(2 * seen[0, 1], seen[0, 0] - seen[1, 1])
+    assert abs(abs(measured) - abs(angle)) < 0.03

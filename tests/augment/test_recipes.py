@@ -96,7 +96,7 @@ def test_a_recipe_is_a_list_of_steps():
 def test_sequences_are_refused():
     audio = SequenceSpec(channels=1, length=9, mean=(0.0,), std=(1.0,))
     with pytest.raises(ValueError, match=r"this recipe is for images; .*SequenceViews"):
-        Crops().side(audio)
+        Crops().large(audio)
 
 
 @pytest.mark.parametrize(("channels", "recipe"), [(1, Gray), (3, Color), (2, ManyChannel)])

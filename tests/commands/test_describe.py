@@ -29,7 +29,7 @@ def test_a_folder_is_described_and_drawn(icons, tmp_path):
         "70 samples of 10x10, 3 channels",
         "labels: 2 classes by sub-folders, of 35 samples",
         "sizes: all 16x12; decoding to 10x10, the center, which loses 25% of a typical image",
-        f"64 samples as they are decoded: {sheet}",
+        f"64 samples as a network sees them: {sheet}",
     ]
     drawn = np.asarray(Image.open(sheet))
     assert drawn.shape == (8 * 12, 8 * 12, 3)

@@ -38,7 +38,8 @@ def test_mixed_kinds_and_sizes_become_one_shape(tmp_path, config, capsys):
     save(tmp_path / "in/color.jpg", (30, 20, 3))
     save(tmp_path / "in/clear.png", (8, 8, 4))
     images = load_train(config())
-    assert images[torch.arange(3)][0].shape == (3, 3, 64, 64)
+    assert images[torch.arange(3)][0].shape == (3, 3, 16, 16)
+    assert_close(images.aspects, torch.tensor([1.0, 2 / 3, 1.2]))
     assert images.labels is None
     announce(images, None)
     assert "--data.image_size" in capsys.readouterr().out

@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_dml.data.decode import ImageDecoder, decode
+from ssl_dml.data.decode import ImageDecoder
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+
+
+def decode(image, decoder):
+    return decoder.decode(image).values
 
 
 def gray(size=8):
@@ -63,12 +67,24 @@ def test_arrays_have_any_number_of_channels():
     assert np.array_equal(decoded, np.moveaxis(array, 2, 0))
 
 
-def test_the_shorter_side_is_scaled_and_the_middle_kept():
+@pytest.mark.parametrize("kind", [Image.fromarray, np.asarray])
+def test_the_whole_image_is_squashed_and_its_shape_kept(kind):
     image = np.zeros((8, 16), np.uint8)
     image[:, 4:12] = 200
-    assert (decode(Image.fromarray(image), gray(8)) == 200).all()
-    assert (decode(image, gray(8)) == 200).all()
-    assert decode(Image.fromarray(RAMP), gray(5)).shape == (1, 5, 5)
+    decoded = gray(8).decode(kind(image))
+    assert decoded.aspect == 2
+    assert (decoded.values[:, :, 2:6] > 170).all()
+    assert (decoded.values[:, :, [0, 7]] == 0).all()
+    assert gray(5).decode(kind(RAMP)).aspect == 1
+
+
+@pytest.mark.parametrize("kind", [Image.fromarray, np.asarray])
+def test_a_rectangle_of_the_images_shape_keeps_it(kind):
+    image = np.arange(128, dtype=np.uint8).reshape(8, 16)
+    decoded = gray((8, 16)).decode(kind(image))
+    assert decoded.aspect == 1
+    assert np.array_equal(decoded.values[0], image)
+    assert gray((16, 8)).decode(kind(image)).aspect == 4
 
 
 def test_photographs_are_turned_upright(tmp_path):
@@ -100,3 +116,11 @@ def test_images_that_are_mostly_not_finite_are_damaged():
     array[0] = 1
     with pytest.raises(ValueError, match="only 25% are finite"):
         decode(array, gray(4))
+
+
+def test_a_photograph_on_its_side_has_the_shape_that_one_sees(tmp_path):
+    image = Image.new("L", (16, 8))
+    exif = image.getexif()
+    exif[0x0112] = 6  # a quarter turn
+    image.save(tmp_path / "x.png", exif=exif)
+    assert gray().decode(Image.open(tmp_path / "x.png")).aspect == 0.5

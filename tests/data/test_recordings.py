@@ -42,13 +42,13 @@ def test_pieces_follow_each_other_with_the_label_of_their_recording():
 
 
 def test_what_is_short_has_zeros_at_its_end():
-    decoded = decoder().decode(np.array([[1.5, -2.0]]))
+    decoded = decoder().decode(np.array([[1.5, -2.0]])).values
     assert decoded.dtype == np.float32
     assert decoded.tolist() == [[1.5, -2.0, 0.0, 0.0]]
 
 
 def test_audio_is_kept_in_sixteen_bits_and_cut_at_the_loudest():
-    decoded = decoder(kept_as="int16").decode(np.array([[0.5, -1.0, 1.0, 1.2]]))
+    decoded = decoder(kept_as="int16").decode(np.array([[0.5, -1.0, 1.0, 1.2]])).values
     assert decoded.dtype == np.int16
     assert decoded.tolist() == [[16384, -32768, 32767, 32767]]
 

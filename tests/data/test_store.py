@@ -108,7 +108,8 @@ def test_on_demand_reads_only_what_is_asked(folder):
 def test_the_record_of_a_store_is_json(folder, tmp_path):
     build(folder, tmp_path / "cache", disk=True)
     (record,) = (tmp_path / "cache").glob("*/store.json")
-    assert json.loads(record.read_text()) == {"kept": list(range(7)), "damaged": []}
+    found = {"kept": list(range(7)), "damaged": [], "aspects": [1.0] * 7}
+    assert json.loads(record.read_text()) == found
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -19,7 +19,7 @@ from ssl_dml.types import (
     sides_of,
 )
 
-LARGE_IMAGE, USUAL_RESOLUTION = 256, 7 / 8  # 224 of 256 pixels, as is usual
+LARGE_IMAGE, LARGE_RESOLUTION, SMALL_RESOLUTION = 256, 7 / 8, 0.7
 
 
 class Augmentation(nn.Module, ABC):
@@ -43,15 +43,16 @@ class Crops:
     """Number and size of the random crops of each image, called its views.
 
     >>> photographs = ImageSpec.imagenet(256)
-    >>> [Crops(**given).large(photographs) for given in ({}, {"resolution": 0.5}, {"size": 96})]
-    [(224, 224), (128, 128), (96, 96)]
+    >>> [Crops(**given).large(photographs) for given in ({"resolution": None}, {"size": 96})]
+    [(224, 224), (96, 96)]
 
     Args:
         views: Number of large views of each image.
         size: Side of a large view in pixels, or height and width; None takes ``resolution``.
         resolution: Side of a large view relative to the image. Below 1 trains faster, and makes up
             for random crops, which show objects larger than at test time (Touvron et al., 2019,
-            arXiv:1906.06423). None is 1, and 7 / 8 of images of 256 pixels or more.
+            arXiv:1906.06423). None is 7 / 8 for images of 256 pixels or more, as is usual, and
+            0.7 for smaller ones.
         scale: Range of the fraction of the image's area that a large view shows.
         flip: Probability of a horizontal flip.
         degrees: Rotation is uniform in plus and minus this.
@@ -65,7 +66,7 @@ class Crops:
 
     views: int = 2
     size: int | tuple[int, int] | None = None
-    resolution: float | None = None
+    resolution: float | None = 1.0
     scale: tuple[float, float] = (0.2, 1.0)
     flip: float = 0.5
     degrees: float = 0.0
@@ -93,8 +94,8 @@ class Crops:
                 "augment: this recipe is for images; for sequences use "
                 "ssl_dml.augment.SequenceViews"
             )
-        usual = USUAL_RESOLUTION if min(images.sides) >= LARGE_IMAGE else 1.0
-        return _scaled(images, self.size, self.resolution or usual)
+        chosen = LARGE_RESOLUTION if min(images.sides) >= LARGE_IMAGE else SMALL_RESOLUTION
+        return _scaled(images, self.size, self.resolution or chosen)
 
     def local(self, images: ImageSpec) -> tuple[int, int]:
         """Height and width of a small view, in pixels."""

@@ -171,7 +171,7 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         if run.start == 0:
             accelerator.log({"data/damaged": len(train.damaged)}, step=0)
             probes.at(0)
-            inputs = show_first(inputs, train, accelerator)
+            inputs = show_first(inputs, train, accelerator, batches=plan.steps * plan.accumulation)
         frozen = round(config.adapt.warmup_epochs * plan.per_epoch)
         steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
         step = run.start

@@ -14,10 +14,13 @@ from tqdm import tqdm
 from ssl_dml.augment import unsquash
 from ssl_dml.data import SampleSet
 from ssl_dml.files import write_text
+from ssl_dml.progress import say
 from ssl_dml.reporting.images import views_image
 from ssl_dml.reporting.summary import collapse_warning, read_records
-from ssl_dml.types import Batch
+from ssl_dml.types import Batch, ImageSpec
 
+TIMED = 5  # batches
+HOURS = 120  # minutes from which a time is given in hours
 # Measures that the progress bar shows.
 SHOWN = {"eval/knn_top1": "kNN", "eval/recall_at_1": "recall@1"}
 
@@ -114,10 +117,29 @@ def start_trackers(
 
 
 def show_first(
-    inputs: Iterable[Batch], samples: SampleSet, accelerator: Accelerator
+    inputs: Iterable[Batch], samples: SampleSet, accelerator: Accelerator, *, batches: int
 ) -> Iterator[Batch]:
-    """Pass batches on; show 8 samples of the first, with their views, in TensorBoard."""
+    """Pass batches on; show 8 samples of the first, with their views, in TensorBoard.
+
+    After a few batches it says how long all of them take, if that is a minute or more.
+
+    Args:
+        inputs: The batches of a run.
+        samples: Data set that they are of.
+        accelerator: Has the trackers.
+        batches: Number of batches in the run.
+    """
+    began = 0.0
     for number, batch in enumerate(inputs):
+        if number == 1:  # the first one warms up
+            began = time.monotonic()
+        if number == 1 + TIMED:
+            minutes = (time.monotonic() - began) / TIMED * batches / 60
+            keys = "--train.epochs"
+            keys += " and --data.image_size" if isinstance(samples.spec, ImageSpec) else ""
+            if minutes >= 1:
+                long = f"{minutes:.0f} minutes" if minutes < HOURS else f"{minutes / 60:.1f} hours"
+                say(f"training takes about {long}; {keys} set it")
         if number == 0 and accelerator.is_main_process:
             rows = batch.indices.cpu()
             seen = unsquash(samples[rows][0], samples.aspects_at(rows), samples.spec)

@@ -256,16 +256,19 @@ class EmbeddingTable:
     Args:
         embeddings: One row a sample.
         labels: Class of each row, from 0.
+        names: Path or key of each row's sample; None if they are not known.
     """
 
     embeddings: Float[Tensor, "rows dim"]
     labels: Int[Tensor, " rows"]
+    names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.embeddings) != len(self.labels):
-            raise ValueError(
-                f"labels need one entry a row: {len(self.labels)} for {len(self.embeddings)} rows"
-            )
+        rows = len(self.embeddings)
+        for name in ("labels", "names"):
+            given = getattr(self, name)
+            if given is not None and len(given) != rows:
+                raise ValueError(f"{name} need one entry a row: {len(given)} for {rows} rows")
 
 
 class ConfigError(ValueError):

@@ -24,8 +24,10 @@ from ssl_dml.evaluation import (
     knn,
     label_distances,
     linear_probe,
+    neighbors,
     probe_split,
     retrieval,
+    write_neighbors,
 )
 from ssl_dml.evaluation.search import check_ks
 from ssl_dml.files import write_json
@@ -55,6 +57,7 @@ class EvaluateConfig:
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
             starts; a file is of the network of the run and takes its samples.
+        neighbors: Nearest samples to list of each test sample, in ``neighbors.csv`` of the run.
         trust: Import the module of any class that a saved backbone names.
     """
 
@@ -62,7 +65,12 @@ class EvaluateConfig:
     evaluator: Literal["knn", "linear", "retrieval", "label_distances"]
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
+    neighbors: int | None = None
     trust: bool = False
+
+    def __post_init__(self) -> None:
+        if self.neighbors is not None and self.neighbors < 1:
+            raise ConfigError(f"--neighbors must be at least 1, got {self.neighbors}")
 
     @property
     def folder(self) -> Path:
@@ -183,6 +191,11 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
         say("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
         write_json(config.run / f"{config.evaluator}{suffix}.json", results)
+        if config.neighbors is not None:
+            path = config.run / "neighbors.csv"
+            names = parts[-1][0].class_names
+            write_neighbors(path, neighbors(*tables, k=config.neighbors, class_names=names))
+            say(f"nearest neighbors of each test sample: {path}")
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return results

@@ -19,7 +19,7 @@ from ssl_dml.data.opening import open_source
 from ssl_dml.data.recordings import Lengths, Segments
 from ssl_dml.data.samplers import EpochBatches
 from ssl_dml.data.sequences import open_sequences
-from ssl_dml.data.sources import Source
+from ssl_dml.data.sources import SampleNames, Source
 from ssl_dml.data.store import OnDemand, Store, build_store, has_store, nbytes
 from ssl_dml.data.survey import Survey, normalization, survey
 from ssl_dml.distributed import broadcast_object, rank, world_size
@@ -33,6 +33,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
     Attributes:
         decoder: Shape and type that every sample was decoded to.
         spec: Channels, size or length, and normalization.
+        names: Path or key of each sample.
         aspects: By what factor each image was wider, for its height, than it is decoded; None if
             all have kept their shape.
         labels: Class of each sample, -1 if unknown; None without labels.
@@ -54,7 +55,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self.samples, self.damaged = store.samples, store.damaged
         self.decoder, self.spec, self.found = decoder, spec, found
-        self.labeled_by = source.labeled_by
+        self.labeled_by, self.names = source.labeled_by, SampleNames(source, store.kept)
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
         self.notes = source.notes
         self.aspects = aspects_of(store.aspects)
@@ -84,6 +85,8 @@ def load_train(config: DataConfig) -> SampleSet:
     >>> pixels, indices = train[torch.tensor([3, 5])]
     >>> pixels.shape, pixels.dtype
     (torch.Size([2, 1, 28, 28]), torch.uint8)
+    >>> train.names[3]
+    'fashion_mini, row 3'
     >>> len(load_test(config, train))
     2000
 

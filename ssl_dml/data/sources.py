@@ -3,8 +3,9 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import final, overload
 
 import numpy as np
 from PIL import Image
@@ -42,7 +43,36 @@ class Source(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """Name of a sample in messages."""
+        """Path of a sample, or table and row."""
+
+
+@final
+class SampleNames(Sequence[str]):
+    """Path or key of each sample of a data set, made when it is asked for.
+
+    Args:
+        source: The samples.
+        rows: Position of each in the source.
+    """
+
+    def __init__(self, source: Source, rows: Sequence[int]) -> None:
+        self.source, self.rows = source, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> "SampleNames": ...
+    def __getitem__(self, index: int | slice) -> "str | SampleNames":
+        if isinstance(index, slice):
+            return SampleNames(self.source, self.rows[index])
+        return self.source.name(int(self.rows[index]))
+
+    def at(self, indices: Iterable[int]) -> "SampleNames":
+        """Names of some samples, in this order."""
+        return SampleNames(self.source, [self.rows[index] for index in indices])
 
 
 def fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> tuple[str, str]:

@@ -15,6 +15,7 @@ from ssl_dml.evaluation.embed import (
 from ssl_dml.evaluation.health import alignment, health
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
+from ssl_dml.evaluation.neighbors import neighbors, write_neighbors
 from ssl_dml.evaluation.probe import ProbeConfig, baseline, open_probe, probe
 from ssl_dml.evaluation.retrieval import label_distances, retrieval
 from ssl_dml.evaluation.validate import validate
@@ -35,6 +36,7 @@ __all__ = [
     "knn",
     "label_distances",
     "linear_probe",
+    "neighbors",
     "open_probe",
     "paired_gain",
     "pixel_features",
@@ -44,4 +46,5 @@ __all__ = [
     "raw_baseline",
     "retrieval",
     "validate",
+    "write_neighbors",
 ]

@@ -151,7 +151,9 @@ def embed_labeled(
     """Features and labels of some samples of a labeled data set; see :func:`embed`."""
     assert samples.labels is not None
     features = embed(encode, samples, rows, device=device)
-    return EmbeddingTable(embeddings=features, labels=samples.labels[rows][: len(features)])
+    rows = rows[: len(features)]  # on other processes than the first there are no features
+    names = samples.names.at(rows.tolist())
+    return EmbeddingTable(embeddings=features, labels=samples.labels[rows], names=names)
 
 
 def embed_split(

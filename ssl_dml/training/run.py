@@ -20,7 +20,14 @@ from ssl_dml.training.checkpoint import Checkpoints, Stateful
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.loop import Plan, TrainConfig
 from ssl_dml.training.run_folder import write_config
-from ssl_dml.types import ConfigError, ImageSpec, Interrupted, NonFiniteError, SequenceSpec
+from ssl_dml.types import (
+    ConfigError,
+    ImageSpec,
+    Interrupted,
+    NonFiniteError,
+    SequenceSpec,
+    sides_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +162,7 @@ def start_run(
     metadata = {
         "data": data["fingerprint"],
         "samples": data["samples"],
+        **({"data.image_size": list(sides_of(data["size"]))} if "size" in data else {}),
         **(same or {}),
         "data.batch_size": config.data.batch_size,
         "train.accumulation": plan.accumulation,

@@ -69,7 +69,13 @@ def test_an_older_one_is_replaced_whole(saved):
 
 def test_the_facts_can_be_read_by_people(saved):
     metadata = json.loads((saved[1] / "backbone.json").read_text())
-    assert metadata["images"] == {"channels": 2, "size": 16, "mean": [0.1, 0.2], "std": [0.3, 0.4]}
+    assert metadata["images"] == {
+        "channels": 2,
+        "size": 16,
+        "mean": [0.1, 0.2],
+        "std": [0.3, 0.4],
+        "test_view": "center",
+    }
     assert metadata["feature_dim"] == 64
     assert metadata["trained"] == {"method": "none"}
 

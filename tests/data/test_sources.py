@@ -1,8 +1,10 @@
 import os
 import shutil
+from pathlib import Path
 
 from PIL import Image
 
+from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.folders import FolderSource
 from ssl_dml.data.sources import fingerprint
 
@@ -44,3 +46,15 @@ def test_a_file_that_vanishes_is_in_the_fingerprint(tmp_path):
     image(tmp_path / "1.png")
     paths = [tmp_path / "1.png", tmp_path / "2.png"]
     assert fingerprint(tmp_path, paths) != fingerprint(tmp_path, paths[:1])
+
+
+def test_names_of_a_data_set_follow_its_rows(tmp_path):
+    for name in "abcd":
+        Image.new("L", (4, 4)).save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes(b"damaged")
+    config = DataConfig(source=str(tmp_path), on_error="skip", cache_dir=tmp_path / "cache")
+    names = load_train(config).names
+    assert [Path(name).name for name in names] == ["a.png", "c.png", "d.png"]
+    assert [Path(name).name for name in names[1:]] == ["c.png", "d.png"]
+    assert [Path(name).name for name in names.at([2, 0, 2])] == ["d.png", "a.png", "d.png"]
+    assert len(names) == 3

@@ -1,0 +1,64 @@
+"""Which samples are nearest to which, by name, to look at what a measure counts as mistakes."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from ssl_dml.evaluation.search import nearest
+from ssl_dml.types import EmbeddingTable
+
+COLUMNS = ("sample", "label", "rank", "neighbor", "neighbor_label", "cosine")
+Row = tuple[str, str, int, str, str, float]
+
+
+def neighbors(
+    gallery: EmbeddingTable,
+    query: EmbeddingTable | None = None,
+    *,
+    k: int,
+    class_names: Sequence[str] = (),
+) -> Iterator[Row]:
+    """Yield sample, its label, rank, neighbor, its label and their cosine similarity.
+
+    Args:
+        gallery: Rows to search.
+        query: Rows to search for; None to search for each gallery row among all the others.
+        k: Neighbors of each sample, fewer if the gallery has fewer.
+        class_names: Names of the labels; without them labels are numbers.
+
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    >>> labels, names = torch.tensor([0, 1, 1]), ["a.png", "b.png", "c.png"]
+    >>> table = EmbeddingTable(embeddings=rows, labels=labels, names=names)
+    >>> next(neighbors(table, k=1, class_names=["cat", "dog"]))
+    ('a.png', 'cat', 1, 'c.png', 'dog', 0.6)
+    """
+    queries = gallery if query is None else query
+    depth = min(k, len(gallery.labels) - (query is None))
+    depths = torch.full((len(queries.labels),), depth)
+    rows = None if query is None else query.embeddings
+    for found, near in nearest(gallery.embeddings, rows, depths, metric="cosine"):
+        unit = F.normalize(gallery.embeddings[near], dim=2)
+        cosines = (unit @ F.normalize(queries.embeddings[found], dim=1)[:, :, None])[:, :, 0]
+        for row, others, scores in zip(
+            found.tolist(), near.tolist(), cosines.tolist(), strict=True
+        ):
+            own = _shown(queries, row, class_names)
+            for rank, (other, cosine) in enumerate(zip(others, scores, strict=True), start=1):
+                yield *own, rank, *_shown(gallery, other, class_names), round(cosine, 6)
+
+
+def write_neighbors(path: Path, rows: Iterator[Row]) -> None:
+    """Write a table with a header, comma-separated and in UTF-8."""
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+
+
+def _shown(table: EmbeddingTable, row: int, class_names: Sequence[str]) -> tuple[str, str]:
+    name = str(row) if table.names is None else table.names[row]
+    label = int(table.labels[row])
+    return name, class_names[label] if class_names else str(label)

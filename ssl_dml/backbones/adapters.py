@@ -2,11 +2,12 @@
 
 import copy
 import re
+from collections import Counter
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.building import blank_samples
@@ -83,12 +84,14 @@ def _adaptable(backbone: Backbone) -> list[str]:
     """Names of the layers that can have adapters.
 
     Networks that read the weight of a layer without calling it, such as attention of BEiT and of
-    torch, would ignore its adapter, so one call shows which layers count.
+    torch, would ignore its adapter, so one call shows which layers count. A weight that layers
+    share cannot have one either: merged, it would count in all of them.
     """
-    names = {
+    uses = Counter[Tensor](p for _, p in backbone.named_parameters(remove_duplicate=False))
+    names: dict[nn.Module, str] = {
         module: name
         for name, module in backbone.named_modules()
-        if _is_plain(module) and PATCHES not in name
+        if _is_plain(module) and PATCHES not in name and uses[module.weight] == 1
     }
     called = dict[str, None]()
     handles = [
@@ -104,7 +107,7 @@ def _adaptable(backbone: Backbone) -> list[str]:
     return list(called)
 
 
-def _is_plain(module: nn.Module) -> bool:
+def _is_plain(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv1d | nn.Conv2d]:
     """A linear layer or convolution, and no subclass, that an adapter of peft fits exactly."""
     if type(module) is nn.Conv1d or type(module) is nn.Conv2d:
         plain = module.groups == 1 and {*module.dilation} == {1} and module.padding_mode == "zeros"

@@ -25,9 +25,9 @@ class AdaptSettings:
     Args:
         train: ``all``; ``norms``, the weights of normalization layers; ``last:N``, the last N
             blocks as layer_decay counts them; or ``lora``, low-rank adapters beside the linear
-            layers and convolutions, with the extra ``lora``; saved backbones have them merged into
-            the weights. Batch norm of what is frozen keeps its statistics.
-        lora_rank: Rank of the adapters; their output counts twice.
+            layers and convolutions (needs the extra ``lora``), which are merged into the weights
+            that are saved. Batch norm of what is frozen keeps its statistics.
+        lora_rank: Rank of the adapters; their alpha is twice that.
         layer_decay: Learning-rate multiplier from each block to the one before it, at most 1.
         warmup_epochs: Epochs at the beginning in which the backbone is frozen, and the rest of
             the method, such as its projector, learns.

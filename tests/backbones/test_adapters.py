@@ -156,9 +156,12 @@ class Stub(Backbone):
         self.inner = nn.Sequential(nn.Conv2d(4, 4, 1).requires_grad_(False))
         self.inner.add_module("last", nn.Conv2d(4, 4, 1, groups=2))
         self.last = nn.Conv2d(4, 4, 1)
+        self.once, self.twice = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.twice.weight = self.once.weight
 
     def forward(self, samples):
-        return self.last(self.inner(self.round(self.first(samples)))).mean((2, 3))
+        shared = self.twice(self.once(self.round(self.first(samples))))
+        return self.last(self.inner(shared)).mean((2, 3))
 
 
 def test_layers_that_cannot_have_one_are_frozen():
@@ -167,6 +170,16 @@ def test_layers_that_cannot_have_one_are_frozen():
     assert adapted(network) == {"last"}
     assert network.training
     assert not any(p.requires_grad for p in network.inner.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit", "transformer"])
+def test_in_autocast_they_learn_too(name):
+    network = moved(NETWORKS[name]()).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        features = network(samples(network))
+    features.float().square().sum().backward()
+    gradients = [p.grad for p in network.parameters() if p.requires_grad]
+    assert all(g.dtype == torch.float32 and g.isfinite().all() and g.any() for g in gradients)
 
 
 def test_a_saved_network_has_no_adapters_and_needs_no_library(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 PARTS = ("losses", "margins", "mining", "heads", "memory")
 HEAVY = {
     "accelerate", "beartype", "datasets", "faiss", "kornia", "matplotlib", "pandas",
-    "pyarrow", "scipy", "sklearn", "timm", "torchvision", "transformers",
+    "peft", "pyarrow", "scipy", "sklearn", "timm", "torchvision", "transformers",
 }  # fmt: skip
 
 

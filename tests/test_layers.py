@@ -30,6 +30,7 @@ CONFINED = {
     "accelerate": {"training", "reporting", "commands", "__main__"},
     "torch.distributed": {"distributed", "__main__"},
     "timm": {"backbones"},
+    "peft": {"backbones"},
 }
 # What losses, margins and miners may know of the toolkit.
 ROWS = {"types", "checks", "precision", "distances", "pair_masks", "counter_rng"}

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.types import ImageSpec, SequenceSpec, one_line
@@ -74,6 +75,16 @@ def _class_paths(values: Any) -> Iterator[str]:  # noqa: ANN401 - plain values
             yield from _class_paths(value)
 
 
+def blank_samples(inputs: ImageSpec | SequenceSpec) -> Tensor:
+    """Two samples of zeros, to see what a network does.
+
+    >>> blank_samples(ImageSpec.imagenet(32)).shape
+    torch.Size([2, 3, 32, 32])
+    """
+    extent = inputs.sides if isinstance(inputs, ImageSpec) else (inputs.length,)
+    return torch.zeros(2, inputs.channels, *extent)
+
+
 @torch.no_grad()
 def _check(backbone: Backbone, name: str) -> None:
     """Let a new network encode two samples."""
@@ -83,8 +94,7 @@ def _check(backbone: Backbone, name: str) -> None:
             f"{name} must set self.inputs to the samples it was given and self.feature_dim to a "
             f"whole number, and has {inputs!r} and {dim!r}"
         )
-    extent = inputs.sides if isinstance(inputs, ImageSpec) else (inputs.length,)
-    samples = torch.zeros(2, inputs.channels, *extent)
+    samples = blank_samples(inputs)
     shape = f"samples of shape {list(samples.shape)}"
     training = backbone.training
     try:

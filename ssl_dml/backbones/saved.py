@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import ssl_dml
+from ssl_dml.backbones.adapters import without_adapters
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.building import build, import_named
 from ssl_dml.types import ImageSpec, SequenceSpec
@@ -28,6 +29,8 @@ def save(
     trained: dict[str, Any],
 ) -> None:
     """Write ``model.safetensors`` and ``backbone.json``; replace an older folder.
+
+    Adapters are merged into the weights beside them.
 
     >>> import tempfile
     >>> from ssl_dml.backbones import TimmBackbone
@@ -57,7 +60,8 @@ def save(
     partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    state = {name: value.contiguous().cpu() for name, value in backbone.state_dict().items()}
+    weights = without_adapters(backbone).state_dict()
+    state = {name: value.contiguous().cpu() for name, value in weights.items()}
     try:
         save_file(state, partial / WEIGHTS)
         (partial / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")

@@ -117,6 +117,11 @@ def _deeper(part: Part, wanted: Tensors, own: Tensors, network: nn.Module) -> st
 
 
 def _refusal(part: Part, found: Tensors, wanted: Tensors, own: Tensors, network: nn.Module) -> str:
+    if adapter := next((name for name in part.tensors if ".lora_" in name), None):
+        return (
+            f"it holds adapters that are not merged ({adapter}); take the folder backbone of the "
+            "run that made them, where they are"
+        )
     missing = [name for name in wanted if name not in found]
     told = [f"{len(found)} of its {len(wanted)} tensors found"]
     share = f" ({len(found) / len(wanted):.0%} of the network is in the file)" if missing else ""

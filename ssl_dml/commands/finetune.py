@@ -50,7 +50,7 @@ class FinetuneConfig(RunConfig):
         head: The objective, given the dimension of an embedding and the number of classes.
         neck: What follows the backbone: none, linear, batch_norm or linear_batch_norm.
         embedding_dim: Dimension of an embedding; null keeps that of the backbone's features.
-        finetune: Freezing and learning-rate multipliers.
+        finetune: Freezing, adapters and learning-rate multipliers.
         labels: How labels are used.
         validation: What is held out.
     """
@@ -64,6 +64,7 @@ class FinetuneConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.finetune.check_start(self.init)
         if self.train.ema is not None:
             raise ConfigError(
                 f"train.ema is {self.train.ema}, and averages the weights in pretraining only; "
@@ -97,6 +98,7 @@ def build(config: FinetuneConfig, begin: Initial, train: SampleSet, num_classes:
         raise ConfigError(
             f"head {type(head).__name__} is for {wanted} labels, and labels.continuous is {given}"
         )
+    config.finetune.apply(embedder.backbone)
     embedder.backbone = in_chunks(embedder.backbone, config.train.encode_chunk)
     return Finetuner(embedder, head)
 

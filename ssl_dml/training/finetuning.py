@@ -9,8 +9,10 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from ssl_dml.backbones import layers
+from ssl_dml.backbones import Backbone, layers
+from ssl_dml.backbones.adapters import check_adapters
 from ssl_dml.checks import at_least, fraction, positive
+from ssl_dml.training.adapt import adapt_by_lora
 from ssl_dml.training.finetuner import Finetuner
 from ssl_dml.training.freezable import Freezable
 from ssl_dml.training.loop import TrainConfig, fit
@@ -27,18 +29,49 @@ class FinetuneSettings:
         backbone_lr_scale: Learning-rate multiplier of the backbone's last layer.
         layer_decay: Multiplier from each layer to the one before it, at most 1.
         head_lr_scale: Learning-rate multiplier of the head; proxies want more than the network.
+        lora_rank: Rank of low-rank adapters (LoRA), which then train in place of the backbone's
+            weights, with the extra ``lora``; null trains the weights.
     """
 
     freeze_epochs: float = 0.0
     backbone_lr_scale: float = 1.0
     layer_decay: float = 1.0
     head_lr_scale: float = 1.0
+    lora_rank: int | None = None
 
     def __post_init__(self) -> None:
         at_least(0, "finetune", freeze_epochs=self.freeze_epochs)
         positive("finetune", backbone_lr_scale=self.backbone_lr_scale)
         positive("finetune", head_lr_scale=self.head_lr_scale)
         fraction("finetune", layer_decay=self.layer_decay)
+        at_least(1, "finetune", lora_rank=self.lora_rank)
+        if self.lora_rank is not None:
+            check_adapters(self._lora)
+
+    @property
+    def _lora(self) -> str:
+        return f"finetune.lora_rank is {self.lora_rank}"
+
+    def check_start(self, init: str | None) -> None:
+        """Raise if random weights would stay as they are.
+
+        Raises:
+            ConfigError: If there are to be adapters and no ``init``.
+        """
+        if init is None and self.lora_rank is not None:
+            raise ConfigError(
+                f"{self._lora} and would keep random weights as they are; name trained ones with "
+                "--init, or set it to null"
+            )
+
+    def apply(self, backbone: Backbone) -> None:
+        """Add adapters if they are asked for, in place.
+
+        Raises:
+            ConfigError: If no layer can have one.
+        """
+        if self.lora_rank is not None:
+            adapt_by_lora(backbone, self.lora_rank, setting=self._lora)
 
     def lr_scales(self, model: Finetuner) -> dict[nn.Parameter, float]:
         """Learning-rate multiplier of each parameter of backbone and head.

@@ -197,6 +197,23 @@ def bars(tmp_path_factory):
     return root
 
 
+def test_adapters_learn_and_are_merged(finished, images, tmp_path):
+    start = finished[0] / "backbone"
+    command = ["--data.source", images, *SMALL, "--init", start, "--finetune.lora_rank", "2"]
+    printed = run("finetune", *command, "--output_dir", tmp_path / "run")
+    assert "finetune.lora_rank is 2: " in printed
+    old, new = (load(place / "backbone").state_dict() for place in (start.parent, tmp_path / "run"))
+    assert [name for name in new if name.startswith("backbone.")] == [f"backbone.{n}" for n in old]
+    moved = {name for name in old if not torch.equal(old[name], new[f"backbone.{name}"])}
+    assert "backbone.network.layer1.0.conv1.weight" in moved
+    assert all(old[name].ndim > 1 for name in moved)  # matrices alone: no norm, no statistics
+    shutil.rmtree(tmp_path / "run/checkpoints/step_20")
+    weights_file = tmp_path / "run/backbone/model.safetensors"
+    before = weights_file.read_bytes()
+    run("finetune", "--output_dir", tmp_path / "run", "--resume", "true")
+    assert weights_file.read_bytes() == before
+
+
 def test_labels_that_are_numbers(bars, tmp_path):
     folder, probe = tmp_path / "run", "configs/evaluate/retrieval.yaml"
     printed = run(
@@ -272,6 +289,7 @@ def test_weights_of_timm_on_disk(images, tmp_path):
             ],
             "finetune.freeze_epochs is 1.0 and leaves nothing to train",
         ),
+        (["--finetune.lora_rank", "4"], "lora_rank is 4 and would keep random weights as they are"),
         (["--labels.continuous", "true"], "as many of each sample, and one is 'class_0'"),
         (["--head.init_args.sample_rate", "0"], "sample_rate must be above 0 and at most 1"),
         (

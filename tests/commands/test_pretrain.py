@@ -305,6 +305,10 @@ def recipe(name):
             ["--init", "{finished}", "--adapt.train", "last:9"],
             "adapt.train is last:9, and resnet18 has 4 blocks after its first layers",
         ),
+        (
+            ["--init", "{finished}/checkpoints", "--adapt.train", "lora", "--adapt.lora_rank", "0"],
+            "adapt.lora_rank must be at least 1, got 0",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
@@ -430,6 +434,48 @@ def test_two_processes_adapt_with_a_bank(adapting, npid_config, finished, tmp_pa
     run("pretrain", *command, "--output_dir", tmp_path / "run", processes=2)
     moved = moved_blocks(finished[0] / "backbone", tmp_path / "run/backbone")
     assert moved == {"layer3", "layer4"}
+
+
+@pytest.fixture(scope="module")
+def with_adapters(adapting, tmp_path_factory):
+    """A run that went on from another by adapters and was never stopped, and what it printed."""
+    folder = tmp_path_factory.mktemp("adapters") / "run"
+    command = [*adapting, "--adapt.train", "lora", "--adapt.lora_rank", "2", "--train.keep", "9"]
+    return folder, run("pretrain", *command, "--output_dir", folder)
+
+
+def test_adapters_are_merged_into_what_is_saved(finished, with_adapters):
+    folder, printed = with_adapters
+    assert "adapt.train is lora: " in printed
+    start, saved = weights_of(finished[0] / "backbone"), weights_of(folder / "backbone")
+    assert list(saved) == list(start) == list(weights_of(folder / "best"))
+    moved = {name for name in start if not torch.equal(start[name], saved[name])}
+    assert moved == {
+        name for name in start if "conv" in name or name.endswith("downsample.0.weight")
+    }
+    warm, last = (weights_of(folder / f"checkpoints/step_{step}") for step in (4, 24))
+    assert all(torch.equal(last[n], v) for n, v in warm.items() if ".lora_" not in n)
+    assert not any(v.any() for n, v in warm.items() if ".lora_B." in n)  # an epoch has 6 steps
+    assert load(folder / "backbone")(torch.zeros(2, 1, 12, 12)).isfinite().all()
+    run("evaluate", "--run", folder, "--knn.ks", "[5]")
+    results = json.loads((folder / "knn.json").read_text())
+    assert results["knn_top1"] == pytest.approx(rows(folder)[-1]["eval/knn_top1"], abs=0.02)
+
+
+def test_adapters_resume_bit_for_bit(with_adapters, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(with_adapters[0], folder)
+    for step in (16, 20, 24):
+        shutil.rmtree(folder / f"checkpoints/step_{step}")
+    run("pretrain", "--output_dir", folder, "--resume", "true")
+    assert digest(folder, 24) == digest(with_adapters[0], 24)
+
+
+def test_two_processes_learn_by_adapters_with_a_bank(adapting, npid_config, finished, tmp_path):
+    command = ["--config", npid_config, *adapting, "--train.steps", "8", "--adapt.train", "lora"]
+    run("pretrain", *command, "--output_dir", tmp_path / "run", processes=2)
+    moved = moved_blocks(finished[0] / "backbone", tmp_path / "run/backbone")
+    assert moved == {"conv1", "layer1", "layer2", "layer3", "layer4"}
 
 
 def test_a_run_without_a_backbone_is_named(tmp_path):

@@ -60,6 +60,16 @@ def partly(train):
     return AdaptSettings(train=train).apply(resnet())
 
 
+def with_adapters(backbone):
+    """A trained network that learns by adapters alone."""
+    return AdaptSettings(train="lora", lora_rank=2).apply(backbone)
+
+
+def vit():
+    options = {"patch_size": 4, "img_size": 8, "embed_dim": 16, "num_heads": 2, "depth": 2}
+    return TimmBackbone(SPEC, name="vit_tiny_patch16_224", options=options)
+
+
 def chunked():
     """A backbone whose samples do not mix, three at a time."""
     options = {**SHALLOW, "norm_layer": "groupnorm1"}
@@ -94,6 +104,39 @@ METHODS = {
     "moco_last_blocks": (
         2,
         lambda: MoCo(partly("last:2"), TASK, queue_size=20, output_dim=8, parts=PARTS),
+    ),
+    "simclr_adapters_in_chunks": (
+        2,
+        lambda: SimCLR(Chunked(with_adapters(vit()), 3), TASK, output_dim=8),
+    ),
+    "moco_adapters": (
+        2,
+        lambda: MoCo(with_adapters(resnet()), TASK, queue_size=20, output_dim=8, parts=PARTS),
+    ),
+    "moco_v3_adapters": (
+        2,
+        lambda: MoCoV3(with_adapters(vit()), TASK, hidden_dim=16, output_dim=8),
+    ),
+    "npid_adapters": (
+        2,
+        lambda: NPID(with_adapters(vit()), TASK, negatives=16, output_dim=8),
+    ),
+    "pirl_adapters": (
+        2,
+        lambda: PIRL(with_adapters(resnet()), TASK, grid=2, negatives=16, output_dim=8),
+    ),
+    "seed_adapters": (
+        1,
+        lambda: SEED(with_adapters(resnet()), TASK, teacher=teacher(), queue_size=20),
+    ),
+    "alignment_adapters": (
+        2,
+        lambda: FeatureAlignment(with_adapters(resnet()), TASK, teacher=teacher()),
+    ),
+    "cpc_adapters": (1, lambda: CPC(with_adapters(sequences()), TASK, horizon=3)),
+    "cpc_images_adapters": (
+        1,
+        lambda: CPCImages(with_adapters(patches()), TASK, context_blocks=1),
     ),
     "npid_norms": (2, lambda: NPID(partly("norms"), TASK, negatives=16, output_dim=8)),
     "dcl": (2, lambda: DCL(resnet(), TASK, output_dim=8)),

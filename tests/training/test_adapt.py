@@ -69,6 +69,59 @@ def test_a_momentum_encoder_keeps_what_is_frozen(gray):
     assert not isinstance(method.key_backbone.network.layer4[0].bn1, FrozenBatchNorm)
 
 
+def vit(spec):
+    options = {"patch_size": 8, "img_size": 16, "embed_dim": 32, "num_heads": 2, "depth": 3}
+    return TimmBackbone(spec, name="vit_tiny_patch16_224", options=options)
+
+
+def test_adapters_are_all_that_moves(color, gray, audio, capsys):
+    network = AdaptSettings(train="lora", lora_rank=2).apply(vit(color))
+    names = trained(network)
+    assert names == {name for name, _ in network.named_parameters() if ".lora_" in name}
+    assert {name.split(".")[1] for name in names} == {"blocks"}
+    line = "adapt.train is lora: 3,072 of 47,616 weights of the backbone train (6.5%), adapters on"
+    assert f"{line} 12 layers\n" in capsys.readouterr().out
+    network = AdaptSettings(train="lora").apply(resnet(gray)).train()
+    before = network.network.bn1.running_mean.clone()
+    network(torch.randn(4, 1, 8, 8))
+    assert torch.equal(network.network.bn1.running_mean, before)
+    sequences = SequenceBackbone(audio, width=8, strides=[2], kernels=[4], context_dim=8)
+    assert trained(AdaptSettings(train="lora").apply(sequences))
+
+
+def test_a_momentum_encoder_follows_the_adapters(gray):
+    backbone = AdaptSettings(train="lora", lora_rank=2).apply(resnet(gray))
+    method = MoCo(backbone, TASK, queue_size=8, output_dim=8, parts=2, momentum=0.5).train()
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1.0)
+    before = {name: value.clone() for name, value in method.key_backbone.state_dict().items()}
+    for _ in range(3):
+        method(Batch([torch.randn(8, 1, 8, 8) for _ in range(2)], torch.arange(8))).loss.backward()
+        optimizer.step()
+    after = method.key_backbone.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(".lora_" in name for name in moved)
+    assert not any(p.requires_grad for p in method.key_backbone.parameters())
+
+
+def test_rates_and_warm_up_of_adapters(color):
+    backbone = AdaptSettings(train="lora").apply(vit(color))
+    model = Pretrainer(SimCLR(backbone, TASK, output_dim=8))
+    scales = AdaptSettings(train="lora", layer_decay=0.5, warmup_epochs=1.0).lr_scales(model)
+    assert {*scales} == {p for p in backbone.parameters() if p.requires_grad}
+    assert sorted({*scales.values()}) == [0.25, 0.5, 1.0]
+    model.freeze(True)
+    assert not trained(backbone)
+    model.freeze(False)
+    assert trained(backbone)
+
+
+def test_adapters_need_a_library(monkeypatch):
+    monkeypatch.setattr("ssl_dml.backbones.adapters.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"lora and needs peft: pip install 'ssl_dml\[lora\]'"):
+        AdaptSettings(train="lora")
+
+
 def test_rates_fall_from_the_last_block(gray):
     model = Pretrainer(SimCLR(resnet(gray), TASK, output_dim=8))
     scales = AdaptSettings(layer_decay=0.5).lr_scales(model)
@@ -89,6 +142,8 @@ def test_a_part_that_is_unknown(value):
     [
         ({"layer_decay": 0.0}, r"adapt\.layer_decay must be above 0"),
         ({"warmup_epochs": -1.0}, r"adapt\.warmup_epochs must be at least 0"),
+        ({"train": "lora", "lora_rank": 0}, r"adapt\.lora_rank must be at least 1"),
+        ({"train": "norms", "lora_rank": 4}, r"adapt\.lora_rank is 4.* set adapt\.train to lora"),
     ],
 )
 def test_settings_that_cannot_be(options, words):
@@ -135,6 +190,8 @@ def test_a_network_without_such_a_part_is_named(gray):
         AdaptSettings(train="last:1").apply(Plain(gray))
     with pytest.raises(ConfigError, match=r"Plain has no weights in normalization layers"):
         AdaptSettings(train="norms").apply(Plain(gray))
+    with pytest.raises(ConfigError, match=r"lora, and Plain has no linear layer or convolution"):
+        AdaptSettings(train="lora").apply(Plain(gray).requires_grad_(False))
 
 
 def test_a_warm_up_must_leave_something_to_train(gray):

@@ -47,12 +47,27 @@ def test_each_part_has_its_learning_rate(gray):
         ({"freeze_epochs": -1.0}, r"finetune\.freeze_epochs must be at least 0, got -1\.0"),
         ({"backbone_lr_scale": 0.0}, r"finetune\.backbone_lr_scale must be positive, got 0\.0"),
         ({"head_lr_scale": -2.0}, r"finetune\.head_lr_scale must be positive, got -2\.0"),
+        ({"lora_rank": 0}, r"finetune\.lora_rank must be at least 1, got 0"),
         ({"layer_decay": 1.5}, r"finetune\.layer_decay must be above 0 and at most 1, got 1\.5"),
     ],
 )
 def test_settings_that_cannot_be(options, words):
     with pytest.raises(ConfigError, match=words):
         FinetuneSettings(**options)
+
+
+def test_adapters_learn_in_place_of_the_backbone(gray):
+    settings = FinetuneSettings(lora_rank=2, backbone_lr_scale=0.5)
+    settings.check_start("timm:resnet18")
+    with pytest.raises(ConfigError, match=r"lora_rank is 2 and would keep random weights"):
+        settings.check_start(None)
+    model = finetuner(gray, PairHead(16, 3, loss=Triplet()))
+    settings.apply(model.embedder.backbone)
+    trained = {n for n, p in model.embedder.backbone.named_parameters() if p.requires_grad}
+    assert trained
+    assert all(".lora_" in name for name in trained)
+    scales = settings.lr_scales(model)
+    assert {scales[p] for p in model.embedder.backbone.parameters() if p.requires_grad} == {0.5}
 
 
 def test_a_frozen_backbone_must_leave_something_to_train(gray):

@@ -105,8 +105,8 @@ class Survey:
         sees = {"center": f"the center, {1 - self.lost:.0%} of it", "squash": "all of it, squashed"}
         seen = sees.get(self.test_view, "all of it, with borders")
         return (
-            f"shape: a typical image is {shape}; views are drawn from all of it; test view: "
-            f"{seen}; --data.test_view sets another, --data.image_size [height,width] a rectangle"
+            f"shape: typically {shape}; test view: {seen}; --data.test_view sets another, "
+            "--data.image_size [height,width] a rectangle"
         )
 
 

@@ -29,9 +29,8 @@ def test_a_folder_is_described_and_drawn(icons, tmp_path):
         "70 samples of 10x10, 3 channels",
         "labels: 2 classes by sub-folders, of 35 samples",
         "sizes: all 16x12; decoding to 10x10",
-        "shape: a typical image is 1.3 times as wide as high; views are drawn from all of it; test "
-        "view: the center, 75% of it; --data.test_view sets another, --data.image_size "
-        "[height,width] a rectangle",
+        "shape: typically 1.3 times as wide as high; test view: the center, 75% of it; "
+        "--data.test_view sets another, --data.image_size [height,width] a rectangle",
         f"64 samples as a network sees them: {sheet}",
     ]
     drawn = np.asarray(Image.open(sheet))

@@ -17,6 +17,7 @@ from ssl_dml.data.config import DataConfig, decoded_for
 from ssl_dml.data.decoder import Decoder, aspects_of
 from ssl_dml.data.opening import open_source
 from ssl_dml.data.recordings import Lengths, Segments
+from ssl_dml.data.remote import copied, is_remote
 from ssl_dml.data.samplers import EpochBatches
 from ssl_dml.data.sequences import open_sequences
 from ssl_dml.data.sources import SampleNames, Source
@@ -177,6 +178,8 @@ def make_loader(
 
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:
     """Open a source; its decoder is known already for sequences, not for images."""
+    if is_remote(where):
+        where = str(copied(where, config.cache_dir.expanduser()))
     if config.sequences is None:
         source = open_source(
             where,

@@ -45,9 +45,10 @@ def neighbors(
         for row, others, scores in zip(
             found.tolist(), near.tolist(), cosines.tolist(), strict=True
         ):
-            own = _shown(queries, row, class_names)
+            sample, label = _shown(queries, row, class_names)
             for rank, (other, cosine) in enumerate(zip(others, scores, strict=True), start=1):
-                yield *own, rank, *_shown(gallery, other, class_names), round(cosine, 6)
+                name, other_label = _shown(gallery, other, class_names)
+                yield sample, label, rank, name, other_label, round(cosine, 6)
 
 
 def write_neighbors(path: Path, rows: Iterator[Row]) -> None:

@@ -22,8 +22,9 @@ class DataConfig:
 
     Args:
         source: An embedded sample (fashion_mini, hangul), a folder of images, parquet files,
-            a folder saved by ``datasets``, a data set on the hub, or an address. For sequences: a folder of
-            audio (wav, flac), an ``.npz`` file with ``x`` and perhaps ``y``, or such tables.
+            a folder saved by ``datasets``, a data set on the hub, or an address. For sequences: a
+            folder of audio (wav, flac), an ``.npz`` file with ``x`` and perhaps ``y``, or such
+            tables.
         sequences: How audio and other sequences are cut; None for images.
         test_source: Samples to test on; None for the test split of ``source``.
         batch_size: Samples in a batch over all processes together.

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from pathlib import Path
+from typing import Any
 
 import fsspec
 from filelock import FileLock
@@ -67,7 +68,7 @@ def copied(where: str, cache_dir: Path) -> Path:
     return folder if several else folder / names[0]
 
 
-def _copy(files: fsspec.AbstractFileSystem, path: str, target: Path, size: int) -> None:
+def _copy(files: Any, path: str, target: Path, size: int) -> None:  # noqa: ANN401 - untyped
     """Copy a file under another name, then rename it."""
     if target.exists() and size in (0, target.stat().st_size):  # 0 where it is not told
         return

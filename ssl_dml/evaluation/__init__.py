@@ -15,7 +15,7 @@ from ssl_dml.evaluation.embed import (
 from ssl_dml.evaluation.health import alignment, health
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
-from ssl_dml.evaluation.neighbors import neighbors, write_neighbors
+from ssl_dml.evaluation.neighbor_list import neighbors, write_neighbors
 from ssl_dml.evaluation.probe import ProbeConfig, baseline, open_probe, probe
 from ssl_dml.evaluation.retrieval import label_distances, retrieval
 from ssl_dml.evaluation.validate import validate

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssl_dml.config import read_yaml, to_yaml
 from ssl_dml.distributed import broadcast_object, rank
 from ssl_dml.files import write_text
 from ssl_dml.training.run_lock import LOCK, RunLock
 from ssl_dml.types import ConfigError
+from ssl_dml.yaml_text import read_yaml, to_yaml
 
 # Keys that may differ when a run goes on without it being another run.
 FREE = ("resume", "config", "output_dir")

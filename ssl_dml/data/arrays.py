@@ -36,6 +36,7 @@ class TableArrays(Recordings):
         name: Name of the table in messages.
         column: Column of the lists.
         label_column: Column of integers or strings; without it there are no labels.
+        missing_labels: Whether null, NaN, empty text and -1 mean that there is no label.
         notes: What was decided or left out before.
     """
 
@@ -49,13 +50,16 @@ class TableArrays(Recordings):
         *,
         column: str,
         label_column: str,
+        missing_labels: bool = True,
         notes: Sequence[str] = (),
     ) -> None:
         check_column(table, column, "data.sequences.column", name)
         table = in_order(table)
         self.fingerprint, self.stamp = (f"{part}:{column}" for part in identity)
         self._name, self._cells = name, table.data.column(column)
-        self.labels, self.class_names, more = column_labels(table, label_column, beside=[column])
+        self.labels, self.class_names, more = column_labels(
+            table, label_column, beside=[column], missing=missing_labels
+        )
         self.notes = [*notes, *more]
         self.labeled_by = f"column {label_column!r}" if self.labels else ""
         shapes: list[tuple[int, int]] = []
@@ -79,6 +83,7 @@ class NpzArrays(Recordings):
 
     Args:
         path: The file; it may also hold an array ``y`` with one label for each sequence.
+        missing_labels: Whether NaN, empty text and -1 mean that there is no label.
 
     Raises:
         ConfigError: If the file is missing or damaged, or its arrays have another shape or type.
@@ -86,7 +91,7 @@ class NpzArrays(Recordings):
 
     dtype: Literal["int16", "float32"] = "float32"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, missing_labels: bool = True) -> None:
         arrays = _load(path)
         if "x" not in arrays:
             found = ", ".join(arrays) or "nothing"
@@ -109,8 +114,8 @@ class NpzArrays(Recordings):
                     f"data.source {str(path)!r}: y must hold one label for each of {len(x)} "
                     f"sequences, got shape {list(y.shape)}"
                 )
-            self.labels, self.class_names = labels_of(y.tolist())
-            self.notes = unlabeled_note(self.labels)
+            self.labels, self.class_names = labels_of(y.tolist(), missing=missing_labels)
+            self.notes = unlabeled_note(self.labels, by_value=missing_labels)
             self.labeled_by = "array 'y'"
         self.channels = self._x.shape[1]
         self.lengths = [self._x.shape[2]] * len(x)

@@ -111,6 +111,29 @@ def test_npz_without_labels(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("y", "labels", "classes"),
+    [
+        ([4, -1, 9], [0, -1, 1], ([1, 0, 2], ["-1", "4", "9"])),
+        ([4.0, np.nan, 9.0], [0, -1, 1], ([0, 2, 1], ["4", "9", "nan"])),
+        (["b", "", "a"], [1, -1, 0], ([2, 0, 1], ["", "a", "b"])),
+    ],
+)
+def test_missing_labels_of_npz_and_tables_are_classes_if_one_says_so(tmp_path, y, labels, classes):
+    np.savez(tmp_path / "a.npz", x=np.ones((3, 5)), y=np.array(y))
+    found = NpzArrays(tmp_path / "a.npz")
+    assert found.labels == labels
+    assert found.notes[0].endswith(
+        "; data.missing_labels false makes classes of null, NaN, empty and -1"
+    )
+    found = NpzArrays(tmp_path / "a.npz", missing_labels=False)
+    assert (found.labels, found.class_names) == classes
+    assert not found.notes
+    given = {"column": "sequence", "label_column": "label", "missing_labels": False}
+    rows = TableArrays(table([[1.0]] * 3, y), ("f", "s"), "x.parquet", **given)
+    assert (rows.labels, rows.class_names) == classes
+
+
+@pytest.mark.parametrize(
     ("arrays", "words"),
     [
         ({"data": np.ones((2, 3)), "y": np.ones(2)}, "lacks the array x of sequences; it has data"),

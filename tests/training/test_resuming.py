@@ -13,7 +13,6 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from PIL import Image
 
 from ssl_dml.commands import finetune, pretrain
-from ssl_dml.training.checkpoint import Checkpoints
 from ssl_dml.training.files import read
 from ssl_dml.training.resuming import changes_between
 from ssl_dml.types import ConfigError
@@ -90,6 +89,7 @@ def at(values, key):
         ("pretrain", "data.image_column", "x"),
         ("pretrain", "data.label_column", "x"),
         ("pretrain", "data.use_labels", "false"),
+        ("pretrain", "data.missing_labels", "false"),
         ("pretrain", "data.use_splits", "false"),
         ("pretrain", "data.max_pixels", 100),
         ("pretrain", "backbone.init_args.width", 0.5),
@@ -164,7 +164,7 @@ def test_arguments_of_the_optimizer_hold_from_the_checkpoint_on(runs, tmp_path):
     found = rates(folder)
     for step in (5, 6, 7, 8):
         assert found[step] == pytest.approx(peak * cosine(step, 8), abs=1e-12)
-    groups = read(Checkpoints(folder / "checkpoints", keep=9).newest() / "state.pt")["optimizer"]
+    groups = read(folder / "checkpoints/step_8/state.pt")["optimizer"]
     for group in groups["param_groups"]:
         assert group["momentum"] == 0.5
         assert group["initial_lr"] == pytest.approx(peak)

@@ -36,7 +36,7 @@ texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
 )
 few = settings(
-    max_examples=15, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
+    max_examples=12, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
 )
 floats = st.sampled_from([1e3, 1e-05, 0.1 + 0.2, 0.5, 1.0, 5e-324, 1e16, 1e22, 0.999])
 FREE = ("output_dir", "resume")  # where the run is, and how it was started
@@ -176,7 +176,7 @@ def test_words_are_text_in_every_key_of_text(kind, typed, tmp_path):
     keys = [(key, hint) for key, hint in leaves(SCHEMAS[kind][0]) if holds_text(hint)]
     assert {"data.source", "data.test_source", "data.cache_dir", "init"} <= {key for key, _ in keys}
     keys = [(key, hint) for key, hint in keys if not (typed and key.startswith(OPTIONAL))]
-    for first in range(0, len(WORDS), 5):
+    for first in range(0, len(WORDS), 8):
         folder = tmp_path / str(first)
         folder.mkdir()
         words = (WORDS * 2)[first : first + len(keys)]

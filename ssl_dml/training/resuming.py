@@ -9,7 +9,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from ssl_dml.types import ConfigError
 
 # Keys, and sections with all their keys, that hold from the checkpoint on. Of any other the first
-# part of the run has decided: the network, the objective, the samples and their order.
+# part of the run has decided: the network, the objective, the samples and their order, and by
+# what probes are measured, so that they compare.
 TAKEN_OVER = (
     *("output_dir", "resume", "config", "trust", "augment", "optimizer.init_args"),
     *("data.source", "data.test_source", "data.on_error", "data.cache_dir"),
@@ -17,7 +18,7 @@ TAKEN_OVER = (
     *("train.steps", "train.epochs", "train.warmup_epochs", "train.lr_scaling", "train.clip_norm"),
     *("train.ema", "train.encode_chunk", "train.precision", "train.deterministic"),
     *("train.log_every", "train.save_every", "train.keep", "train.threads"),
-    *("evaluation", "guard", "validation.every_epochs"),
+    *("evaluation.every_epochs", "validation.every_epochs", "guard"),
 )
 # What has a state of its own, which a checkpoint lacks if the key was null.
 WITH_STATE = ("train.ema", "guard.patience")

@@ -242,3 +242,34 @@ def test_arguments_of_a_component_read_back(tmp_path_factory, arguments, typed):
 
 def remembered(config):
     return config.optimizer([{"params": [torch.zeros(1)]}]).given
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("name=null", None),
+        ("name=~", "~"),
+        ("name=&a", "&a"),
+        ("name=1e3", "1e3"),
+        ("texts={a: null, b: '~', c: '1e3'}", {"a": None, "b": "~", "c": "1e3"}),
+        ('words=["null", "~", "1e3"]', ["null", "~", "1e3"]),
+        ("path=~/x", Path("~/x")),
+        ("anything=1e3", 1000.0),
+    ],
+)
+def test_an_argument_of_a_component_that_is_typed_alone(tmp_path, word, value):
+    key = word.partition("=")[0]
+    chosen = [("optimizer.class_path", Any, f"{__name__}.Remembering", False)]
+    args = {"optimizer.init_args.lr": "0.1", f"optimizer.init_args.{key}": word.partition("=")[2]}
+    config, _ = begin("pretrain", tmp_path, chosen + [(k, Any, v, True) for k, v in args.items()])
+    assert remembered(config)[key] == value
+    assert remembered(resumed("pretrain", tmp_path)[0]) == remembered(config)
+
+
+@pytest.mark.parametrize("word", ["word=null", "word=[x]", "words=[a, null]"])
+def test_what_no_text_can_be_typed_for_is_refused_in_a_line(tmp_path, word):
+    chosen = [("optimizer.class_path", Any, f"{__name__}.Remembering", False)]
+    key, _, value = word.partition("=")
+    with pytest.raises(ConfigError) as caught:
+        begin("pretrain", tmp_path, [*chosen, (f"optimizer.init_args.{key}", Any, value, True)])
+    assert "\n" not in str(caught.value)

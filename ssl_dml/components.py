@@ -11,7 +11,7 @@ from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import import_object
@@ -37,9 +37,11 @@ def mistakes(parser: ArgumentParser, values: Mapping[str, Any], prefix: str = ""
         if _at(values, f"{section}.class_path") is not None:
             yield f"{prefix}{section}.class_path is not a key; leave it out"
     for action in parser._actions:
-        value = _at(values, action.dest)
+        value = _at(values, action.dest, absent=action.default)
         hint = getattr(action, "_typehint", None)
         if hint is not None and not _same(value, action.default):
+            if value is None and not _takes_null(hint):  # which the parser takes for not given
+                yield f"{prefix}{action.dest} must not be null; leave it out to keep the default"
             yield from _within(value, hint, f"{prefix}{action.dest}")
 
 
@@ -50,10 +52,12 @@ def parser_of(cls: type) -> ArgumentParser:
     return parser
 
 
-def _at(values: Any, key: str) -> Any:  # noqa: ANN401 - as found in the file
-    """Value of a dotted key; None where there is none."""
+def _at(values: Any, key: str, absent: Any = None) -> Any:  # noqa: ANN401 - as found in the file
+    """Value of a dotted key; ``absent`` where there is none."""
     for name in key.split("."):
-        values = values.get(name) if isinstance(values, Mapping) else None
+        if not isinstance(values, Mapping) or name not in values:
+            return absent
+        values = values[name]
     return values
 
 
@@ -187,6 +191,19 @@ def _leaves(hint: Any) -> Iterator[Any]:  # noqa: ANN401
             yield from _leaves(one)
     elif hint not in (type(None), ...):
         yield origin or hint
+
+
+def _takes_null(hint: Any) -> bool:  # noqa: ANN401
+    """Whether None is a value of a type, or any value will do."""
+    hint = getattr(hint, "__value__", getattr(hint, "__supertype__", hint))
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _takes_null(inner[0])
+    if origin in (Union, UnionType):
+        return any(map(_takes_null, inner))
+    if origin is Literal:
+        return None in inner
+    return hint in (Any, object, type(None)) or not inspect.isclass(origin or hint)
 
 
 def _is_mapping(hint: Any) -> bool:  # noqa: ANN401

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -16,6 +15,7 @@ from ssl_dml.components import mistakes
 from ssl_dml.config_errors import explain, nearest
 from ssl_dml.progress import say
 from ssl_dml.types import ConfigError
+from ssl_dml.yaml_text import as_text, load, read_yaml
 
 # What looks like a component where any value will do is data, and modules that run commands are
 # not even imported.
@@ -93,10 +93,10 @@ def parse_run(
     """
     args = list(sys.argv[1:] if args is None else args)
     names, rest = _split(args)
-    if _given(rest).get("resume") is True:
+    if _value(str(_given(rest).get("resume"))) is True:
         chosen = names[-1] if names else default
         named = _given([f"--config={find_config(chosen, kind)}", *rest])
-        own = Path(named["output_dir"]) / "config.yaml"
+        own = Path(str(named["output_dir"])) / "config.yaml"
         if not own.exists():
             say(f"nothing to resume in {own.parent}: a new run by {chosen}")
         elif not names:
@@ -141,42 +141,6 @@ def _split(args: list[str]) -> tuple[list[str], list[str]]:
     return known.config, rest
 
 
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that the parser of configurations would take for a number, such as 1e3."""
-
-
-_Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[\d_]+[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # Unescaped, these are line breaks to a reader, which makes them spaces.
-    broken = re.search("[\r\x85\u2028\u2029]", text)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if broken else None)
-
-
-_Dumper.add_representer(str, _text)
-
-
-def read_yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Plain values of a file.
-
-    Raises:
-        ConfigError: Naming the file, if it is no YAML, or not in UTF-8.
-    """
-    try:
-        return yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        reason = re.sub(r"\s+", " ", str(error))
-        raise ConfigError(f"{path} is no YAML in UTF-8: {reason}") from error
-
-
-def to_yaml(values: dict[str, Any]) -> str:
-    """YAML text of plain values, which :func:`parse` reads back as they were."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-
-
 def _read(
     parser: ArgumentParser, parse: Callable[[], Namespace], given: Mapping[str, Any]
 ) -> Namespace:
@@ -206,12 +170,18 @@ def _given(args: list[str]) -> dict[str, Any]:
         if key == "config":
             _put(tree, [], read_yaml(Path(text)))
             continue
-        try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):
-            value = text
-        _put(tree, key.removesuffix("+").split("."), value)
+        value = _value(text)
+        kept = value if value is None or isinstance(value, (dict, list)) else text
+        _put(tree, key.removesuffix("+").split("."), kept)
     return tree
+
+
+def _value(text: str) -> Any:  # noqa: ANN401
+    """What a word of the command line is: that of YAML, or itself."""
+    try:
+        return load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _put(tree: dict[str, Any], names: list[str], value: Any) -> None:  # noqa: ANN401
@@ -239,7 +209,7 @@ def fill(schema: type[Schema], values: dict[str, Any]) -> Schema:
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(schema)
-    namespace = _read(parser, lambda: parser.parse_object(values), values)
+    namespace = _read(parser, lambda: parser.parse_object(as_text(values)), values)
     return schema(**vars(parser.instantiate(namespace)))
 
 

@@ -19,13 +19,14 @@ from ssl_dml.backbones import Backbone, TimmBackbone, save
 from ssl_dml.commands.evaluate import data_of
 from ssl_dml.commands.finetune import FinetuneConfig
 from ssl_dml.components import find_class, mistakes, parser_of
-from ssl_dml.config import fill, parse, parse_run, to_yaml
+from ssl_dml.config import fill, parse, parse_run
 from ssl_dml.heads import Head
 from ssl_dml.losses import PairLoss
 from ssl_dml.margins import Margin
 from ssl_dml.methods import Method, RunInfo
 from ssl_dml.mining import Miner
 from ssl_dml.types import ConfigError, ImageSpec
+from ssl_dml.yaml_text import to_yaml
 
 ROOT = Path(__file__).parents[1]
 # Each leaves a mark when it is called; functions are typed as if they made what is asked for.

@@ -10,9 +10,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ssl_dml.augment import Augmentation
-from ssl_dml.config import component, fill, find_config, parse, parse_run, shipped, to_yaml
+from ssl_dml.config import component, fill, find_config, parse, parse_run, shipped
 from ssl_dml.training import parameter_groups
 from ssl_dml.types import ConfigError, ImageSpec
+from ssl_dml.yaml_text import to_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +187,14 @@ def test_a_key_of_the_command_line_unsets_its_alternative(file):
         ),
         ([], {"augment": {"class_path": "ssl_dml.augment.Grau"}}, "Grau"),
         ([], {"augment": None}, "augment"),
+        ([], {"seed": None}, "seed must not be null; leave it out to keep the default"),
+        (["--seed", "null"], {}, "seed must not be null; leave it out to keep the default"),
+        ([], {"train": {"mode": None}}, "train.mode must not be null; leave it out to keep"),
+        (
+            [],
+            {"augment": {"class_path": "ssl_dml.augment.Gray", "init_args": {"blur": None}}},
+            "augment.init_args.blur must not be null; leave it out to keep the default",
+        ),
         ([], {"other": {"key": 1}}, "other.key is not a key; --help lists the keys"),
     ],
 )

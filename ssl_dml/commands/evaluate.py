@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from accelerate import Accelerator
 from jaxtyping import Int
 from torch import Tensor
@@ -34,6 +33,7 @@ from ssl_dml.files import write_json
 from ssl_dml.progress import say
 from ssl_dml.training.accelerator import use_threads
 from ssl_dml.types import ConfigError
+from ssl_dml.yaml_text import read_yaml
 
 TABLES: set[str | int] = {"gallery", "query"}
 # Each section of the configuration is the keyword arguments of a function.
@@ -99,8 +99,8 @@ def data_of(run: Path) -> DataConfig:
     """
     path = run / "config.yaml"
     try:
-        section = yaml.safe_load(path.read_text())["data"]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        section = read_yaml(path)["data"]
+    except (ConfigError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is no configuration of a run: {error!r}") from error
     if not isinstance(section, dict):
         raise ConfigError(f"{path}: data must be keys with values, got {section!r}")

@@ -83,24 +83,22 @@ class Contents:
         folders = [Path(member.name).parts[:-1] for member in self.images.values()]
         return Files(root, [*self.images], folders, [*self.notes])
 
-    def values(self, paths: Iterable[Path], column: str) -> list[Any] | None:
-        """Label of each image from the file beside it; None if no file holds any.
+    def values(self, paths: Iterable[Path], column: str) -> dict[int, Any]:
+        """Label of each image that has one in the file beside it, by its number.
 
         Args:
             paths: The images.
             column: Key of the label in a ``.json`` file.
         """
-        if not self.beside:
-            return None
-        values: list[Any] = []
-        for path in paths:
+        values: dict[int, Any] = {}
+        for number, path in enumerate(paths):
             found = self.beside.get(self.images[path].key, {})
             if CLASS in found:
                 text = found[CLASS].read().decode("utf-8", "replace").strip()
-                values.append(int(text) if text.lstrip("-").isdecimal() else text)
-            else:
-                values.append(_json(found[METADATA]).get(column) if METADATA in found else None)
-        return values if any(value is not None for value in values) else None
+                values[number] = int(text) if text.lstrip("-").isdecimal() else text
+            elif METADATA in found and column in (keys := _json(found[METADATA])):
+                values[number] = keys[column]
+        return values if any(value is not None for value in values.values()) else {}
 
 
 @final
@@ -116,6 +114,7 @@ class ArchiveSource(Source):
         like: Images whose classes lie as deep, if there are such.
         identity: Fingerprint and stamp of the archives.
         label_column: Key of the label in a ``.json`` file.
+        missing_labels: Whether null, NaN, empty text and -1 mean that there is no label.
         max_pixels: An image of more pixels is damaged.
     """
 
@@ -127,16 +126,21 @@ class ArchiveSource(Source):
         *,
         identity: tuple[str, str],
         label_column: str,
+        missing_labels: bool,
         max_pixels: int,
     ) -> None:
         self._members = [contents.images[path] for path in files.paths]
         values = contents.values(files.paths, label_column)
-        if values is None:
+        if not values:
             self.labels, self.class_names, notes = class_labels(files, like)
             self.labeled_by = "sub-folders" if self.labels else ""
         else:
-            self.labels, self.class_names = labels_of(values)
-            self.labeled_by, notes = "files beside the images", unlabeled_note(self.labels)
+            labels, self.class_names = labels_of([*values.values()], missing=missing_labels)
+            given = dict(zip(values, labels, strict=True))
+            self.labels = [given.get(number, -1) for number in range(len(files.paths))]
+            by_value = missing_labels and min(labels) < 0
+            self.labeled_by = "files beside the images"
+            notes = unlabeled_note(self.labels, by_value=by_value)
         self.notes = [*files.notes, *notes]
         self._max_pixels = max_pixels
         self.fingerprint, self.stamp = identity[0], f"{identity[1]}:{max_pixels}"
@@ -163,6 +167,7 @@ def open_archives(
     *,
     use_splits: bool,
     label_column: str,
+    missing_labels: bool,
     max_pixels: int,
     skip_damaged: bool,
 ) -> ArchiveSource | None:
@@ -176,6 +181,7 @@ def open_archives(
         split: ``"train"`` or ``"test"``.
         use_splits: Whether names tell the splits.
         label_column: Key of the label in a ``.json`` file.
+        missing_labels: Whether null, NaN, empty text and -1 mean that there is no label.
         max_pixels: An image of more pixels is damaged.
         skip_damaged: Take what comes before the damage of an archive instead of raising.
 
@@ -206,6 +212,7 @@ def open_archives(
         like,
         identity=fingerprint(root, archives, f"{split}:{contents.digest}"),
         label_column=label_column,
+        missing_labels=missing_labels,
         max_pixels=max_pixels,
     )
 

@@ -43,6 +43,8 @@ class DataConfig:
         on_error: What to do with a damaged sample: stop before training, or skip and count it.
         image_column: Column of images in a table.
         label_column: Column of labels in a table; without it there are no labels.
+        missing_labels: Whether null, NaN, empty text and -1 mean that a sample has no label; false
+            if they are classes.
         use_labels: Whether to use labels; false if sub-folders are not classes.
         use_splits: Whether names such as train, val and test, of sub-folders or files or in a
             column called split, tell the splits; false if sub-folders with such names are classes.
@@ -66,6 +68,7 @@ class DataConfig:
     on_error: Literal["stop", "skip"] = "stop"
     image_column: str = "image"
     label_column: str = "label"
+    missing_labels: bool = True
     use_labels: bool = True
     use_splits: bool = True
     max_pixels: int = MAX_PIXELS

@@ -186,6 +186,7 @@ def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder |
             split,
             image_column=config.image_column,
             label_column=config.label_column,
+            missing_labels=config.missing_labels,
             use_splits=config.use_splits,
             skip_damaged=config.on_error == "skip",
             max_pixels=config.max_pixels,
@@ -198,6 +199,7 @@ def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder |
             config=config.sequences,
             channels=config.channels,
             label_column=config.label_column,
+            missing_labels=config.missing_labels,
             use_splits=config.use_splits,
             skip_damaged=config.on_error == "skip",
         )

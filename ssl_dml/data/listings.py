@@ -87,20 +87,25 @@ def path_column(table: Table, column: str) -> str | None:
     return found[0] if found else None
 
 
-def listed_files(table: Table, column: str, label_column: str) -> LabeledFiles:
+def listed_files(
+    table: Table, column: str, label_column: str, *, missing_labels: bool = True
+) -> LabeledFiles:
     """The files that a table lists, with their labels.
 
     Args:
         table: The table.
         column: Column of paths, relative to the folder of the table.
         label_column: Column of labels; without it there are none.
+        missing_labels: Whether null, NaN, empty text and -1 mean that there is no label.
     """
     assert table.folder is not None
     rows = table.rows
     if empty := sum(not value for value in rows[column]):
         rows = rows.filter(lambda row: bool(row[column]), load_from_cache_file=False)
     paths = [Path(os.path.normpath(table.folder / value)) for value in rows[column]]
-    labels, names, notes = column_labels(rows, label_column, beside=[column])
+    labels, names, notes = column_labels(
+        rows, label_column, beside=[column], missing=missing_labels
+    )
     left_out = [f"{empty:,} rows without a path left out"] if empty else []
     copy, here = fingerprint(table.folder, paths, f"{table.identity[0]}:{column}")
     return LabeledFiles(

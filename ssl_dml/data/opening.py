@@ -44,6 +44,7 @@ def open_source(
     *,
     image_column: str,
     label_column: str,
+    missing_labels: bool = True,
     use_splits: bool = True,
     max_pixels: int = MAX_PIXELS,
     skip_damaged: bool = False,
@@ -56,6 +57,7 @@ def open_source(
         split: ``"train"`` or ``"test"``.
         image_column: Column of images in a table.
         label_column: Column of labels in a table.
+        missing_labels: Whether null, NaN, empty text and -1 mean that there is no label.
         use_splits: Whether names such as train and test, of sub-folders, files, or in a column
             called split, tell the splits; otherwise everything is train.
         max_pixels: An image of more pixels is damaged.
@@ -65,9 +67,10 @@ def open_source(
         ConfigError: If the source does not exist or holds no images.
     """
     path = locate(where)
+    labels = {"label_column": label_column, "missing_labels": missing_labels}
     if archives := archives_at(path):
         options = {"use_splits": use_splits, "max_pixels": max_pixels, "skip_damaged": skip_damaged}
-        return open_archives(path, archives, split, label_column=label_column, **options)
+        return open_archives(path, archives, split, **labels, **options)
     if is_folder_of_files(path):
         files = images_below(path, split, use_splits=use_splits)
         return None if files is None else FolderSource(path, files, max_pixels=max_pixels)
@@ -76,10 +79,9 @@ def open_source(
     if table is None:
         return None
     if column := path_column(table, image_column):
-        files = listed_files(table, column, label_column)
+        files = listed_files(table, column, **labels)
         return FolderSource(path, files, max_pixels=max_pixels)
-    columns = {"image_column": image_column, "label_column": label_column}
-    return TableSource(table, max_pixels=max_pixels, **columns)
+    return TableSource(table, image_column=image_column, max_pixels=max_pixels, **labels)
 
 
 def locate(where: str) -> Path:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
@@ -41,6 +42,7 @@ def open_sequences(
     config: SequenceConfig,
     channels: int | None,
     label_column: str,
+    missing_labels: bool = True,
     use_splits: bool = True,
     skip_damaged: bool = False,
 ) -> tuple[Segments, SequenceDecoder] | None:
@@ -53,14 +55,16 @@ def open_sequences(
         config: Sampling rate, length and column.
         channels: Number of channels; None for 1 in audio, and for the largest number otherwise.
         label_column: Column of labels in a table.
+        missing_labels: Whether null, NaN, empty text and -1 mean that there is no label.
         use_splits: Whether names such as train and test tell the splits.
         skip_damaged: Leave damaged parquet files out instead of raising.
 
     Raises:
         ConfigError: If the source does not exist or holds no sequences.
     """
-    flags = {"use_splits": use_splits, "skip_damaged": skip_damaged}
-    recordings = _open(where, split, config, channels, label_column, **flags)
+    given = TableOptions((config.column, label_column), use_splits, skip_damaged)
+    labels = {"label_column": label_column, "missing_labels": missing_labels}
+    recordings = _open(where, split, config, channels, given, labels)
     if recordings is None:
         return None
     longest = max(recordings.lengths)
@@ -84,26 +88,24 @@ def _open(
     split: str,
     config: SequenceConfig,
     channels: int | None,
-    label_column: str,
-    *,
-    use_splits: bool,
-    skip_damaged: bool,
+    given: TableOptions,
+    labels: dict[str, Any],
 ) -> Recordings | None:
     path = locate(where)
     if path.suffix == ".npz":
-        return NpzArrays(path) if split == "train" else None
+        return (
+            NpzArrays(path, missing_labels=labels["missing_labels"]) if split == "train" else None
+        )
     if is_folder_of_files(path):
-        files = audio_below(path, split, use_splits=use_splits)
+        files = audio_below(path, split, use_splits=given.use_splits)
         return None if files is None else _audio(path, files, config, channels)
-    given = TableOptions((config.column, label_column), use_splits, skip_damaged)
     table = open_table(where, path, split, given)
     if table is None:
         return None
     if column := path_column(table, config.column):
-        files = listed_files(table, column, label_column)
-        return _audio(path, files, config, channels)
-    columns = {"column": config.column, "label_column": label_column}
-    return TableArrays(table.rows, table.identity, where, notes=table.notes, **columns)
+        return _audio(path, listed_files(table, column, **labels), config, channels)
+    about = {"column": config.column, "notes": table.notes}
+    return TableArrays(table.rows, table.identity, where, **about, **labels)
 
 
 def _audio(

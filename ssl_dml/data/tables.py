@@ -48,11 +48,18 @@ class TableSource(Source):
             only one that holds images is taken.
         label_column: Column of numbers, strings, or lists of numbers; without it there are no
             labels.
+        missing_labels: Whether null, NaN, empty text and -1 mean that there is no label.
         max_pixels: An image of more pixels is damaged.
     """
 
     def __init__(
-        self, table: Table, *, image_column: str, label_column: str, max_pixels: int = MAX_PIXELS
+        self,
+        table: Table,
+        *,
+        image_column: str,
+        label_column: str,
+        missing_labels: bool = True,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         rows, self._name, self._max_pixels = table.rows, table.name, max_pixels
         column, found = _image_column(rows, image_column)
@@ -66,7 +73,9 @@ class TableSource(Source):
         array = isinstance(feature, (datasets.Array2D, datasets.Array3D))
         # Reading a cell of Arrow's own column is about seventy times faster.
         self._images = rows[column] if array else rows.data.column(column)
-        self.labels, self.class_names, more = column_labels(rows, label_column, beside=[column])
+        self.labels, self.class_names, more = column_labels(
+            rows, label_column, beside=[column], missing=missing_labels
+        )
         self.notes = [*table.notes, *found, *more]
         self.labeled_by = f"column {label_column!r}" if self.labels else ""
 
@@ -166,7 +175,7 @@ def in_order(table: datasets.Dataset) -> datasets.Dataset:
 
 
 def column_labels(
-    table: datasets.Dataset, column: str, *, beside: Iterable[str] = ()
+    table: datasets.Dataset, column: str, *, beside: Iterable[str] = (), missing: bool = True
 ) -> tuple[list[int] | None, list[str], list[str]]:
     """Labels, class names and notes from a column of a table, if it has that column.
 
@@ -174,6 +183,7 @@ def column_labels(
         table: The table.
         column: The column.
         beside: Columns that hold something else.
+        missing: As for :func:`labels_of`; where classes are numbered, -1 and null have no name.
 
     Raises:
         ConfigError: If its values cannot be labels.
@@ -185,25 +195,31 @@ def column_labels(
     feature = table.features[column]
     values = list(table[column])
     if isinstance(feature, datasets.ClassLabel):
-        labels, names = [-1 if value is None else value for value in values], list(feature.names)
-    else:
-        try:
-            labels, names = labels_of(values)
-        except TypeError as error:
-            raise ConfigError(
-                f"data.label_column {column!r} holds {type(values[0]).__name__}, which cannot be "
-                "labels: name a column of numbers or text"
-            ) from error
-    return labels, names, unlabeled_note(labels)
+        labels = [-1 if value is None else value for value in values]
+        return labels, list(feature.names), unlabeled_note(labels)
+    try:
+        labels, names = labels_of(values, missing=missing)
+    except TypeError as error:
+        raise ConfigError(
+            f"data.label_column {column!r} holds {type(values[0]).__name__}, which cannot be "
+            "labels: name a column of numbers or text"
+        ) from error
+    return labels, names, unlabeled_note(labels, by_value=missing)
 
 
-def unlabeled_note(labels: Sequence[int]) -> list[str]:
-    """A sentence on how many labels are missing, if any."""
+def unlabeled_note(labels: Sequence[int], *, by_value: bool = False) -> list[str]:
+    """A sentence on how many labels are missing, if any.
+
+    Args:
+        labels: The labels.
+        by_value: Whether some are missing by what their values are, which may be classes.
+    """
     missing = sum(label < 0 for label in labels)
-    return [f"{missing:,} of {len(labels):,} samples are unlabeled"] if missing else []
+    hint = "; data.missing_labels false makes classes of null, NaN, empty and -1" * by_value
+    return [f"{missing:,} of {len(labels):,} samples are unlabeled{hint}"] if missing else []
 
 
-def labels_of(values: list[Any]) -> tuple[list[int], list[str]]:
+def labels_of(values: list[Any], *, missing: bool = True) -> tuple[list[int], list[str]]:
     """Labels and class names from one value for each sample; -1 for those that are missing.
 
     None, NaN and empty text are missing, and -1 is if it is the only negative among whole
@@ -216,25 +232,42 @@ def labels_of(values: list[Any]) -> tuple[list[int], list[str]]:
     ([0, -1, -1, 1], ['2', '7'])
     >>> labels_of([1, -1, 1])
     ([1, 0, 1], ['-1', '1'])
+    >>> labels_of([2.0, float("nan"), -1.0, None], missing=False)
+    ([1, 2, 0, 3], ['-1', '2', 'nan', 'null'])
+
+    Args:
+        values: Numbers before text in the order of the classes.
+        missing: Whether such values are missing; if not, each but a list is a class of that name.
     """
-    values = [None if _is_missing(value) else value for value in values]
     values = [tuple(value) if isinstance(value, list) else value for value in values]
+    values = [_value(value, missing=missing) for value in values]
     found = {value for value in values if value is not None}
-    if found and all(isinstance(v, (int, float)) and float(v).is_integer() for v in found):
-        gap = -1 if min(found) == -1 and found != {-1, 1} else None
+    numbers = {value for value in found if isinstance(value, (int, float))}
+    if numbers and all(float(value).is_integer() for value in numbers):
+        alone = missing and numbers == found and min(found) == -1 and found != {-1, 1}
+        gap = -1 if alone else None
         values = [
-            None if v is None or v == gap else v if isinstance(v, bool) else int(v) for v in values
+            None if v is None or v == gap else int(v) if isinstance(v, float) else v for v in values
         ]
         found = {value for value in values if value is not None}
-    names = sorted(found)
+    names = sorted(found, key=lambda name: (isinstance(name, str), name))
     ids = {None: -1, **{name: i for i, name in enumerate(names)}}
     words = [" ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in names]
     return [ids[value] for value in values], words
 
 
+def _value(value: Any, *, missing: bool) -> Any:  # noqa: ANN401
+    """A value as a class has it; None if it is missing."""
+    if not _is_missing(value):
+        return value
+    if missing or isinstance(value, tuple):
+        return None
+    return value if isinstance(value, str) else "null" if value is None else "nan"
+
+
 def _is_missing(value: Any) -> bool:  # noqa: ANN401
     if isinstance(value, float):
         return math.isnan(value)
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return not value or any(map(_is_missing, value))
     return value is None or value == "" or (isinstance(value, str) and value.isspace())

@@ -123,6 +123,22 @@ class Checkpoints:
                 reason = one_line(error, words=60)
                 raise ValueError(f"{place / STATE} does not fit this {name}: {reason}") from error
 
+    def check(self, place: Path, metadata: dict[str, Any]) -> dict[str, Any]:
+        """What a checkpoint says of itself, if it is of this run.
+
+        Raises:
+            ValueError: Naming it, if it is damaged, foreign or of another run.
+        """
+        saved = read_metadata(place)
+        for name, value in metadata.items():
+            if saved.get(name) != value:
+                raise ValueError(
+                    f"{place} was made with {name} {saved.get(name)} and this run has {value}; go "
+                    "on with what it was made with, or start anew from its weights with --init "
+                    f"{self.folder.parent} --output_dir ANOTHER"
+                )
+        return saved
+
     def resume(
         self, parts: dict[str, Stateful], metadata: dict[str, Any], *, say: Callable[[str], Any]
     ) -> int:
@@ -140,13 +156,7 @@ class Checkpoints:
         if place is None:
             say(f"no checkpoint in {self.folder}: starting at step 0")
             return 0
-        saved = read_metadata(place)
-        for name, value in metadata.items():
-            if saved.get(name) != value:
-                raise ValueError(
-                    f"{place} was made with {name} {saved.get(name)} and this run has {value}; "
-                    "go on with what it was made with, or start anew in another --output_dir"
-                )
+        saved = self.check(place, metadata)
         self._load(place, saved, parts)
         if saved["processes"] == world_size():
             restore(read(place / f"generators_{rank()}.pt"))

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import DataConfig
+from ssl_dml.distributed import broadcast_object
 from ssl_dml.files import write_json
 from ssl_dml.memory import split_rows
 from ssl_dml.progress import say
@@ -19,7 +20,14 @@ from ssl_dml.reporting import explain_non_finite, finish, start_trackers
 from ssl_dml.training.checkpoint import Checkpoints, Stateful
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.loop import Plan, TrainConfig
-from ssl_dml.training.run_folder import write_config
+from ssl_dml.training.resuming import (
+    Changes,
+    changes_between,
+    check_changes,
+    hyperparameters,
+    take_over,
+)
+from ssl_dml.training.run_folder import read_config, write_config
 from ssl_dml.types import (
     ConfigError,
     ImageSpec,
@@ -160,8 +168,8 @@ def start_run(
         state = {**state, "scaler": accelerator.scaler}
     set_seed(config.seed, device_specific=True)  # from here on each process has its own stream
     metadata = {
+        "samples": data["samples"],  # a number says more than the fingerprint
         "data": data["fingerprint"],
-        "samples": data["samples"],
         **({"data.image_size": list(sides_of(data["size"]))} if "size" in data else {}),
         **(same or {}),
         "data.batch_size": config.data.batch_size,
@@ -169,7 +177,7 @@ def start_run(
         "seed": config.seed,
     }
     checkpoints = Checkpoints(config.output_dir / "checkpoints", keep=config.train.keep)
-    start = checkpoints.resume(state, metadata, say=say) if config.resume else 0
+    start = _resume(config, values, checkpoints, state, metadata) if config.resume else 0
     if start > plan.steps:
         raise ConfigError(
             f"train.steps must be at least the {start} already made, got {plan.steps}"
@@ -189,3 +197,25 @@ def start_run(
         state=state,
         metadata=metadata,
     )
+
+
+def _resume(
+    config: RunConfig,
+    values: dict[str, Any],
+    checkpoints: Checkpoints,
+    state: dict[str, Any],
+    metadata: dict[str, Any],
+) -> int:
+    """Restore the newest checkpoint, take over what the configuration changed, return its step."""
+    optimizer, changes = state["optimizer"], Changes()
+    fresh, place = hyperparameters(optimizer), checkpoints.newest()
+    if place is not None:
+        checkpoints.check(place, metadata)
+        # The first process is to write another record.
+        before = broadcast_object(read_config(config.output_dir, type(config)))
+        changes = changes_between({**values, **before}, values)
+        check_changes(changes, config.output_dir, optimizer)
+    start = checkpoints.resume(state, metadata, say=say)
+    if changes:
+        take_over(changes, fresh, state["scheduler"])
+    return start

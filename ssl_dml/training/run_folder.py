@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssl_dml.config import read_yaml, to_yaml
+from ssl_dml.config import parse
 from ssl_dml.distributed import broadcast_object, rank
 from ssl_dml.files import write_text
+from ssl_dml.training.resuming import changes_between
 from ssl_dml.training.run_lock import LOCK, RunLock
 from ssl_dml.types import ConfigError
+from ssl_dml.yaml_text import read_yaml, to_yaml
 
 # Keys that may differ when a run goes on without it being another run.
 FREE = ("resume", "config", "output_dir")
@@ -75,22 +77,31 @@ def write_config(folder: Path, values: dict[str, Any]) -> None:
         ConfigError: If there is a ``config.yaml`` that cannot be read.
     """
     path = folder / "config.yaml"
-    if path.exists() and (changes := _changes(read_yaml(path), values)):
-        print(
-            "continuing with other settings than the run began with: "
-            f"{'; '.join(changes)} (the saved optimizer and its schedule stay as they were)",
-            file=sys.stderr,
-        )
+    before = read_yaml(path) if path.exists() else values
+    changes = changes_between(_without_free(before), _without_free(values))
+    if changes:
+        said = "; ".join(f"{key} {old} -> {new}" for key, (old, new) in changes.items())
+        print(f"continuing with other settings than the run had: {said}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, to_yaml({**values, "resume": False}))
 
 
-def _changes(before: Any, after: Any, prefix: str = "") -> list[str]:  # noqa: ANN401
-    """Keys whose value differs, as ``key old -> new``."""
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        return [] if before == after else [f"{prefix.rstrip('.')} {before} -> {after}"]
-    found: list[str] = []
-    for key in sorted({*before, *after}):
-        if prefix or key not in FREE:
-            found += _changes(before.get(key), after.get(key), f"{prefix}{key}.")
-    return found
+def _without_free(values: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Values beside those of the keys that may always differ."""
+    if not isinstance(values, dict):
+        return values
+    return {key: value for key, value in values.items() if key not in FREE}
+
+
+def read_config(folder: Path, schema: type) -> dict[str, Any]:
+    """What a run was configured with, as plain values with today's defaults for newer keys.
+
+    Args:
+        folder: The run folder.
+        schema: The run's configuration.
+
+    Raises:
+        ConfigError: If there is a ``config.yaml`` that cannot be read.
+    """
+    path = folder / "config.yaml"
+    return _without_free(parse(schema, [f"--config={path}"])[1]) if path.exists() else {}

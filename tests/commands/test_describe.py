@@ -50,6 +50,24 @@ def test_audio_is_described_and_drawn(tmp_path):
     assert np.asarray(Image.open(sheet)).std() > 10
 
 
+def test_the_axes_of_an_array_are_said(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).normal(size=(160, 40)))
+    sheet = tmp_path / "sheet.png"
+    options = ("--data.sequences.sampling_rate", "null", "--sheet", sheet)
+    done = describe(tmp_path / "a.npz", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:4] == [
+        "160 samples of 40 values, 1 channels",
+        "no labels",
+        "lengths: all 40 values",
+        "x [160, 40] is read as 160 sequences of 40 values; if time is first, save x.T",
+    ]
+    np.savez(tmp_path / "a.npz", x=np.ones((160, 40)), y=np.arange(40))
+    done = describe(tmp_path / "a.npz", *options)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("got shape [40]; x is [time, N] then: save x.T")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -72,6 +72,33 @@ def test_files_beside_an_image_give_its_label(tmp_path, beside):
     assert source.notes == ["1 of 4 samples are unlabeled"]
 
 
+@pytest.mark.parametrize("pack", [tar, zipped])
+def test_labels_that_are_missing_or_classes_if_one_says_so(tmp_path, pack):
+    labels = {"0.cls": b"4", "1.cls": b"-1", "3.json": b'{"label": null}', "4.cls": b""}
+    path = pack(
+        tmp_path / ("a.tar" if pack is tar else "a.zip"),
+        {f"{n}.png": png(n) for n in range(5)} | labels,
+    )
+    source = opened(path)
+    assert (source.labels, source.class_names) == ([0, -1, -1, -1, -1], ["4"])
+    assert "data.missing_labels false makes classes of" in source.notes[-1]
+    source = opened(path, missing_labels=False)
+    # Beside the third image there is nothing at all.
+    assert source.labels == [1, 0, -1, 3, 2]
+    assert source.class_names == ["-1", "4", "", "null"]
+    assert source.notes[-1] == "1 of 5 samples are unlabeled"
+
+
+def test_numbers_and_words_beside_images_are_classes(tmp_path):
+    files = {f"{n}.png": png(n) for n in range(3)} | {
+        "0.cls": b"cat",
+        "1.cls": b"10",
+        "2.cls": b"9",
+    }
+    source = opened(tar(tmp_path / "a.tar", files))
+    assert (source.labels, source.class_names) == ([2, 1, 0], ["9", "10", "cat"])
+
+
 def test_shards_of_a_folder_are_one_source_and_their_names_tell_splits(tmp_path):
     for name, first in (("train-000", 0), ("train-001", 2), ("val-000", 4)):
         files = {f"{n}.png": png(n) for n in (first, first + 1)}

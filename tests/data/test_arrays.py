@@ -105,9 +105,74 @@ def test_npz(tmp_path, shape):
     assert recordings.name(4).endswith("a.npz, sequence 4")
 
 
+def test_the_remedies_for_axes_in_another_order_work(tmp_path):
+    x, y = RNG.normal(size=(9, 4)), np.arange(4)
+    np.savez(tmp_path / "a.npz", x=x.T, y=y)
+    assert NpzArrays(tmp_path / "a.npz").lengths == [9] * 4
+    x = RNG.normal(size=(2, 9, 4))
+    np.savez(tmp_path / "a.npz", x=np.moveaxis(x, -1, 0), y=y)
+    recordings = NpzArrays(tmp_path / "a.npz")
+    assert (recordings.channels, recordings.lengths) == (2, [9] * 4)
+    np.testing.assert_array_equal(recordings.read(3, 0, 9), x[:, :, 3])
+
+
+@pytest.mark.parametrize(
+    ("shape", "labeled", "said"),
+    [
+        ((160, 40), False, "x [160, 40] is read as 160 sequences of 40 values; if time is first"),
+        ((160, 40), True, None),  # there is a label for each of 160
+        ((40, 160), False, None),
+        ((40, 40), False, None),
+        (
+            (5, 160, 2),
+            True,
+            "5 sequences of 2 values in 160 channels; if time is second, save x.tr",
+        ),
+        ((5, 2, 160), False, None),
+    ],
+)
+def test_axes_that_may_be_meant_otherwise_are_said(tmp_path, shape, labeled, said):
+    arrays = {"x": np.ones(shape)} | ({"y": np.arange(len(np.ones(shape)))} if labeled else {})
+    np.savez(tmp_path / "a.npz", **arrays)
+    notes = NpzArrays(tmp_path / "a.npz").notes
+    assert len(notes) == (said is not None)
+    assert said is None or said in notes[0]
+
+
+def test_cells_whose_time_may_be_first_are_said():
+    recordings = opened(table([[[1.0, 2.0]] * 5, [[1.0]]]))
+    assert recordings.notes[-1].startswith(
+        "cells are read as up to 5 channels of 2 values; if time"
+    )
+    assert not any("cells" in note for note in opened(table([[[1.0, 2.0]] * 2])).notes)
+
+
 def test_npz_without_labels(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.ones((2, 3)))
     assert NpzArrays(tmp_path / "a.npz").labels is None
+
+
+@pytest.mark.parametrize(
+    ("y", "labels", "classes"),
+    [
+        ([4, -1, 9], [0, -1, 1], ([1, 0, 2], ["-1", "4", "9"])),
+        ([4.0, np.nan, 9.0], [0, -1, 1], ([0, 2, 1], ["4", "9", "nan"])),
+        (["b", "", "a"], [1, -1, 0], ([2, 0, 1], ["", "a", "b"])),
+    ],
+)
+def test_missing_labels_of_npz_and_tables_are_classes_if_one_says_so(tmp_path, y, labels, classes):
+    np.savez(tmp_path / "a.npz", x=np.ones((3, 5)), y=np.array(y))
+    found = NpzArrays(tmp_path / "a.npz")
+    assert found.labels == labels
+    assert found.notes[0].endswith(
+        "; data.missing_labels false makes classes of null, NaN, empty and -1"
+    )
+    found = NpzArrays(tmp_path / "a.npz", missing_labels=False)
+    assert (found.labels, found.class_names) == classes
+    assert not found.notes
+    given = {"column": "sequence", "label_column": "label", "missing_labels": False}
+    rows = TableArrays(table([[1.0]] * 3, y), ("f", "s"), "x.parquet", **given)
+    assert (rows.labels, rows.class_names) == classes
 
 
 @pytest.mark.parametrize(
@@ -118,6 +183,12 @@ def test_npz_without_labels(tmp_path):
         ({"x": np.array([["a"]])}, "x must hold numbers"),
         ({"x": np.ones((0, 3))}, "x must hold numbers"),
         ({"x": np.ones((2, 3)), "y": np.ones(3)}, "one label for each of 2 sequences"),
+        (
+            {"x": np.ones((9, 4)), "y": np.ones(4)},
+            r"got shape \[4\]; x is \[time, N\] then: save x\.T",
+        ),
+        ({"x": np.ones((2, 3)), "y": np.ones(4)}, r"got shape \[4\]$"),
+        ({"x": np.ones((2, 9, 4)), "y": np.ones(4)}, r"save numpy\.moveaxis\(x, -1, 0\)$"),
         ({"x": np.array([[1], [2, 3]], object)}, "cannot be read"),
     ],
 )

@@ -132,3 +132,31 @@ def test_what_cannot_be_read_is_one_line(images, lines, encoding, words):
     path = write(images, *lines, encoding=encoding)
     with pytest.raises(ConfigError, match=words):
         load_train(DataConfig(source=str(path)))
+
+
+def test_missing_labels_are_classes_if_one_says_so(images):
+    rows = ["images/0.png,-1", "images/1.png,5", "images/2.png,", "images/3.png,nan"]
+    numbers = write(images, "image,label", *rows)
+    assert opened(numbers).labels == [-1, 0, -1, -1]
+    source = opened(numbers, missing_labels=False)
+    assert source.class_names == ["-1", "5", "nan", "null"]
+    assert source.labels == [0, 1, 3, 2]
+    rows = ["images/0.png,NaN", "images/1.png,cat", "images/2.png,", "images/3.png,null"]
+    words = write(images, "image,label", *rows)
+    assert opened(words).class_names == ["NaN", "cat", "null"]
+    assert opened(words, missing_labels=False).class_names == ["", "NaN", "cat", "null"]
+
+
+def test_missing_labels_of_listed_audio_are_classes_if_one_says_so(tmp_path):
+    for number in range(2):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(100, 0.1), 8000)
+    where = write(tmp_path, "file,label", "0.wav,-1", "1.wav,3")
+    config = SequenceConfig(sampling_rate=8000)
+    for missing, labels in ((True, [-1, 0]), (False, [0, 1])):
+        train = load_train(
+            DataConfig(
+                source=str(where), sequences=config, missing_labels=missing, cache_dir=tmp_path
+            )
+        )
+        assert train.labels is not None
+        assert train.labels.tolist() == labels

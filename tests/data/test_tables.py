@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.opening import open_source
 
 
@@ -80,7 +81,41 @@ def test_labels_that_are_missing(tmp_path, labels, expected, names):
     source = opened(tmp_path / "x.parquet")
     assert (source.labels, source.class_names) == (expected, names)
     missing = expected.count(-1)
-    assert source.notes == ([f"{missing} of 3 samples are unlabeled"] if missing else [])
+    hint = "; data.missing_labels false makes classes of null, NaN, empty and -1"
+    assert source.notes == ([f"{missing} of 3 samples are unlabeled{hint}"] if missing else [])
+
+
+@pytest.mark.parametrize(("labels", "expected", "names"), [
+    ([0, -1, 3, None], [1, 0, 2, 3], ["-1", "0", "3", "null"]),
+    ([0.0, float("nan"), 3.0, -1.0], [1, 3, 2, 0], ["-1", "0", "3", "nan"]),
+    (["a", "", None, " "], [2, 0, 3, 1], ["", " ", "a", "null"]),
+    ([[1.0, 2.0], [], None, [float("nan")]], [0, -1, 1, -1], ["1.0 2.0", "null"]),
+])  # fmt: skip
+def test_values_that_are_classes_if_one_says_so(tmp_path, labels, expected, names):
+    data = table(labels)
+    data.to_parquet(tmp_path / "x.parquet")
+    config = DataConfig(
+        source=str(tmp_path / "x.parquet"), missing_labels=False, cache_dir=tmp_path / "cache"
+    )
+    train = load_train(config)
+    assert train.labels is not None
+    assert (train.labels.tolist(), train.class_names) == (expected, names)
+    assert all("missing_labels" not in note for note in train.notes)
+
+
+def test_numbered_classes_have_no_name_for_a_missing_one(tmp_path):
+    feature = datasets.ClassLabel(names=["ant", "bee"])
+    table([0, None, 1, -1]).cast_column("label", feature).to_parquet(tmp_path / "x.parquet")
+    for given in ({}, {"missing_labels": False}):
+        source = open_source(
+            str(tmp_path / "x.parquet"),
+            "train",
+            image_column="image",
+            label_column="label",
+            **given,
+        )
+        assert (source.labels, source.class_names) == ([0, -1, 1, -1], ["ant", "bee"])
+        assert source.notes == ["2 of 4 samples are unlabeled"]
 
 
 def test_values_that_cannot_be_labels_are_named(tmp_path):

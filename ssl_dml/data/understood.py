@@ -20,7 +20,7 @@ def announce(samples: SampleSet, test: SampleSet | None) -> None:
         test: The samples to test on; None if there are none.
     """
     spec = samples.spec
-    extent = "x".join(f"{side}" for side in samples.decoder.shape[1:])
+    extent = "x".join(f"{side}" for side in reversed(samples.decoder.shape[1:]))  # width first
     extent += " values" if isinstance(spec, SequenceSpec) else ""
     lines = [f"{len(samples):,} samples of {extent}, {spec.channels} channels"]
     lines += [_labels(samples)]

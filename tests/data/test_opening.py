@@ -1,4 +1,7 @@
+import socket
+
 import datasets
+import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
@@ -114,3 +117,15 @@ def test_images_win_over_tables_below_a_folder(tmp_path):
     assert len(opened(tmp_path)) == 2
     Image.new("L", (4, 4)).save(tmp_path / "1.png")
     assert opened(tmp_path).notes == ["files left out: 1 .parquet"]
+
+
+def test_a_hub_that_does_not_answer_is_told_at_once(monkeypatch, capfd):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+        monkeypatch.setattr("ssl_dml.data.opening.getproxies", dict)
+        with pytest.raises(ConfigError, match=r"no such file or folder.*there is no network$"):
+            open_source("some/set", "train", image_column="image", label_column="label")
+    assert "Retry" not in "".join(capfd.readouterr())
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE

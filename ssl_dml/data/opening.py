@@ -9,6 +9,7 @@ from urllib.request import getproxies
 
 import datasets
 import huggingface_hub
+from datasets import config as datasets_config
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.archives import open_archives
@@ -198,7 +199,7 @@ def _open_hub(where: str, split: str, given: TableOptions) -> Table | None:
     )
     if where.startswith((".", "/", "~")) or where.count("/") > 1 or "\\" in where:
         raise ConfigError(missing)
-    settings: list[Any] = [huggingface_hub.constants, datasets.config]
+    settings: list[Any] = [huggingface_hub.constants, datasets_config]
     before = [one.HF_HUB_OFFLINE for one in settings]
     if not _hub_answers():
         for one in settings:  # without trying for half a minute; what is in the cache is found

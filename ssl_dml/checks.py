@@ -2,7 +2,9 @@
 
 import math
 
-from ssl_dml.types import ConfigError
+from ssl_dml.types import ConfigError, sides_of
+
+MAX_SIDE = 4096  # pixels
 
 Number = int | float  # where types are checked at run time, an int is no float
 
@@ -46,6 +48,18 @@ def in_range(low: Number, high: Number, section: str = "", /, **values: Number |
     """
     for name, value in values.items():
         _check(section, name, value, f"from {low} to {high}", value is None or low <= value <= high)
+
+
+def sizes(section: str = "", /, **values: int | tuple[int, int] | None) -> None:
+    """Raise unless every side of every size is from 1 to 4,096 pixels.
+
+    >>> sizes("crops", size=(128, 0))
+    Traceback (most recent call last):
+    ssl_dml.types.ConfigError: crops.size must be from 1 to 4096, got 0
+    """
+    for name, size in values.items():
+        for side in () if size is None else sides_of(size):
+            in_range(1, MAX_SIDE, section, **{name: side})
 
 
 def fraction(section: str = "", /, **values: Number | None) -> None:

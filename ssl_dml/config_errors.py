@@ -13,6 +13,7 @@ OPTIONAL_SECTION = (
     r"""Parser key "([\w.]+)": .*given class_path '([\w.]+)': """
     r"""(Option|Parser key) ['"](\w+)['"](.*) - Expected a <class 'NoneType'> Given value type"""
 )
+TYPE = r"<class '[^']*'>|[\w.]+\[.*?\]"
 GIVE_IT = "give it in a file with --config or on the command line"
 
 
@@ -38,7 +39,9 @@ def explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one re
         if lacking := re.search(r"arguments are required: (\w+)", rest):
             return f"{key}.init_args.{lacking[1]} is required: {GIVE_IT}"
         value = re.findall(r"(?:Got value|Given value): (.*?)$", rest)
-        expected = re.findall(r"Expected an? (<class '[^']*'>|[\w.]+\[.*?\])", rest)
+        expected = re.findall(rf"Expected an? ({TYPE})", rest)
+        if union := re.search(r"Subtypes: \[(.*)\] Errors:.* Given value: (.*)$", rest):
+            expected, value = re.findall(TYPE, union[1]), [union[2]]
         if value and expected:
             types = " or ".join(dict.fromkeys(_type_name(one) for one in expected))
             return f"{key}: expected {types}, got {value[-1]!r}"
@@ -60,8 +63,9 @@ def _of_optional_section(message: str) -> str:
 
 
 def _type_name(text: str) -> str:
-    """``<class 'int'>`` as ``int``, ``typing.Literal['a']`` as ``Literal['a']``."""
+    """``<class 'int'>`` as ``int``, ``tuple[int, int]`` as ``[int, int]``."""
     name = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("typing.", "")
+    name = re.sub(r"^(tuple|list)(?=\[)", "", name)
     return {"NoneType": "null"}.get(name, name)
 
 

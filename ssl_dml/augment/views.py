@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
-from ssl_dml.checks import at_least, positive
+from ssl_dml.checks import at_least, positive, sizes
 from ssl_dml.types import (
     Aspects,
     ImageSpec,
@@ -79,9 +79,7 @@ class Crops:
         at_least(1, "crops", views=self.views)
         at_least(0, "crops", local_views=self.local_views)
         positive("crops", resolution=self.resolution, local_resolution=self.local_resolution)
-        for name in ("size", "local_size"):
-            for side in sides_of(getattr(self, name) or 1):
-                at_least(1, "crops", **{name: side})
+        sizes("crops", size=self.size, local_size=self.local_size)
 
     def large(self, images: ImageSpec | SequenceSpec) -> tuple[int, int]:
         """Height and width of a large view, in pixels.
@@ -127,13 +125,13 @@ class ImageViews(Augmentation):
         self, images: ImageSpec, steps: list[nn.Module], *, crops: Crops = Crops()
     ) -> None:
         super().__init__()
-        sizes = [(crops.views, crops.large(images), crops.scale)]
+        kinds = [(crops.views, crops.large(images), crops.scale)]
         if crops.local_views:
-            sizes.append((crops.local_views, crops.local(images), crops.local_scale))
-        self.counts = [count for count, _, _ in sizes]
+            kinds.append((crops.local_views, crops.local(images), crops.local_scale))
+        self.counts = [count for count, _, _ in kinds]
         self.crops = nn.ModuleList(
             CropFlip(size, scale=scale, flip=crops.flip, degrees=crops.degrees)
-            for _, size, scale in sizes
+            for _, size, scale in kinds
         )
         self.steps = nn.Sequential(*steps)
         self.normalize = Normalize(images)

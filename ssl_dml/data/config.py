@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ssl_dml.checks import at_least, in_range
+from ssl_dml.checks import at_least, in_range, sizes
 from ssl_dml.config import ConfigError
 from ssl_dml.data.images import MAX_PIXELS
 from ssl_dml.data.sequences import SequenceConfig
@@ -80,8 +80,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         at_least(1, "data", batch_size=self.batch_size, workers=self.workers)
         at_least(1, "data", channels=self.channels, max_pixels=self.max_pixels)
-        for side in sides_of(self.image_size or 1):
-            at_least(1, "data", image_size=side)
+        sizes("data", image_size=self.image_size)
         fractions = {"memory_fraction": self.memory_fraction, "disk_fraction": self.disk_fraction}
         in_range(0, 1, "data", **fractions)
         if self.value_range is not None and self.value_range[0] >= self.value_range[1]:

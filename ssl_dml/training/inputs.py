@@ -1,10 +1,12 @@
 """From a loader's stored samples to the batches that a method or a fine-tuner takes."""
 
 from collections.abc import Iterable, Iterator
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
 
+from ssl_dml.progress import say
 from ssl_dml.types import Aspects, Batch, ContinuousLabels, Labels
 
 
@@ -22,9 +24,16 @@ def batches(
         augment: Makes views.
         device: Where they are wanted.
         labels: Label of each sample of the data set, if there are labels.
-        aspects: By what factor each image was wider than it is stored, if any was.
+        aspects: By what factor each image was wider than it is stored, if any was. An augmentation
+            that takes samples alone sees them squashed.
     """
     labels = None if labels is None else labels.to(device)
+    if aspects is not None and len(signature(augment.forward).parameters) == 1:
+        say(
+            f"{type(augment).__name__} sees images squashed to one shape: its forward takes "
+            "samples alone, not samples and aspects"
+        )
+        aspects = None
     aspects = None if aspects is None else aspects.to(device)
     for samples, indices in loader:
         here = indices.to(device, non_blocking=True)

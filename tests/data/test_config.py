@@ -8,7 +8,7 @@ from ssl_dml.data.config import DataConfig
     ("changes", "words"),
     [
         ({"batch_size": 0}, "data.batch_size must be at least 1, got 0"),
-        ({"image_size": -3}, "data.image_size must be at least 1, got -3"),
+        ({"image_size": -3}, "data.image_size must be from 1 to 4096, got -3"),
         ({"memory_fraction": 1.5}, r"data.memory_fraction must be from 0 to 1, got 1\.5"),
         ({"value_range": (5.0, 5.0)}, "data.value_range must rise"),
     ],

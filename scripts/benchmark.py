@@ -1,14 +1,16 @@
 """Measure the toolkit: ``python scripts/benchmark.py NAME``, in a clone.
 
 ``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
-recipes; ``tiles`` and ``losses`` compare losses with other toolkits', ``bank`` and ``classes`` the
-cost of a step by the size of its bank or its class weights; ``speech FOLDER`` makes the labeled
-recordings that CPC is measured on; ``pretrain`` is ``ssl_dml benchmark``.
+recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
+other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
+weights; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is
+``ssl_dml benchmark``.
 """
 
 import sys
 
 from benchmarks import (
+    adapt_table,
     bank_table,
     class_table,
     finetune_table,
@@ -25,6 +27,7 @@ from ssl_dml.types import ConfigError
 
 # Each takes its own arguments from the command line.
 TABLES = {
+    "adapt": adapt_table,
     "bank": bank_table,
     "classes": class_table,
     "finetune": finetune_table,

@@ -1,5 +1,6 @@
 """Measurements of the toolkit itself, one file each; scripts/benchmark.py runs them."""
 
+from benchmarks.adapt import adapt_table
 from benchmarks.bank import bank_costs, bank_table
 from benchmarks.classes import class_table
 from benchmarks.finetune import finetune_table
@@ -9,6 +10,7 @@ from benchmarks.speech import speak
 from benchmarks.tiles import tile_table
 
 __all__ = [
+    "adapt_table",
     "bank_costs",
     "bank_table",
     "class_table",

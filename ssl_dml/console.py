@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from ssl_dml.progress import say
-from ssl_dml.types import ConfigError, Interrupted, NonFiniteError
+from ssl_dml.stops import Interrupted, NonFiniteError
+from ssl_dml.types import ConfigError
 
 PACKAGE = Path(__file__).parent
 

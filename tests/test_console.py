@@ -3,7 +3,8 @@
 import pytest
 
 from ssl_dml.console import run_main
-from ssl_dml.types import ConfigError, ImageSpec, Interrupted, NonFiniteError
+from ssl_dml.stops import Interrupted, NonFiniteError
+from ssl_dml.types import ConfigError, ImageSpec
 
 
 @pytest.mark.parametrize(

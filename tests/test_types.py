@@ -24,3 +24,12 @@ def test_a_table_needs_a_label_for_each_row():
     EmbeddingTable(embeddings=torch.zeros(2, 3), labels=torch.zeros(2, dtype=torch.long))
     with pytest.raises(Exception, match="rows"):
         EmbeddingTable(embeddings=torch.zeros(2, 3), labels=torch.zeros(3, dtype=torch.long))
+
+
+def test_a_size_is_a_side_or_height_and_width():
+    given = {"channels": 1, "mean": (0.5,), "std": (0.5,)}
+    square, tall = ImageSpec(**given, size=(8, 8)), ImageSpec(**given, size=(8, 4))
+    assert (square.size, square.sides) == (8, (8, 8))
+    assert (tall.size, tall.sides) == ((8, 4), (8, 4))
+    assert square == ImageSpec(**given, size=8)
+    assert ImageSpec(**given, size=8).test_view == "center"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_dml.files import write_json
-from ssl_dml.types import NonFiniteError
+from ssl_dml.stops import NonFiniteError
 
 COLLAPSED_SPREAD = 0.1
 COLLAPSED_RANK = 2.0

@@ -13,9 +13,10 @@ from torch import Tensor
 from ssl_dml.distributed import broadcast_object, gather_object, rank, world_size
 from ssl_dml.files import synchronize, write_json
 from ssl_dml.memory import cut_rows, split_rows
+from ssl_dml.stops import NonFiniteError
 from ssl_dml.training.files import digest, read, write
 from ssl_dml.training.rng_state import restore, rng_state
-from ssl_dml.types import NonFiniteError, one_line
+from ssl_dml.types import one_line
 
 STATE, METADATA = "state.pt", "checkpoint.json"
 FORMAT = "ssl_dml checkpoint 1"

@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from ssl_dml.checks import at_least, positive
 from ssl_dml.distributed import all_reduce_mean, gather, world_size
 from ssl_dml.memory import gradient_norm
-from ssl_dml.types import Batch, ConfigError, NonFiniteError
+from ssl_dml.stops import NonFiniteError
+from ssl_dml.types import Batch, ConfigError
 
 SAMPLES_NAMED = 8
 MAX_OVERFLOWS = 50

@@ -17,6 +17,7 @@ from ssl_dml.files import write_json
 from ssl_dml.memory import split_rows
 from ssl_dml.progress import say
 from ssl_dml.reporting import explain_non_finite, finish, start_trackers
+from ssl_dml.stops import Interrupted, NonFiniteError
 from ssl_dml.training.checkpoint import Checkpoints, Stateful
 from ssl_dml.training.interrupt import Interrupt
 from ssl_dml.training.loop import Plan, TrainConfig
@@ -28,14 +29,7 @@ from ssl_dml.training.resuming import (
     take_over,
 )
 from ssl_dml.training.run_folder import read_config, write_config
-from ssl_dml.types import (
-    ConfigError,
-    ImageSpec,
-    Interrupted,
-    NonFiniteError,
-    SequenceSpec,
-    sides_of,
-)
+from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec, sides_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import pytest
 
 from ssl_dml.reporting import explain_non_finite, finetune_summary, summary
 from ssl_dml.reporting.summary import collapse_warning
-from ssl_dml.types import NonFiniteError
+from ssl_dml.stops import NonFiniteError
 
 
 def rows(folder, *values):

@@ -8,8 +8,9 @@ from torch import nn
 from torch.testing import assert_close
 
 from ssl_dml.config import ConfigError
+from ssl_dml.stops import NonFiniteError
 from ssl_dml.training import TrainConfig, fit, warmup_cosine
-from ssl_dml.types import Batch, NonFiniteError, StepOutput
+from ssl_dml.types import Batch, StepOutput
 
 
 class Regression(nn.Module):

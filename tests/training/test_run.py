@@ -11,8 +11,9 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import nn
 
 from ssl_dml.data import DataConfig
+from ssl_dml.stops import Interrupted, NonFiniteError
 from ssl_dml.training import Checkpoints, Plan, Run, RunConfig, TrainConfig
-from ssl_dml.types import ConfigError, Interrupted, NonFiniteError
+from ssl_dml.types import ConfigError
 
 
 def run_config(folder, train, seed=0):

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
     {"types", "components"},
     {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "files"},
+    {"padding"},
     {"config", "console"},
     {"distances", "pair_masks"},
     {"losses", "margins", "mining", "memory", "data", "augment"},

@@ -55,16 +55,18 @@ class AudioFiles(Recordings):
                 f"data.source {printable(str(root))!r} holds no audio; looked below it for "
                 f"{' '.join(sorted(AUDIO_SUFFIXES))}"
             )
-        self.paths, self.notes = files.paths, [*files.notes]
+        self.paths = files.paths
+        self.notes: list[str] = [*files.notes]
         self.sampling_rate, self.channels = sampling_rate, channels
         self.labels, self.class_names = files.labels, files.class_names
-        self.fingerprint, self.stamp = files.fingerprint, files.stamp
+        end = "" if trim is None else f" trimmed by {trim:g} dB"
+        self.fingerprint, self.stamp = files.fingerprint + end, files.stamp + end
         self.labeled_by = files.labeled_by
         self.starts, self.lengths = list[int](), list[int]()
         self._measure(trim)
 
     def _measure(self, trim: float | None) -> None:
-        """Find where each file starts and how long it is, and say what was decided."""
+        """Find where the energy of each file starts and how long it lasts, and say what was decided."""
         sampling_rate, whole = self.sampling_rate, 0
         others: Counter[int] = Counter()
         with progress(len(self.paths), "measuring", "audio files") as bar:
@@ -147,7 +149,7 @@ def _low_pass(factor: int) -> np.ndarray:
 
 
 def _sounding(path: Path, files: AudioFiles, trim: float, length: int) -> tuple[int, int]:
-    """Where a file sounds; all of it if it is damaged, which reading will report."""
+    """Where the energy of a file is; all of it if it is damaged, which reading will report."""
     try:
         with soundfile.SoundFile(path) as file:
             return sounding(file, files.sampling_rate, trim=trim, mono=files.channels == 1)

@@ -35,7 +35,7 @@ class SequenceConfig:
     sampling_rate: int | None = 16_000
     length: int | None = None
     column: str = "sequence"
-    trim: float | None = 40.0
+    trim: float | None = 30.0
 
 
 def open_sequences(

@@ -1,4 +1,4 @@
-"""Find where a recording sounds, so that silence at both ends can be left out."""
+"""Find where the energy of a recording is, so that silence at both ends can be left out."""
 
 import math
 
@@ -14,7 +14,7 @@ BLOCK = 3_000  # frames read at once: half a minute
 def sounding(
     file: soundfile.SoundFile, sampling_rate: int, *, trim: float, mono: bool
 ) -> tuple[int, int]:
-    """First value of a file that sounds, and one past the last, at another sampling rate.
+    """First value with energy and one past the last, at another sampling rate.
 
     The file is read once, in blocks. A file that is silent throughout is kept whole.
 
@@ -66,7 +66,7 @@ def frame_size(sampling_rate: int) -> int:
 def frame_energies(
     values: Shaped[np.ndarray, "channels time"], size: int
 ) -> Float[np.ndarray, " frames"]:
-    """Mean square around the mean of each frame, so that an offset is no sound.
+    """Mean square around the mean of each frame, so that an offset has no energy.
 
     The last frame may be shorter. Values that are not finite have no energy; decoding reports
     them.
@@ -82,7 +82,7 @@ def frame_energies(
 
 
 def loud_frames(energies: Float[np.ndarray, " frames"], trim: float) -> tuple[int, int]:
-    """First frame of the sound and one past the last, with a margin of 2 on both sides.
+    """First loud frame and one past the last, with a margin of 2 on both sides.
 
     >>> loud_frames(np.array([0.0, 1e-5, 1e-5, 1e-5, 1.0, 1e-3, 1e-5]), 40.0)
     (2, 7)

@@ -56,7 +56,7 @@ class AudioFiles(Recordings):
                 f"{' '.join(sorted(AUDIO_SUFFIXES))}"
             )
         self.paths = files.paths
-        self.notes: list[str] = [*files.notes]
+        self.notes = [*files.notes]
         self.sampling_rate, self.channels = sampling_rate, channels
         self.labels, self.class_names = files.labels, files.class_names
         end = "" if trim is None else f" trimmed by {trim:g} dB"
@@ -66,7 +66,7 @@ class AudioFiles(Recordings):
         self._measure(trim)
 
     def _measure(self, trim: float | None) -> None:
-        """Find where the energy of each file starts and how long it lasts, and say what was decided."""
+        """Find where the energy of each file is, and say what was decided."""
         sampling_rate, whole = self.sampling_rate, 0
         others: Counter[int] = Counter()
         with progress(len(self.paths), "measuring", "audio files") as bar:
@@ -80,10 +80,11 @@ class AudioFiles(Recordings):
                 others[own] += own != sampling_rate
                 bar.update()
         if trim is not None and (cut := whole - sum(self.lengths)):
-            self.notes += [
+            self.notes = [
+                *self.notes,
                 f"silence at both ends is left out, {cut / sampling_rate:,.1f} of "
                 f"{whole / sampling_rate:,.1f} s ({trim:g} dB below the loudest part); "
-                "--data.sequences.trim null keeps it"
+                "--data.sequences.trim null keeps it",
             ]
         if number := others.total():
             rates = ", ".join(str(own) for own in sorted(+others))

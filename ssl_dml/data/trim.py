@@ -16,7 +16,8 @@ def sounding(
 ) -> tuple[int, int]:
     """First value with energy and one past the last, at another sampling rate.
 
-    The file is read once, in blocks. A file that is silent throughout is kept whole.
+    The file is read once, in blocks. A file that is silent throughout is kept whole, and so is
+    one that ends before its header says, which reading will report.
 
     Args:
         file: The audio file.
@@ -27,11 +28,12 @@ def sounding(
     size = frame_size(file.samplerate)
     whole = math.ceil(file.frames * sampling_rate / file.samplerate)
     blocks = file.blocks(size * BLOCK, dtype="float32", always_2d=True)
-    energies = [
-        frame_energies(block.mean(axis=1, keepdims=True).T if mono else block.T, size)
-        for block in blocks
-    ]
-    if not energies:
+    energies, found = list[np.ndarray](), 0
+    for block in blocks:
+        found += len(block)
+        values = block.mean(axis=1, keepdims=True) if mono else block
+        energies.append(frame_energies(values.T, size))
+    if found < max(1, file.frames):
         return 0, whole
     start, stop = loud_frames(np.concatenate(energies), trim)
     scale = size * sampling_rate

@@ -92,3 +92,15 @@ def test_recordings_are_cut_and_it_is_noted(tmp_path):
     ]
     assert cut.fingerprint != kept.fingerprint
     assert cut.fingerprint == AudioFiles(tmp_path, sampling_rate=16_000, trim=30.0).fingerprint
+
+
+def test_a_file_that_ends_early_is_kept_whole_so_that_reading_reports_it(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, word(0.5, 3.0, 0.7), 16_000)
+    path.write_bytes(path.read_bytes()[:30_000])
+    recordings = AudioFiles(tmp_path, sampling_rate=16_000, trim=30.0)
+    assert (recordings.starts, recordings.lengths) == ([0], [67_200])
+    with pytest.raises(ValueError, match=r"."):
+        recordings.read(0, 0, 67_200)
+    soundfile.write(path, np.zeros(0), 16_000)
+    assert AudioFiles(tmp_path, sampling_rate=16_000, trim=30.0).lengths == [0]

@@ -22,6 +22,7 @@ from ssl_dml.data.audio import read_resampled
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.decoder import Decoded, aspects_of
 from ssl_dml.data.recordings import SequenceDecoder
+from ssl_dml.data.trim import sounding, trimmed
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
 
 Sample = str | Path | Image.Image | np.ndarray
@@ -95,13 +96,19 @@ class EmbeddingModel:
 
 def _recording(sample: Sample, decoder: SequenceDecoder) -> Shaped[np.ndarray, "channels time"]:
     """The first values of a recording, as many as the network was trained on."""
+    rate, trim, mono = decoder.sampling_rate, decoder.trim, decoder.channels == 1
     if isinstance(sample, np.ndarray):
-        return np.atleast_2d(sample)[:, : decoder.length]
-    if decoder.sampling_rate is None or not isinstance(sample, str | Path):
+        values = np.atleast_2d(sample)
+        values = values if rate is None or trim is None else trimmed(values, rate, trim)
+        return values[:, : decoder.length]
+    if rate is None or not isinstance(sample, str | Path):
         raise ValueError("the model is for arrays of [channels, time]")
     with soundfile.SoundFile(sample) as file:
-        values = read_resampled(file, decoder.sampling_rate, 0, decoder.length)
-    return values.mean(axis=0, keepdims=True) if decoder.channels == 1 else values
+        start, stop = 0, decoder.length
+        if trim is not None:
+            start, stop = sounding(file, rate, trim=trim, mono=mono)
+        values = read_resampled(file, rate, start, min(stop, start + decoder.length))
+    return values.mean(axis=0, keepdims=True) if mono else values
 
 
 def load(folder: str | Path, *, device: torch.device | str | None = None) -> EmbeddingModel:

@@ -1,5 +1,6 @@
 """The toolkit from Python: lazy names, embedding as in training, runs as functions."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from PIL import Image
 import ssl_dml
 from ssl_dml.augment import Normalize
 from ssl_dml.backbones import SequenceBackbone, TimmBackbone, save
+from ssl_dml.data.recordings import SequenceDecoder
 from ssl_dml.types import ImageSpec, SequenceSpec
 
 RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
@@ -107,6 +109,26 @@ def test_recordings_are_resampled_and_cut(tmp_path):
     rows = model.embed([tmp_path / "a.wav", wave, wave[None]])
     assert rows.shape == (3, 8)
     assert_allclose(rows[1:], rows[[0, 0]], rtol=1e-3, atol=1e-4)
+
+
+def test_recordings_are_trimmed_as_in_training(tmp_path):
+    wave = RNG.uniform(-0.5, 0.5, 800).astype(np.float32)
+    for name, values in (("a", wave), ("b", np.pad(wave, (2000, 1000)))):
+        soundfile.write(tmp_path / f"{name}.wav", values, 8000, subtype="FLOAT")
+    spec = SequenceSpec(channels=1, length=640, mean=(0.0,), std=(0.1,), sampling_rate=8000)
+    backbone = SequenceBackbone(spec, width=8, context_dim=8)
+    for trim in (30.0, None):
+        decoder = SequenceDecoder(
+            channels=1, length=640, sampling_rate=8000, kept_as="int16", trim=trim
+        )
+        model = ssl_dml.EmbeddingModel(backbone, decoder, torch.device("cpu"))
+        start = 2000 - 160 if trim else 0  # 20 ms before the sound
+        part = np.pad(wave, (2000, 1000))[start : start + 640]
+        untrimmed = ssl_dml.EmbeddingModel(
+            backbone, dataclasses.replace(decoder, trim=None), torch.device("cpu")
+        )
+        rows = model.embed([tmp_path / "b.wav", np.pad(wave, (2000, 1000))])
+        assert_allclose(rows, untrimmed.embed([part, part]), rtol=1e-3, atol=1e-4)
 
 
 def test_a_run_as_a_function(tmp_path):

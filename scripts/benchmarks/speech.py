@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
 from ssl_dml.progress import progress
 
 PROGRAM = "espeak-ng"
@@ -28,6 +31,7 @@ VARIANTS = (
 )
 WORDS_A_MINUTE = (120, 220)
 PITCH = (20, 80)
+QUIET = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,9 @@ def draw_speakers(train: int, test: int, *, seed: int = 0) -> tuple[list[Speaker
     return speakers[:train], speakers[train:]
 
 
-def speak(folder: Path, *, train: int = 80, test: int = 24, seed: int = 0) -> int:
+def speak(
+    folder: Path, *, train: int = 80, test: int = 24, seed: int = 0, silence: float = 0.0
+) -> int:
     """Write ``train/WORD/SPEAKER.wav`` and ``test/WORD/SPEAKER.wav`` below a folder.
 
     The same numbers give the same words by the same speakers, whose breath alone differs from
@@ -94,6 +100,8 @@ def speak(folder: Path, *, train: int = 80, test: int = 24, seed: int = 0) -> in
         train: Speakers to train on.
         test: Other speakers, to test on.
         seed: Number that who speaks depends on.
+        silence: The longest silence before a word, and after it, in seconds; its length is
+            random, and it has noise 60 dB below full scale.
 
     Returns:
         Number of files.
@@ -128,6 +136,8 @@ def speak(folder: Path, *, train: int = 80, test: int = 24, seed: int = 0) -> in
         if done.returncode or not beside.exists():
             reason = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
             raise OSError(f"{PROGRAM} cannot speak {path}: {reason}")
+        if silence:
+            _surround(beside, silence, name=f"{word}/{speaker.name}")
         beside.rename(path)
 
     with (
@@ -137,3 +147,13 @@ def speak(folder: Path, *, train: int = 80, test: int = 24, seed: int = 0) -> in
         for _ in pool.map(one, jobs):
             bar.update()
     return len(jobs)
+
+
+def _surround(path: Path, longest: float, *, name: str) -> None:
+    """Put silence of random length before and after a word; its name is the seed."""
+    values, rate = soundfile.read(path, dtype="float32")
+    rng = np.random.default_rng(list(name.encode()))
+    before, after = (int(rng.uniform(0, longest) * rate) for _ in range(2))
+    whole = np.pad(values, (before, after))
+    whole += QUIET * rng.standard_normal(len(whole), dtype=np.float32)
+    soundfile.write(path, whole, rate, format="WAV", subtype="PCM_16")

@@ -11,6 +11,7 @@ from ssl_dml.augment.geometry import uniform
 from ssl_dml.augment.normalize import Normalize
 from ssl_dml.augment.views import Augmentation
 from ssl_dml.checks import at_least, in_range
+from ssl_dml.padding import unpadded_lengths
 from ssl_dml.types import Aspects, ImageSpec, SequenceSpec, Stored, as_floats
 
 DECAY = 3 * math.log(10)  # 60 dB in amplitude
@@ -22,7 +23,8 @@ TAIL_DB = (-20.0, 0.0)
 class SequenceViews(Augmentation):
     """Random windows of sequences with changed speed, reverb, gain, noise and a masked stretch.
 
-    Every view of every sequence is drawn by itself. A step whose option is 0 is left out.
+    Every view of every sequence is drawn by itself, from before the padding of a sequence where
+    that is long enough. A step whose option is 0 is left out.
 
     >>> spec = SequenceSpec(channels=1, length=400, mean=(0.0,), std=(0.1,), sampling_rate=8000)
     >>> views = SequenceViews(spec, window=320)(torch.zeros(4, 1, 400, dtype=torch.int16))
@@ -112,7 +114,8 @@ class SequenceViews(Augmentation):
         shift = steps * faster
         whole = shift.floor().long()
         span = self.window - 1 + shift[:, -1:].ceil().long()
-        start = (torch.rand_like(shift[:, :1]) * (last + 1 - span)).long().clamp(min=0)
+        room_before = unpadded_lengths(samples)[:, None] - span
+        start = (torch.rand_like(shift[:, :1]) * room_before.clamp(min=0)).long()
         left = (start + steps + whole).clamp(max=last)
         right = (left + 1).clamp(max=last)
         before, after = (

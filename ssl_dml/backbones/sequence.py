@@ -4,13 +4,18 @@ import math
 from collections.abc import Sequence
 from typing import Literal, final
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.context import CausalTransformer, RecurrentContext
+from ssl_dml.padding import unpadded_lengths
 from ssl_dml.types import ImageSpec, SequenceSpec
+
+Pool = Literal["mean", "last", "statistics"]
+EPSILON = 1e-8  # of the variance, whose root has no gradient at 0
 
 
 @final
@@ -35,9 +40,12 @@ class SequenceBackbone(Backbone):
         strides: Stride of each convolution.
         kernels: Kernel size of each convolution, at least its stride.
         context: ``gru``, or ``transformer`` with causal attention.
-        context_dim: Dimension of a context and of a feature, the mean of the contexts.
+        context_dim: Dimension of a context.
         layers: Number of layers of the context network.
         heads: Number of attention heads of a transformer.
+        pool: How the contexts of a sequence become its feature: their ``mean``; the ``last``; or
+            ``statistics``, the mean and the standard deviation, twice as many values. Those of
+            padding at the end, see :func:`~ssl_dml.padding.unpadded_lengths`, do not count.
 
     Raises:
         ValueError: If ``kernels`` and ``strides`` do not fit, ``context_dim`` is no multiple of
@@ -59,6 +67,7 @@ class SequenceBackbone(Backbone):
         context_dim: int = 256,
         layers: int = 1,
         heads: int = 4,
+        pool: Pool = "mean",
     ) -> None:
         super().__init__()
         if not isinstance(inputs, SequenceSpec):
@@ -72,8 +81,9 @@ class SequenceBackbone(Backbone):
                 "backbone: kernels needs one value for each stride, and none below it, "
                 f"got {list(kernels)} for {list(strides)}"
             )
-        self.inputs, self.feature_dim, self.latent_dim = inputs, context_dim, width
-        self.hop = math.prod(strides)
+        self.inputs, self.context_dim, self.latent_dim = inputs, context_dim, width
+        self.feature_dim = 2 * context_dim if pool == "statistics" else context_dim
+        self.hop, self.pool = math.prod(strides), pool
         channels = [inputs.channels, *[width] * (len(strides) - 1)]
         self.encoder = nn.Sequential(
             *(
@@ -111,8 +121,18 @@ class SequenceBackbone(Backbone):
     def forward(
         self, samples: Float[Tensor, "batch channels values"]
     ) -> Float[Tensor, "batch dim"]:
-        """Return the mean over time of the contexts of normalized sequences."""
-        return self.context(self.latents(samples)).mean(dim=1)
+        """Return the pooled contexts of normalized sequences."""
+        contexts = self.context(self.latents(samples))
+        steps = torch.arange(contexts.shape[1], device=contexts.device)
+        counts = (unpadded_lengths(samples) // self.hop).clamp(1, len(steps))[:, None]
+        if self.pool == "last":
+            return contexts.take_along_dim(counts[:, :, None] - 1, dim=1)[:, 0]
+        inside = (steps < counts)[:, :, None]
+        means = contexts.where(inside, 0.0).sum(dim=1) / counts
+        if self.pool == "mean":
+            return means
+        squares = (contexts - means[:, None]).square().where(inside, 0.0).sum(dim=1) / counts
+        return torch.cat([means, (squares + EPSILON).sqrt()], dim=1)
 
 
 @final

@@ -15,6 +15,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.folders import AUDIO_SUFFIXES, LabeledFiles, audio_below
 from ssl_dml.data.recordings import Recordings
 from ssl_dml.data.split_names import printable
+from ssl_dml.data.trim import sounding
 from ssl_dml.progress import progress, say
 
 HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower sampling rate
@@ -33,6 +34,8 @@ class AudioFiles(Recordings):
             tells the user how many.
         channels: 1 averages the channels of a file. With more, files must have as many, or one,
             which is repeated.
+        trim: Silence at both ends that is this many dB below the loudest part is left out, see
+            :func:`~ssl_dml.data.trim.sounding`; None keeps it.
     """
 
     dtype: Literal["int16", "float32"] = "int16"
@@ -44,6 +47,7 @@ class AudioFiles(Recordings):
         *,
         sampling_rate: int,
         channels: int = 1,
+        trim: float | None = None,
     ) -> None:
         files = files or audio_below(root)
         if files is None or not files.paths:
@@ -51,19 +55,37 @@ class AudioFiles(Recordings):
                 f"data.source {printable(str(root))!r} holds no audio; looked below it for "
                 f"{' '.join(sorted(AUDIO_SUFFIXES))}"
             )
-        self.paths, self.notes = files.paths, files.notes
+        self.paths = files.paths
+        self.notes = [*files.notes]
         self.sampling_rate, self.channels = sampling_rate, channels
         self.labels, self.class_names = files.labels, files.class_names
-        self.fingerprint, self.stamp = files.fingerprint, files.stamp
+        end = "" if trim is None else f" trimmed by {trim:g} dB"
+        self.fingerprint, self.stamp = files.fingerprint + end, files.stamp + end
         self.labeled_by = files.labeled_by
-        self.lengths: list[int] = []
+        self.starts, self.lengths = list[int](), list[int]()
+        self._measure(trim)
+
+    def _measure(self, trim: float | None) -> None:
+        """Find where the energy of each file is, and say what was decided."""
+        sampling_rate, whole = self.sampling_rate, 0
         others: Counter[int] = Counter()
         with progress(len(self.paths), "measuring", "audio files") as bar:
             for path in self.paths:
                 frames, own = _header(path, sampling_rate)
-                self.lengths.append(math.ceil(frames * sampling_rate / own))
+                length = math.ceil(frames * sampling_rate / own)
+                start, stop = (0, length) if trim is None else _sounding(path, self, trim, length)
+                self.starts.append(start)
+                self.lengths.append(stop - start)
+                whole += length
                 others[own] += own != sampling_rate
                 bar.update()
+        if trim is not None and (cut := whole - sum(self.lengths)):
+            self.notes = [
+                *self.notes,
+                f"silence at both ends is left out, {cut / sampling_rate:,.1f} of "
+                f"{whole / sampling_rate:,.1f} s ({trim:g} dB below the loudest part); "
+                "--data.sequences.trim null keeps it",
+            ]
         if number := others.total():
             rates = ", ".join(str(own) for own in sorted(+others))
             say(
@@ -74,7 +96,9 @@ class AudioFiles(Recordings):
     def read(self, index: int, start: int, stop: int) -> Float[np.ndarray, "channels time"]:  # noqa: D102 - in Recordings
         try:
             with soundfile.SoundFile(self.paths[index]) as file:
-                values = read_resampled(file, self.sampling_rate, start, stop)
+                first, last = self.starts[index], self.starts[index] + self.lengths[index]
+                stop = min(first + stop, last) if last > first else stop
+                values = read_resampled(file, self.sampling_rate, first + start, stop)
         except soundfile.LibsndfileError as error:
             raise ValueError(error.error_string) from error
         if self.channels == 1:
@@ -123,6 +147,15 @@ def _low_pass(factor: int) -> np.ndarray:
     design: Any = firwin  # its type stubs allow no such window
     taps = 2 * HALF_WIDTH * factor + 1
     return design(taps, 1 / factor, window=("kaiser", 5.0)).astype(np.float32)
+
+
+def _sounding(path: Path, files: AudioFiles, trim: float, length: int) -> tuple[int, int]:
+    """Where the energy of a file is; all of it if it is damaged, which reading will report."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            return sounding(file, files.sampling_rate, trim=trim, mono=files.channels == 1)
+    except soundfile.LibsndfileError:
+        return 0, length
 
 
 def _header(path: Path, expected: int) -> tuple[int, int]:

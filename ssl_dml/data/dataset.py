@@ -37,6 +37,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         names: Path or key of each sample.
         aspects: By what factor each image was wider, for its height, than it is decoded; None if
             all have kept their shape.
+        recordings: Recording that each sample is a piece of; None for images.
         labels: Class of each sample, -1 if unknown; None without labels.
         class_names: Names of the classes; empty without labels.
         damaged: Name and reason of each sample that was left out.
@@ -58,7 +59,9 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         self.decoder, self.spec, self.found = decoder, spec, found
         self.labeled_by, self.names = source.labeled_by, SampleNames(source, store.kept)
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
-        self.notes = source.notes
+        self.notes, self.recordings = source.notes, None
+        if isinstance(source, Segments):
+            self.recordings = torch.tensor([source.pieces[int(i)][0] for i in store.kept])
         self.aspects = aspects_of(store.aspects)
         labels = source.labels
         self.labels = None if labels is None else torch.tensor([labels[i] for i in store.kept])

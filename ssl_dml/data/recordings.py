@@ -136,12 +136,15 @@ class SequenceDecoder(Decoder):
         sampling_rate: Values a second; None if time has no unit.
         kept_as: ``int16`` for audio from -1 to 1, clipped beyond; ``float32`` for values as they
             are.
+        trim: Silence that was left out at both ends, see :func:`~ssl_dml.data.trim.sounding`;
+            None if it was kept.
     """
 
     channels: int
     length: int
     sampling_rate: int | None
     kept_as: Literal["int16", "float32"]
+    trim: float | None = None
 
     @property
     def shape(self) -> tuple[int, int]:  # noqa: D102 - documented in Decoder

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_dml.checks import positive
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
 from ssl_dml.data.audio import AudioFiles
@@ -28,11 +29,14 @@ class SequenceConfig:
             series whose time has no unit.
         length: Length of a sequence, in values; null takes that of the longest, at most 65,536.
         column: Column of a table that holds lists ``[time]`` or ``[channels, time]``.
+        trim: Leave out silence at both ends of an audio file: frames of 10 ms that are this many
+            dB or more below its loudest. Null keeps it.
     """
 
     sampling_rate: int | None = 16_000
     length: int | None = None
     column: str = "sequence"
+    trim: float | None = 30.0
 
 
 def open_sequences(
@@ -79,6 +83,7 @@ def open_sequences(
         length=length,
         sampling_rate=config.sampling_rate,
         kept_as=recordings.dtype,
+        trim=config.trim if isinstance(recordings, AudioFiles) else None,
     )
     return Segments(recordings, length), decoder
 
@@ -116,4 +121,6 @@ def _audio(
             "data.sequences.sampling_rate must be given for audio, as in "
             "--data.sequences.sampling_rate 16000"
         )
-    return AudioFiles(path, files, sampling_rate=config.sampling_rate, channels=channels or 1)
+    positive("data.sequences", trim=config.trim)
+    options = {"channels": channels or 1, "trim": config.trim}
+    return AudioFiles(path, files, sampling_rate=config.sampling_rate, **options)

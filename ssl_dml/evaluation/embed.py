@@ -47,7 +47,7 @@ def probe_split(
 
     Training samples are the gallery, and test samples of the same classes the queries. Without
     such test samples a tenth of the training samples are the queries: at most 10,000, and the
-    same ones each time.
+    same ones each time. All pieces of a recording are on one side.
 
     Args:
         train: Training samples.
@@ -73,6 +73,10 @@ def probe_split(
         words = f"{len(query_rows):,} test samples"
     else:
         held = max(1, min(len(known) // 10, 10_000))
+        if train.recordings is not None:
+            order, held = _whole_recordings(train.recordings[order], order, held)
+            if len(labels[order[held:]].unique()) <= 1:
+                return "no probe: too few recordings to hold some out"
         query, query_rows, gallery_rows = train, order[:held].sort().values, order[held:]
         words = f"{held:,} held-out training samples"
     gallery_rows = gallery_rows[:max_gallery].sort().values
@@ -83,6 +87,17 @@ def probe_split(
         query_rows=query_rows,
         description=f"{words} query {len(gallery_rows):,} training samples",
     )
+
+
+def _whole_recordings(
+    recordings: Int[Tensor, " known"], order: Int[Tensor, " known"], held: int
+) -> tuple[Int[Tensor, " known"], int]:
+    """Bring the pieces of a recording together, and hold out the last begun one's others too."""
+    first = torch.full((int(recordings.max()) + 1,), len(order)).scatter_reduce(
+        0, recordings, torch.arange(len(order)), "amin"
+    )
+    rank = first[recordings].sort(stable=True)
+    return order[rank.indices], int((rank.values <= rank.values[held - 1]).sum())
 
 
 def encoder(backbone: Backbone, device: torch.device) -> Encoder:

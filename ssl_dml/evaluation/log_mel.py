@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssl_dml.padding import unpadded_lengths
 from ssl_dml.types import Stored, as_floats
 
 BANDS = 40
@@ -14,7 +15,8 @@ FLOOR = 1e-6
 def log_mel_statistics(samples: Stored, sampling_rate: int) -> Float[Tensor, "batch dim"]:
     """Mean and standard deviation over time of the log-mel bands of each channel.
 
-    The mean over bands is subtracted from the means, so that loudness does not matter.
+    The mean over bands is subtracted from the means, so that loudness does not matter. Zeros at
+    the end of a sample are padding and do not count.
 
     Args:
         samples: Stored audio.
@@ -27,9 +29,20 @@ def log_mel_statistics(samples: Stored, sampling_rate: int) -> Float[Tensor, "ba
     torch.Size([2, 80])
     """
     bands = log_mel(samples, sampling_rate)
-    means = bands.mean(dim=3)
+    size, hop = _window(sampling_rate)
+    frames = ((unpadded_lengths(samples) - size).clamp(min=0) // hop + 1).clamp(max=bands.shape[3])
+    inside = torch.arange(bands.shape[3], device=bands.device) < frames[:, None]
+    inside, count = inside[:, None, None], frames[:, None, None, None]
+    means = bands.where(inside, 0.0).sum(dim=3, keepdim=True) / count
+    squares = (bands - means).square().where(inside, 0.0).sum(dim=3, keepdim=True) / count
     means = means - means.mean(dim=2, keepdim=True)
-    return torch.stack([means, bands.std(dim=3, correction=0)], dim=2).flatten(1)
+    return torch.stack([means, squares.sqrt()], dim=2).flatten(1)
+
+
+def _window(sampling_rate: int) -> tuple[int, int]:
+    """Values of a window and between windows."""
+    size = max(2, round(WINDOW_SECONDS * sampling_rate))
+    return size, max(1, round(HOP_SECONDS * sampling_rate))
 
 
 def log_mel(samples: Stored, sampling_rate: int) -> Float[Tensor, "batch channels bands frames"]:
@@ -43,8 +56,7 @@ def log_mel(samples: Stored, sampling_rate: int) -> Float[Tensor, "batch channel
     >>> bands.shape, bands.unique()
     (torch.Size([1, 1, 40, 98]), tensor([-13.8155]))
     """
-    size = max(2, round(WINDOW_SECONDS * sampling_rate))
-    hop = max(1, round(HOP_SECONDS * sampling_rate))
+    size, hop = _window(sampling_rate)
     values = as_floats(samples).flatten(0, 1)
     values = torch.nn.functional.pad(values, (0, max(0, size - values.shape[1])))
     fft = 2 ** (size - 1).bit_length()

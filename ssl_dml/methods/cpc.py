@@ -66,7 +66,7 @@ class CPC(Method):
         # Narrower than the contract says, and never assigned again.
         self.backbone: SequenceBackbone = backbone  # pyright: ignore[reportIncompatibleVariableOverride]
         self.horizon, steps = horizon, range(1, horizon + 1)
-        dims = backbone.feature_dim, backbone.latent_dim
+        dims = backbone.context_dim, backbone.latent_dim
         self.ahead = _Ahead(*dims, run_info, steps, negatives=negatives, scale=scale)
 
     def forward(self, batch: Batch) -> StepOutput:

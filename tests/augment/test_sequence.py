@@ -172,3 +172,13 @@ def test_refuses_settings_that_cannot_be(options, words):
 def test_refuses_images(gray):
     with pytest.raises(ValueError, match="SequenceViews is for sequences; the data are images"):
         recipe(gray)
+
+
+def test_views_are_of_what_is_before_the_padding_where_there_is_enough():
+    padded = ramp(300, 250).add(1)
+    padded = torch.nn.functional.pad(padded, (0, 150))
+    padded[150:, :, 40:] = 0  # shorter than a view
+    (view,) = recipe(views=1)(padded)
+    assert view[:150].min() > 0
+    assert view[:150, 0, 0].max() == 250 - 64 + 1
+    assert torch.equal(view[150:], padded[150:, :, :64])

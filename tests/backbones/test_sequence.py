@@ -3,7 +3,9 @@ import torch
 from torch.testing import assert_close
 
 from ssl_dml.backbones import SequenceBackbone
-from ssl_dml.types import SequenceSpec
+from ssl_dml.methods import CPC
+from ssl_dml.methods.base import RunInfo
+from ssl_dml.types import Batch, SequenceSpec
 
 SPEC = SequenceSpec(channels=2, length=200, mean=(0.0, 0.0), std=(1.0, 1.0))
 
@@ -92,3 +94,26 @@ def test_kernels_that_do_not_fit_strides_are_refused(kernels):
 def test_images_are_refused(gray):
     with pytest.raises(ValueError, match=r"is for sequences; .*TimmBackbone"):
         SequenceBackbone(gray)
+
+
+@pytest.mark.parametrize("pool", ["mean", "last", "statistics"])
+def test_pooling_is_that_of_the_sequence_without_its_padding(pool):
+    backbone = build(pool=pool)
+    samples = torch.randn(3, 2, 60)
+    contexts = backbone.context(backbone.latents(samples))
+    expected = {
+        "mean": contexts.mean(1),
+        "last": contexts[:, -1],
+        "statistics": torch.cat([contexts.mean(1), contexts.std(1, correction=0)], 1),
+    }[pool]
+    assert expected.shape[1] == backbone.feature_dim
+    assert_close(backbone(samples), expected)
+    assert_close(backbone(torch.nn.functional.pad(samples, (0, 47), value=-0.3)), expected)
+    backbone(torch.zeros(2, 2, 60)).sum().backward()  # constant: no deviation
+    assert all(p.grad.isfinite().all() for p in backbone.parameters() if p.grad is not None)
+
+
+def test_cpc_predicts_from_contexts_whatever_the_pooling():
+    run_info = RunInfo(num_instances=8, batch_size=4, num_batches=2)
+    method = CPC(build(pool="statistics"), run_info, horizon=1)
+    assert method(Batch([torch.randn(4, 2, 60)], torch.arange(4))).loss.isfinite()

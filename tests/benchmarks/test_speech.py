@@ -71,3 +71,18 @@ def test_a_failure_is_told_with_its_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(speech, "PROGRAM", str(program))
     with pytest.raises(OSError, match=r"cannot speak .*\.wav: no voice"):
         speak(tmp_path / "out", train=1, test=1)
+
+
+@spoken
+def test_silence_surrounds_a_word_alike_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(speech, "WORDS", ("ship",))
+    silent = [tmp_path / "a", tmp_path / "b"]
+    for folder in silent:
+        speak(folder, train=2, test=1, silence=0.5)
+    speak(tmp_path / "plain", train=2, test=1)
+    for path in (tmp_path / "plain").rglob("*.wav"):
+        name = path.relative_to(tmp_path / "plain")
+        plain, *longer = (soundfile.read(where / name)[0] for where in (path.parents[2], *silent))
+        assert abs(len(longer[0]) - len(longer[1])) < 0.05 * len(plain)
+        assert len(plain) < len(longer[0]) < len(plain) + 1.1 * 22050
+        assert 5e-4 < longer[0][:200].std() < 2e-3

@@ -221,3 +221,29 @@ def test_an_embedded_sample_is_of_images():
 def test_refuses_settings_that_cannot_be(config, changes, words):
     with pytest.raises(ConfigError, match=words):
         config(**changes)
+
+
+def test_silence_is_left_out_of_audio_unless_it_is_kept(tmp_path, config):
+    for name in ("a/1", "a/2", "b/3"):
+        audio(tmp_path / f"in/{name}.wav", 4000)
+        values, rate = soundfile.read(tmp_path / f"in/{name}.wav")
+        values = np.pad(values, (2000, 3000))
+        soundfile.write(tmp_path / f"in/{name}.wav", values, rate)
+    cut, kept = load_train(config()), load_train(config(sequences={"trim": None}))
+    assert (cut.spec.length, kept.spec.length) == (4000 + 4 * 80, 9000)
+    assert (cut.decoder.trim, kept.decoder.trim) == (30.0, None)
+    found = describe(cut, None, "x")
+    assert found["decoder"]["trim"] == 30.0
+    assert "silence at both ends is left out, 1.8 of 3.4 s" in found["notes"][-1]
+    assert torch.equal(cut[torch.arange(3)][0], kept[torch.arange(3)][0][:, :, 1840:6160])
+
+
+def test_a_trim_that_is_not_positive_is_refused(tmp_path, config):
+    audio(tmp_path / "in/1.wav")
+    with pytest.raises(ValueError, match=r"data\.sequences\.trim must be positive, got -1"):
+        load_train(config(sequences={"trim": -1.0}))
+
+
+def test_series_are_not_trimmed(tmp_path, config):
+    np.savez(tmp_path / "in.npz", x=np.pad(RNG.normal(size=(4, 1, 50)), ((0, 0), (0, 0), (20, 20))))
+    assert load_train(config("in.npz")).decoder.trim is None

@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
 from ssl_dml.backbones import TimmBackbone
 from ssl_dml.data import DataConfig, load_test, load_train
+from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.evaluation import embed, embed_split, encoder, pixel_features, probe_split
 
 CPU = torch.device("cpu")
@@ -78,3 +81,19 @@ def test_tables_hold_features_beside_labels(folder):
 
 def test_pixels_of_large_images_are_averaged_down():
     assert pixel_features(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, 3 * 32 * 32)
+
+
+def test_pieces_of_a_recording_are_on_one_side(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in range(40):
+        path = tmp_path / f"in/{'ab'[name % 2]}/{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, rng.uniform(-0.5, 0.5, 500 + 10 * name), 8000)
+    sequences = SequenceConfig(sampling_rate=8000, length=100)
+    train = load_train(DataConfig(source=str(tmp_path / "in"), sequences=sequences))
+    split = probe_split(train, None)
+    sides = [{*train.recordings[rows].tolist()} for rows in (split.gallery_rows, split.query_rows)]
+    assert not sides[0] & sides[1]
+    assert sides[0] | sides[1] == {*range(40)}
+    assert len(split.query_rows) + len(split.gallery_rows) == len(train)
+    assert len(train) // 10 <= len(split.query_rows) < len(train) // 10 + 10

@@ -78,3 +78,17 @@ def test_sixteen_bits_are_the_floats_they_stand_for():
 @pytest.mark.parametrize("length", [1, 399, 400])
 def test_what_is_shorter_than_a_frame_and_silence_have_features(length):
     assert log_mel_statistics(torch.zeros(2, 1, length), 16000).isfinite().all()
+
+
+@pytest.mark.parametrize("length", [100, 400, 1000, 8000, 15_999, 16_000])
+def test_padding_does_not_count(length):
+    torch.manual_seed(0)
+    samples = torch.randint(1, 9000, (2, 1, length), dtype=torch.int16)
+    padded = torch.nn.functional.pad(samples, (0, 16_000 - length))
+    if length < 400:
+        samples = torch.nn.functional.pad(samples, (0, 400 - length))
+    bands = np.stack([reference(row[0].numpy() / 32768, 16_000) for row in samples[:, :, :2000]])
+    found = log_mel_statistics(padded, 16_000)
+    assert_close(found, log_mel_statistics(samples, 16_000), rtol=1e-3, atol=1e-4)
+    if length <= 2000:
+        assert_close(found[:, 40:].double(), torch.tensor(bands.std(2)), rtol=1e-3, atol=1e-3)

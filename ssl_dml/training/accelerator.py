@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
 from ssl_dml.config import ConfigError
@@ -22,6 +23,7 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
     _warn_of_a_single_process()
     if config.precision == "fp16" and not torch.accelerator.is_available():
         raise ConfigError("train.precision fp16 needs an accelerator; use bf16, no or auto")
+    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
     # Methods keep their buffers equal themselves; DDP would send a bank at every step.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     accelerator = Accelerator(

@@ -60,6 +60,7 @@ def test_fine_tuning_is_from_each_start_with_so_many_labels(study):
     assert 0 <= recall(run) <= 1
 
 
+@pytest.mark.slow
 def test_students_train_for_the_same_time(study):
     found = students(study)
     assert set(found) == {"alignment", "SEED", "SimCLR", "untrained"}

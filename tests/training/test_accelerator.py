@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ssl_dml.training.accelerator import choose_precision, cores, use_threads
+from ssl_dml.training.accelerator import choose_precision, cores, make_accelerator, use_threads
+from ssl_dml.training.loop import TrainConfig
 
 
 @pytest.mark.parametrize("wanted", ["no", "bf16", "fp16"])
@@ -36,3 +37,9 @@ def test_processes_share_the_cores(monkeypatch):
     use_threads(2, torch.device("cpu"))
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_runs_of_one_process_have_their_own_precision():
+    for precision in ("no", "bf16", "no"):
+        found = make_accelerator(TrainConfig(steps=1, precision=precision), seed=0)
+        assert found.mixed_precision == precision

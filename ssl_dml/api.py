@@ -21,6 +21,7 @@ from ssl_dml.checks import at_least
 from ssl_dml.data.audio import read_resampled
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.decoder import Decoded, aspects_of
+from ssl_dml.data.images import MAX_PIXELS, read_file
 from ssl_dml.data.recordings import SequenceDecoder
 from ssl_dml.data.trim import sounding, trimmed
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
@@ -86,8 +87,7 @@ class EmbeddingModel:
             if isinstance(self.decoder, SequenceDecoder):
                 return self.decoder.decode(_recording(sample, self.decoder))
             if isinstance(sample, str | Path):
-                with Image.open(sample) as image:
-                    return self.decoder.decode(image)
+                return self.decoder.decode(read_file(Path(sample), MAX_PIXELS))
             return self.decoder.decode(sample)
         except (OSError, ValueError, SyntaxError) as error:
             name = sample if isinstance(sample, str | Path) else f"sample {number}"

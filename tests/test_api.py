@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+import tifffile
 import torch
 from numpy.testing import assert_allclose
 from PIL import Image
@@ -18,6 +19,7 @@ from ssl_dml.data.recordings import SequenceDecoder
 from ssl_dml.types import ImageSpec, SequenceSpec
 
 RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
+NAME = "ssl_dml.backbones.TimmBackbone"
 RNG = np.random.default_rng(0)
 
 
@@ -64,6 +66,17 @@ def test_images_of_every_form_are_embedded_as_in_training(folder, tmp_path):
         assert_allclose(row, expected[0].numpy(), rtol=1e-5, atol=1e-6)
     assert_allclose(model.embed(pixels), rows[:1], rtol=1e-5, atol=1e-6)
     assert model.embed([]).shape == (0, model.dim)
+
+
+def test_a_file_is_read_as_in_training_whatever_pillow_makes_of_it(tmp_path):
+    spec = ImageSpec(channels=6, size=16, mean=(0.5,) * 6, std=(0.2,) * 6)
+    save(TimmBackbone(spec, **RESNET), tmp_path / "b", NAME, RESNET, trained={"data": {}})
+    bands = RNG.integers(0, 256, (16, 16, 6)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "bands.tif", bands, photometric="minisblack", planarconfig="contig")
+    np.save(tmp_path / "bands.npy", bands)
+    model = ssl_dml.load(tmp_path / "b", device="cpu")
+    rows = model.embed([tmp_path / "bands.tif", str(tmp_path / "bands.npy"), bands])
+    assert np.ptp(rows, axis=0).max() == 0
 
 
 def test_a_run_folder_stands_for_its_last_model(folder):

@@ -55,7 +55,7 @@ class Files:
         return Files(self.root, paths, folders, tables=self.tables)
 
 
-def divide(files: Files, *, split: str) -> tuple[Files | None, Files | None]:
+def divide(files: Files, *, split: str, inner: bool = False) -> tuple[Files | None, Files | None]:
     """Divide files into those to train on and those to test on, by the names of their folders.
 
     Folders of splits are looked for below folders that hold nothing but one other, and within
@@ -64,6 +64,7 @@ def divide(files: Files, *, split: str) -> tuple[Files | None, Files | None]:
     Args:
         files: The files.
         split: The split that is wanted.
+        inner: Whether they are of a split already; then a class may be called folder-development.
 
     Returns:
         Both splits; None for one that is not there. Without folders of splits all is train.
@@ -71,7 +72,7 @@ def divide(files: Files, *, split: str) -> tuple[Files | None, Files | None]:
     Raises:
         ConfigError: If folders of splits stand among others, or there are none to train on.
     """
-    found = _split_level(files, split)
+    found = _split_level(files, split, inner)
     if found is None:
         return files, None
     depth, names = found
@@ -80,10 +81,10 @@ def divide(files: Files, *, split: str) -> tuple[Files | None, Files | None]:
     if beside := sum(len(folders) <= depth for folders in files.folders):
         notes.append(f"{beside:,} files beside the folders of splits left out")
     if names.train:
-        train, inner = divide(files.keep(depth, names.train), split="train")
+        train, deeper = divide(files.keep(depth, names.train), split="train", inner=True)
         if train is not None:
             train.notes[:0] = notes
-        test = test or inner
+        test = test or deeper
     if test is not None:
         test.notes[:0] = notes
     return train, test
@@ -131,14 +132,15 @@ def _names_at(folders: list[Folders], depth: int) -> list[str]:
     return sorted({own[depth] for own in folders if len(own) > depth})
 
 
-def _split_level(files: Files, split: str) -> tuple[int, SplitNames] | None:
+def _split_level(files: Files, split: str, inner: bool) -> tuple[int, SplitNames] | None:
     """Depth and names of folders of splits; None if there are none."""
     depth, parents = 0, files.root.parts
     while names := _names_at(files.folders, depth):
         found = split_names(names, loose=files.tables)
         # A folder that was named itself, such as test, may hold nothing but another test.
         again = len(names) == 1 and not found.train and _kind(parents[-1:]) in found.kinds.values()
-        if found.kinds and not again:
+        classes = inner and found.others and not found.train
+        if found.kinds and not again and not classes:
             where = Path(*parents)
             example = f"{where / names[0]}*.parquet" if files.tables else str(where / names[0])
             check_splits(

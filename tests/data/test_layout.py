@@ -39,6 +39,15 @@ def test_a_mixture_is_refused():
         divide(files("train/1", "cat/2"), split="train")
 
 
+def test_within_a_split_a_class_may_be_called_like_one():
+    those = files("train/a/1", "train/folder-development/2", "test/a/3")
+    train, test = divide(those, split="train")
+    assert class_labels(train)[:2] == ([0, 1], ["a", "folder-development"])
+    assert names(test) == ["test/a/3"]
+    with pytest.raises(ConfigError, match="mixes"):
+        divide(files("train/train/1", "train/cat/2"), split="train")
+
+
 def test_classes_are_the_first_folders_that_are_several():
     assert class_labels(files("all/cat/1", "all/ant/x/2", "all/cat/3")) == (
         [1, 0, 1], ["ant", "cat"], []

@@ -157,7 +157,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
             measure(0)
         frozen = round(config.finetune.freeze_epochs * plan.per_epoch)
         steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
-        for step in run.checkpointed(steps):
+        for step in run.checkpointed(steps, train.names):
             if plan.due(step, every_epochs=config.validation.every_epochs):
                 measure(step)
 

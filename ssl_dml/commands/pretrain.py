@@ -175,7 +175,7 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         frozen = round(config.adapt.warmup_epochs * plan.per_epoch)
         steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
         step = run.start
-        for step in run.checkpointed(average.follow(steps)):
+        for step in run.checkpointed(average.follow(steps), train.names):
             if plan.due(step, every_epochs=config.evaluation.every_epochs) and probes.at(step):
                 break
         keep("backbone", step)

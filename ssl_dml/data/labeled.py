@@ -145,7 +145,8 @@ def split_labeled(
     if samples.labels is None:
         raise ConfigError(
             "fine-tuning needs labels and the samples have none: put them in sub-folders named by "
-            "class, or name their column with data.label_column; data.use_labels must be true"
+            "class, or name their column with data.label_column; data.use_labels must be true, and "
+            "data.use_splits false if classes are named like splits"
         )
     label_values = label_values_of(samples.class_names) if labels.continuous else None
     rows = (samples.labels >= 0).nonzero()[:, 0]

@@ -1,7 +1,7 @@
 """Open a source by its name: an embedded sample, a folder, tables, a data set on the hub."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -117,7 +117,9 @@ def open_table(where: str, path: Path, split: str, given: TableOptions) -> Table
         table = _open_parquet(where, path, files, split, given)
     else:
         table = _open_hub(where, split, given)
-    return table
+    if table is None or split == "train":
+        return table
+    return replace(table, name=f"{table.name} ({split})")  # row 0 of which split
 
 
 def _is_saved(path: Path) -> bool:

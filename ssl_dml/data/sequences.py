@@ -110,7 +110,7 @@ def _open(
     if column := path_column(table, config.column):
         return _audio(path, listed_files(table, column, **labels), config, channels)
     about = {"column": config.column, "notes": table.notes}
-    return TableArrays(table.rows, table.identity, where, **about, **labels)
+    return TableArrays(table.rows, table.identity, table.name, **about, **labels)
 
 
 def _audio(

@@ -128,16 +128,26 @@ def collapse_warning(measured: dict[str, float]) -> str | None:
     )
 
 
-def explain_non_finite(error: NonFiniteError, folder: Path) -> NonFiniteError:
-    """The error with its remedy and the last checkpoint; a file in the folder lists the samples."""
-    names = (path.name for path in (folder / "checkpoints").glob("step_*"))
-    steps = [int(name[5:]) for name in names if re.fullmatch(r"step_\d+", name)]
+def explain_non_finite(
+    error: NonFiniteError, folder: Path, names: Sequence[str] = ()
+) -> NonFiniteError:
+    """The error with its remedy and the last checkpoint; a file in the folder lists the samples.
+
+    Args:
+        error: The error, which has the indices of the samples.
+        folder: The run folder.
+        names: Path or key of each sample of the data set; without them indices are listed alone.
+    """
+    kept = (path.name for path in (folder / "checkpoints").glob("step_*"))
+    steps = [int(name[5:]) for name in kept if re.fullmatch(r"step_\d+", name)]
     last = f"{folder / 'checkpoints' / f'step_{max(steps)}'}" if steps else "none"
     listed = ""
     if error.samples:
         path = folder / "non_finite.json"
-        write_json(path, {"error": str(error), "samples": error.samples})
-        listed = f" ({path} lists all)"
+        named = [names[index] for index in error.samples] if names else []
+        write_json(path, {"error": str(error), "samples": error.samples, "names": named})
+        first = f"{error.samples[0]} is {named[0]!r}; " if named else ""
+        listed = f" ({first}{path} lists all)"
     return NonFiniteError(
         f"{error}{listed}; the last good checkpoint is {last}: lower the learning rate, or look "
         "at those samples",

@@ -1,6 +1,6 @@
 """A run that can be resumed: its folder, where it continues, and what is saved while it trains."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -101,8 +101,12 @@ class Run:
         """Batches that were already visited."""
         return self.start * self.plan.accumulation
 
-    def checkpointed(self, updates: Iterator[int]) -> Iterator[int]:
+    def checkpointed(self, updates: Iterator[int], names: Sequence[str] = ()) -> Iterator[int]:
         """Yield each step; when the caller is done with it, save if due or asked to stop.
+
+        Args:
+            updates: The steps.
+            names: Of the samples, to name those of a loss that is not finite.
 
         Raises:
             Interrupted: After saving, if a signal asked the run to stop.
@@ -124,7 +128,7 @@ class Run:
                             interrupt.exit_code,
                         )
         except NonFiniteError as error:
-            raise explain_non_finite(error, folder) from error
+            raise explain_non_finite(error, folder, names) from error
 
 
 def start_run(

@@ -495,7 +495,10 @@ def test_a_loss_that_is_not_finite_names_step_samples_and_checkpoint(images, tmp
     assert "on samples" in line
     assert f"the last good checkpoint is {folder}" in line
     assert "Traceback" not in err
-    assert len(json.loads((folder / "non_finite.json").read_text())["samples"]) == 16
+    told = json.loads((folder / "non_finite.json").read_text())
+    assert len(told["samples"]) == len(told["names"]) == 16
+    assert f"{told['samples'][0]} is {told['names'][0]!r}" in line
+    assert told["names"][0].endswith(".png")
 
 
 @pytest.fixture(scope="module")

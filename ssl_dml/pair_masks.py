@@ -67,7 +67,7 @@ def rank_in_group(anchors: Int[Tensor, " pairs"], batch: int) -> tuple[Int[Tenso
         >>> rank_in_group(torch.tensor([0, 0, 2, 2, 2]), 3)
         (tensor([0, 1, 0, 1, 2]), 3)
     """
-    counts = anchors.bincount(minlength=batch)
+    counts = anchors.new_zeros(batch).index_add(0, anchors, torch.ones_like(anchors))
     begins = counts.cumsum(dim=0) - counts
     numbers = torch.arange(len(anchors), device=anchors.device) - begins[anchors]
     return numbers, int(counts.max()) if batch else 0
@@ -95,10 +95,30 @@ def batched_searchsorted(
         >>> batched_searchsorted(torch.tensor([2.0, 2.0, 9.0]), rising, anchors, or_equal=False)
         tensor([1, 0, 2])
     """
-    numbers, most = rank_in_group(anchors, len(rising))
-    table = values.new_zeros(len(rising), most)
-    table[anchors, numbers] = values
-    return torch.searchsorted(rising, table, right=or_equal)[anchors, numbers]
+    if rising.device.type == "cpu":
+        numbers, most = rank_in_group(anchors, len(rising))
+        table = values.new_zeros(len(rising), most)
+        table[anchors, numbers] = values
+        return torch.searchsorted(rising, table, right=or_equal)[anchors, numbers]
+    return _bisected(values, rising, anchors, or_equal=or_equal)
+
+
+def _bisected(
+    values: Float[Tensor, " pairs"],
+    rising: Float[Tensor, "batch ranks"],
+    anchors: Int[Tensor, " pairs"],
+    *,
+    or_equal: bool,
+) -> Int[Tensor, " pairs"]:
+    """The same without a table, whose width the host would have to wait for."""
+    ranks = rising.shape[1]
+    low, high = torch.zeros_like(anchors), torch.full_like(anchors, ranks)
+    for _ in range(ranks.bit_length()):
+        middle = (low + high) // 2
+        found = rising[anchors, middle.clamp(max=ranks - 1)]
+        below = (found <= values if or_equal else found < values) & (low < high)
+        low, high = torch.where(below, middle + 1, low), torch.where(below, high, middle)
+    return low
 
 
 def pair_masks(

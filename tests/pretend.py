@@ -7,7 +7,10 @@ takes tensors of the device alone, as NCCL's does: torch refuses the others itse
 """
 
 import os
+import sys
 import types
+from collections import Counter
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -23,6 +26,13 @@ FACTORIES = [
     "linspace", "hann_window", "arange", "arange.start", "arange.start_step", "triu_indices",
     "tril_indices", "rand", "randn", "randint", "randint.low", "randperm",
 ]  # fmt: skip
+# The host waits for the device where the numbers of its tensors decide what comes next.
+WAITING = {
+    "_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount",
+    "_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive",
+    "_linalg_check_errors",
+}  # fmt: skip
+LIBRARIES = ("ssl_dml", "kornia", "accelerate")
 aten = torch.ops.aten
 
 
@@ -80,6 +90,30 @@ class OnDevice(torch.Tensor):
 
 class _Settings:
     float64, group, library = True, None, None
+    waits, operations = None, 0
+
+
+class _Event:
+    """A mark in a stream whose operations are done at once."""
+
+    def __init__(self, device=None):
+        self.device = device
+
+    def record(self, *_):
+        """Mark this place."""
+
+    def synchronize(self):
+        """Wait until the stream has come here."""
+
+
+@contextmanager
+def counted():
+    """Count where the host waits for the device, by file and line, and the operations."""
+    _Settings.waits, _Settings.operations = Counter(), 0
+    try:
+        yield _Settings
+    finally:
+        _Settings.waits = None
 
 
 def install(*, float64=True):
@@ -109,11 +143,17 @@ def install(*, float64=True):
         operation = getattr(getattr(aten, base), overload or "default")
         _Settings.library.impl(name, _factory(operation), "PrivateUse1")
     # Of torch.tensor(), which copies below Python's dispatch.
-    _Settings.library.impl(
-        "_copy_from", lambda source, into, *_: _copy(into, source), "PrivateUse1"
-    )
+    _Settings.library.impl("_copy_from", _copy_from, "PrivateUse1")
+    torch.Event = _Event
     # A module that moves to a real device keeps its parameters, of which an optimizer knows.
     torch.__future__.set_swap_module_params_on_conversion(True)
+
+
+def alone():
+    """Let accelerate take it for the device of this machine, with one process."""
+    from accelerate.state import PartialState
+
+    PartialState.default_device = property(lambda _: torch.device(NAME, 0))
 
 
 def join(store):
@@ -162,6 +202,9 @@ def _compute(operation, args, kwargs):
     if operation.namespace == "c10d":
         return operation(*tree_map(_of_host, args), **tree_map(_of_host, kwargs))
     _refuse_mixture(name, tensors)
+    _Settings.operations += 1
+    if waits_for(name, args, kwargs):
+        _wait(name)
     if name == "copy_":
         return _copy(*args)
     device = kwargs.get("device")
@@ -179,6 +222,49 @@ def _refuse_mixture(name, tensors):
             raise RuntimeError(f"{name}: a tensor of the host among those of {NAME}")
 
 
+def waits_for(name, args, kwargs):
+    """Whether the host waits for an operation."""
+    if name in WAITING:
+        return True
+    if name == "repeat_interleave":
+        return kwargs.get("output_size") is None
+    if "index" in name and len(args) > 1 and isinstance(args[1], (list, tuple)):
+        indices = [index for index in args[1] if isinstance(index, torch.Tensor)]
+        single = name != "index" and args[2].numel() == 1
+        masks = any(index.dtype in (torch.bool, torch.uint8) for index in indices) and not single
+        return masks or any(index.ndim and not isinstance(index, OnDevice) for index in indices)
+    if name == "copy_":
+        return _blocks(args[0], args[1], *args[2:])
+    if name == "_to_copy" and (device := kwargs.get("device")) is not None:
+        crosses = (device.type == "cpu") == isinstance(args[0], OnDevice)
+        return crosses and not kwargs.get("non_blocking", False)
+    return False
+
+
+def _blocks(into, source, non_blocking=False, *_):
+    return isinstance(into, OnDevice) != isinstance(source, OnDevice) and not non_blocking
+
+
+def _wait(name):
+    """Note who lets the host wait, if somebody counts."""
+    if _Settings.waits is None:
+        return
+    frame = sys._getframe(2)
+    while frame and not any(f"/{library}/" in frame.f_code.co_filename for library in LIBRARIES):
+        frame = frame.f_back
+    place = "elsewhere"
+    if frame:
+        inner = frame.f_code.co_filename.rpartition("site-packages/")[2]
+        place = f"{inner.rpartition('/ssl_dml/')[2]}:{frame.f_lineno}"
+    _Settings.waits[f"{place} {name}"] += 1
+
+
+def _copy_from(source, into, non_blocking=False):
+    if _blocks(into, source, non_blocking):
+        _wait("copy")
+    return _copy(into, source)
+
+
 def _copy(into, source, *_):
     _numbers(into).copy_(_numbers(source))
     return into
@@ -186,6 +272,7 @@ def _copy(into, source, *_):
 
 def _factory(operation):
     def create(*args, **kwargs):
+        _Settings.operations += 1
         kwargs.pop("pin_memory", None)
         return _on_device(operation(*args, **{**kwargs, "device": torch.device("cpu")}))
 

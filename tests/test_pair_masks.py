@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from ssl_dml.losses import Contrastive
-from ssl_dml.pair_masks import batched_searchsorted, count_ranges, pair_masks, rank_in_group
+from ssl_dml.pair_masks import (
+    _bisected,
+    batched_searchsorted,
+    count_ranges,
+    pair_masks,
+    rank_in_group,
+)
 from ssl_dml.types import LabeledEmbeddings, Triplets
 
 groups = st.lists(st.integers(0, 4), max_size=12).map(sorted)
@@ -71,6 +77,7 @@ def test_batched_searchsorted(anchors, or_equal, seed):
     search = bisect.bisect_right if or_equal else bisect.bisect_left
     pairs = zip(anchors, values.tolist(), strict=True)
     assert found.tolist() == [search(rising[a].tolist(), value) for a, value in pairs]
+    assert _bisected(values, rising, rows, or_equal=or_equal).equal(found)  # as on a device
 
 
 def test_a_memory_of_another_dimension_is_named():

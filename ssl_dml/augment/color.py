@@ -37,6 +37,11 @@ class ColorJitter(nn.Module):
         grayscale: Fraction of images that become gray, whether they are jittered or not.
     """
 
+    luminance: Tensor
+    to_yiq: Tensor
+    from_yiq: Tensor
+    identity: Tensor
+
     def __init__(
         self,
         *,
@@ -50,6 +55,11 @@ class ColorJitter(nn.Module):
         super().__init__()
         self.strengths = (brightness, contrast, saturation)
         self.hue, self.probability, self.grayscale = hue, probability, grayscale
+        to_yiq = torch.tensor(YIQ)
+        self.register_buffer("luminance", torch.tensor(LUMINANCE), persistent=False)
+        self.register_buffer("to_yiq", to_yiq, persistent=False)
+        self.register_buffer("from_yiq", torch.linalg.inv(to_yiq), persistent=False)
+        self.register_buffer("identity", torch.eye(3), persistent=False)
 
     def forward(self, images: Images) -> Images:
         """Jitter every image with random factors of its own."""
@@ -78,14 +88,25 @@ class ColorJitter(nn.Module):
         >>> ColorJitter().recolor(red, one, one, zero, zero).flatten()  # no saturation is gray
         tensor([0.2990, 0.2990, 0.2990])
         """
-        luminance = images.new_tensor(LUMINANCE)
-        matrix = _hue_matrix(turn) @ _saturation_matrix(saturation, luminance)
+        matrix = self._turned(turn) @ self._saturated(saturation)
         gain = (brightness * contrast)[:, None, None]
-        mean = images.mean(dim=(2, 3)) @ luminance * brightness
+        mean = images.mean(dim=(2, 3)) @ self.luminance * brightness
         # Both matrices keep gray as it is, so the offset of contrast passes them unchanged.
         offset = (mean * (1 - contrast))[:, None, None]
         flat = torch.baddbmm(offset, matrix * gain, images.flatten(2))
         return flat.view_as(images).clamp_(0, 1)
+
+    def _saturated(self, factor: Float[Tensor, " batch"]) -> Float[Tensor, "batch 3 3"]:
+        factor = factor[:, None, None]
+        return factor * self.identity + (1 - factor) * self.luminance
+
+    def _turned(self, turn: Float[Tensor, " batch"]) -> Float[Tensor, "batch 3 3"]:
+        angle = 2 * math.pi * turn
+        cos, sin = angle.cos(), angle.sin()
+        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+        rows = [one, zero, zero, zero, cos, -sin, zero, sin, cos]
+        rotation = torch.stack(rows, dim=1).view(-1, 3, 3)
+        return self.from_yiq @ rotation @ self.to_yiq
 
 
 @final
@@ -159,20 +180,3 @@ class ChannelJitter(nn.Module):
         dropped = (uniform(count, 0.0, 1.0, images) < self.drop).view(shape)
         mean = images.mean(dim=(2, 3), keepdim=True)
         return torch.where(dropped, mean, images * gain).clamp_(0, 1)
-
-
-def _saturation_matrix(
-    factor: Float[Tensor, " batch"], luminance: Float[Tensor, "3"]
-) -> Float[Tensor, "batch 3 3"]:
-    factor = factor[:, None, None]
-    return factor * torch.eye(3, device=factor.device) + (1 - factor) * luminance
-
-
-def _hue_matrix(turn: Float[Tensor, " batch"]) -> Float[Tensor, "batch 3 3"]:
-    to_yiq = torch.tensor(YIQ, device=turn.device)
-    angle = 2 * math.pi * turn
-    cos, sin = angle.cos(), angle.sin()
-    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-    rows = [one, zero, zero, zero, cos, -sin, zero, sin, cos]
-    rotation = torch.stack(rows, dim=1).view(-1, 3, 3)
-    return torch.linalg.inv(to_yiq) @ rotation @ to_yiq

@@ -19,7 +19,7 @@ from ssl_dml.distributed import (
 )
 from ssl_dml.heads.base import Head, check_labels
 from ssl_dml.margins import Margin, MarginInputs
-from ssl_dml.margins.base import own_places
+from ssl_dml.margins.base import own_values
 from ssl_dml.memory import PartialFC
 from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import Embeddings, Labels, StepOutput
@@ -119,7 +119,7 @@ class MarginSoftmax(Head):
         cross_entropy = _split_cross_entropy if sharded else F.cross_entropy
         logs = {"own_cosine": inputs.cosines.mean()}
         if sampled is not None:
-            logs["classes"] = sampled.new_tensor(len(sampled)).float()
+            logs["classes"] = torch.full((), float(len(sampled)), device=sampled.device)
         return StepOutput(cross_entropy(logits, columns) + penalty, logs)
 
     @torch.no_grad()
@@ -131,6 +131,8 @@ class MarginSoftmax(Head):
         drawn = counter_based_indices(key, self.step, count=count, high=self.num_classes)[0]
         self.step += 1
         found, owned = torch.cat([drawn, labels]).unique(), self.class_weights.owned
+        if len(owned) == self.num_classes:
+            return found
         return found[(found >= owned.start) & (found < owned.stop)] - owned.start
 
     def _columns(self, labels: Labels, sampled: Tensor | None) -> Int[Tensor, " rows"]:
@@ -144,7 +146,7 @@ class MarginSoftmax(Head):
     def _inputs(
         self, cosines: Float[Tensor, "rows columns"], columns: Tensor, embeddings: Embeddings
     ) -> MarginInputs:
-        own = _own(cosines, columns)
+        own = own_values(cosines, columns)
         with torch.enable_grad():
             norms = embeddings.to(cosines.dtype).norm(dim=1)
         if self.class_weights.sharded:
@@ -153,12 +155,6 @@ class MarginSoftmax(Head):
         else:
             everyone = (gather(own), gather(norms))
         return MarginInputs(columns, own, norms, *everyone, self.num_classes, process_group())
-
-
-def _own(values: Float[Tensor, "rows columns"], columns: Tensor) -> Float[Tensor, " rows"]:
-    """Each row's value at its class; 0 where another process has the class."""
-    rows, places = own_places(columns)
-    return values.new_zeros(len(columns)).index_put((rows,), values[rows, places])
 
 
 @full_precision
@@ -186,5 +182,5 @@ def _split_cross_entropy(
     least = logits.new_full((len(logits), 1), torch.finfo(logits.dtype).min)
     highest = all_reduce_max(torch.cat([least, logits.detach()], dim=1).amax(dim=1))
     total = sum_with_gradient((logits - highest[:, None]).exp().sum(dim=1))
-    own = sum_with_gradient(_own(logits, columns))
+    own = sum_with_gradient(own_values(logits, columns))
     return (total.log() + highest - own).mean()

@@ -64,7 +64,8 @@ def supcon(
     own_class, number = _classes_in_batch(labels, group)
     sums = rows.new_zeros(number, rows.shape[1])
     sums = group.all_reduce_sum(sums.index_add(0, own_class, rows.view_as(views).sum(dim=0)))
-    members = torch.bincount(own_class, minlength=number) * count
+    ones = torch.full_like(own_class, count)
+    members = ones.new_zeros(number).index_add(0, own_class, ones)
     members = group.gather(members[None]).view(-1, number).sum(dim=0)
 
     classes = own_class.repeat(count)

@@ -78,8 +78,8 @@ def triplet(
     def is_active(gaps: Tensor) -> Tensor:
         return (function(gaps) > 0).to(gaps)
 
-    if count <= found.numel():
-        losses = _listed(found, chosen, function)
+    if (number := int(count)) <= found.numel():  # here the host waits for a device
+        losses = _listed(found, chosen, function, number)
         total, active = losses.sum(), (losses > 0).sum()
     elif margin is not None and (mined is None or _in_order(found, chosen)):
         total, active = _hinge(found, chosen, margin)
@@ -89,8 +89,8 @@ def triplet(
             active = _in_chunks(found.detach(), chosen, is_active)
     if reduction == "sum":
         return total
-    number = active if reduction == "non_zero" else count
-    return total / number.clamp(min=1).to(total.dtype)
+    divisor = active if reduction == "non_zero" else count
+    return total / divisor.clamp(min=1).to(total.dtype)
 
 
 def _all_triplets(found: Tensor, pairs: PairMasks) -> Triplets:
@@ -148,7 +148,7 @@ def _hinge(found: Tensor, chosen: Triplets, margin: float) -> tuple[Tensor, Tens
 Function = Callable[[Tensor], Tensor]
 
 
-def _listed(found: Tensor, chosen: Triplets, function: Function) -> Tensor:
+def _listed(found: Tensor, chosen: Triplets, function: Function, number: int) -> Tensor:
     """Apply a function to the gap d(a, p) - d(a, n) of each triplet, listed one by one.
 
     Two pairs whose ranges are from 1 to 3 and from 0 to 1 make three triplets::
@@ -158,7 +158,8 @@ def _listed(found: Tensor, chosen: Triplets, function: Function) -> Tensor:
     """
     order, anchors, positives, low, high = chosen
     widths = high - low
-    pairs = torch.arange(len(widths), device=widths.device).repeat_interleave(widths)
+    pairs = torch.arange(len(widths), device=widths.device)
+    pairs = pairs.repeat_interleave(widths, output_size=number)
     begins = widths.cumsum(dim=0) - widths - low
     ranks = torch.arange(len(pairs), device=widths.device) - begins[pairs]
     rows = anchors * found.shape[1]

@@ -6,7 +6,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from ssl_dml.margins.base import Cosines, Margin, Margined, MarginInputs, angles, own_places, plain
+from ssl_dml.margins.base import Cosines, Margin, Margined, MarginInputs, angles, change_own, plain
 
 
 @final
@@ -52,7 +52,7 @@ class AdaCos(Margin):
         classes = inputs.num_classes
         if classes < 3:  # noqa: PLR2004 - ln(2 - 1) is 0
             raise ValueError(f"AdaCos needs 3 classes or more, got {classes}")
-        fixed = self.scale.new_tensor(math.sqrt(2) * math.log(classes - 1))
+        fixed = math.sqrt(2) * math.log(classes - 1)
         self.scale.copy_(torch.where(self.scale.isnan(), fixed, self.scale))
         if self.training and self.dynamic:
             self._adapt(cosines.detach(), inputs)
@@ -62,7 +62,7 @@ class AdaCos(Margin):
     def _adapt(self, cosines: Cosines, inputs: MarginInputs) -> None:
         # Less 1, the largest cosine, so that no exponential overflows.
         terms = (self.scale * (cosines - 1)).exp()
-        terms = terms.index_put(own_places(inputs.columns), terms.new_zeros(()))
+        terms = change_own(terms, inputs.columns, torch.zeros_like)
         others = inputs.group.all_reduce_sum(terms.sum()) / len(inputs.all_cosines)
         # torch's quantile goes through float64, which not every device has.
         ordered = angles(inputs.all_cosines).sort().values

@@ -76,10 +76,10 @@ class AdaFace(Margin):
         quality = self.concentration * (norms - self.mean) / (self.deviation + EPSILON)
         quality = quality.clamp(-1, 1).to(cosines.dtype)
 
-        def changed(own: Tensor, rows: Tensor) -> Tensor:
-            angle = -self.margin * quality[rows]
+        def changed(own: Tensor) -> Tensor:
+            angle = -self.margin * quality
             moved = add_angle(own, angle, beyond_pi="clip", least=EPSILON)
-            return moved - self.margin * (1 + quality[rows])
+            return moved - self.margin * (1 + quality)
 
         return plain(self.scale * change_own(cosines, inputs.columns, changed))
 

@@ -63,5 +63,5 @@ class CosFace(Margin):
 
     def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Subtract the margin from own cosines and scale all."""
-        changed = change_own(cosines, inputs.columns, lambda own, _: own - self.margin)
+        changed = change_own(cosines, inputs.columns, lambda own: own - self.margin)
         return plain(self.scale * changed)

@@ -16,6 +16,7 @@ from ssl_dml.margins.base import (
     Own,
     angles,
     change_own,
+    cos_sin,
     cosine_of_sum,
     plain,
     with_gradient,
@@ -35,11 +36,11 @@ def add_angle(cosines: Own, angle: float | Own, *, beyond_pi: BeyondPi, least: f
         least: Smallest distance of the sum from 0 and π that ``clip`` allows, in radians.
     """
     summed = cosine_of_sum(cosines, angle)
-    angle = torch.as_tensor(angle, dtype=cosines.dtype, device=cosines.device)
     if beyond_pi == "raw":
         return summed
     if beyond_pi == "monotone":
-        return torch.where(cosines > -angle.cos(), summed, cosines - angle * angle.sin())
+        cos, sin = cos_sin(angle)
+        return torch.where(cosines > -cos, summed, cosines - angle * sin)
     if beyond_pi == "easy":
         return torch.where(cosines > 0, summed, cosines)
     reached = angles(cosines) + angle
@@ -107,7 +108,7 @@ class ArcFace(Margin):
     def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Add the margin to the angle of own cosines and scale all."""
 
-        def changed(own: Tensor, _: Tensor) -> Tensor:
+        def changed(own: Tensor) -> Tensor:
             added = add_angle(own, self.margin, beyond_pi=self.beyond_pi)
             return with_gradient(added, own, self.gradient)
 
@@ -162,7 +163,7 @@ class CombinedMargin(Margin):
     def forward(self, cosines: Cosines, inputs: MarginInputs) -> Margined:
         """Apply the three margins to own cosines and scale all."""
 
-        def changed(own: Tensor, _: Tensor) -> Tensor:
+        def changed(own: Tensor) -> Tensor:
             # Keeps the slope of arccos finite at both ends.
             inside = own.clamp(-1 + 1e-7, 1 - 1e-7) if own.dtype == torch.float32 else own
             theta = inside.clamp(-1 + 1e-12, 1 - 1e-12).acos()

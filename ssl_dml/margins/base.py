@@ -1,11 +1,12 @@
 """The contract of margins: from cosines with class weights to the logits of a softmax."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
@@ -88,24 +89,38 @@ def whole_batch(
 
 
 def change_own(
-    cosines: Cosines, columns: Int[Tensor, " rows"], function: Callable[[Own, Tensor], Own]
-) -> Cosines:
+    cosines: Shaped[Tensor, "rows columns"],
+    columns: Int[Tensor, " rows"],
+    function: Callable[[Tensor], Tensor],
+) -> Shaped[Tensor, "rows columns"]:
     """Replace the cosines of rows with their own classes by a function of them.
 
+    >>> cosines = torch.tensor([[0.5, 0.1], [0.2, 0.3]])
+    >>> change_own(cosines, torch.tensor([0, -1]), lambda own: own - 0.5)
+    tensor([[0.0000, 0.1000],
+            [0.2000, 0.3000]])
+
     Args:
-        cosines: Cosine of each row with each class weight.
+        cosines: Cosine of each row with each class weight, or another value of each.
         columns: Column of each row's class; -1 where another process has it.
-        function: Called with the own cosines of the rows whose class is on this process, and
-            with the indices of these rows.
+        function: Called with the own cosine of each row, 0 where another process has it.
     """
-    own = own_places(columns)
-    return cosines.index_put(own, function(cosines[own], own[0]))
+    if cosines.shape[1] == 0:
+        return cosines
+    changed = function(own_values(cosines, columns))
+    at = columns.clamp(min=0)[:, None]  # a row whose class is elsewhere puts back what it had
+    kept = cosines.gather(1, at)[:, 0]
+    return cosines.scatter(1, at, changed.where(columns >= 0, kept)[:, None])
 
 
-def own_places(columns: Int[Tensor, " rows"]) -> tuple[Int[Tensor, " own"], Int[Tensor, " own"]]:
-    """Index of the own cosines: rows whose class is on this process, and their columns."""
-    rows = (columns >= 0).nonzero()[:, 0]
-    return rows, columns[rows]
+def own_values(
+    values: Shaped[Tensor, "rows columns"], columns: Int[Tensor, " rows"]
+) -> Shaped[Tensor, " rows"]:
+    """Each row's value at its class; 0 where another process has the class."""
+    if values.shape[1] == 0:
+        return values.new_zeros(len(columns))
+    found = values.gather(1, columns.clamp(min=0)[:, None])[:, 0]
+    return found.where(columns >= 0, torch.zeros_like(found))
 
 
 def plain(logits: Cosines) -> Margined:
@@ -126,8 +141,15 @@ def cosine_of_sum(cosines: Own, angle: float | Own) -> Own:
     The slope of arccos is infinite there; the slope of this, along the sphere, is at most 1.
     """
     sines = ((1 - cosines) * (1 + cosines)).clamp(min=1e-12).sqrt()
-    angle = torch.as_tensor(angle, dtype=cosines.dtype, device=cosines.device)
-    return cosines * angle.cos() - sines * angle.sin()
+    cos, sin = cos_sin(angle)
+    return cosines * cos - sines * sin
+
+
+def cos_sin(angle: float | Own) -> tuple[float | Own, float | Own]:
+    """Cosine and sine; of a number, so that none is copied to a device."""
+    if isinstance(angle, Tensor):
+        return angle.cos(), angle.sin()
+    return math.cos(angle), math.sin(angle)
 
 
 def angles(cosines: Own) -> Own:

@@ -14,7 +14,6 @@ from ssl_dml.margins.base import (
     MarginInputs,
     change_own,
     cosine_of_sum,
-    own_places,
     plain,
 )
 
@@ -61,11 +60,11 @@ class CurricularFace(Margin):
         if self.training:
             self.t.lerp_(inputs.all_cosines.mean().to(self.t), self.momentum)
         limits = cosine_of_sum(inputs.cosines, self.margin)[:, None]
-        weighted = torch.where(cosines > limits, cosines * (self.t + cosines), cosines)
-        own = own_places(inputs.columns)
-        weighted = weighted.index_put(own, cosines[own])  # own classes have no weight
+        # Own classes are not weighted.
+        hard = change_own(cosines > limits, inputs.columns, torch.zeros_like)
+        weighted = torch.where(hard, cosines * (self.t + cosines), cosines)
 
-        def changed(own: Tensor, _: Tensor) -> Tensor:
+        def changed(own: Tensor) -> Tensor:
             return add_angle(own, self.margin, beyond_pi="monotone")
 
         return plain(self.scale * change_own(weighted, inputs.columns, changed))

@@ -66,8 +66,8 @@ class MagFace(Margin):
         lengths = inputs.norms.to(cosines).clamp(least, most)
         angles = low + (high - low) * (lengths - least) / (most - least)
 
-        def changed(own: Tensor, rows: Tensor) -> Tensor:
-            return add_angle(own, angles[rows], beyond_pi=self.beyond_pi)
+        def changed(own: Tensor) -> Tensor:
+            return add_angle(own, angles, beyond_pi=self.beyond_pi)
 
         logits = self.scale * change_own(cosines, inputs.columns, changed)
         return Margined(logits, self.weight * (lengths / most**2 + 1 / lengths).mean())

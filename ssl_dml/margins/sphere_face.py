@@ -85,7 +85,7 @@ class SphereFace(Margin):
         """Change own cosines and multiply all by the lengths; in training, count the batch."""
         weight = self.annealing()
 
-        def changed(own: Tensor, _: Tensor) -> Tensor:
+        def changed(own: Tensor) -> Tensor:
             return (weight * own + psi(own, self.factor)) / (1 + weight)
 
         if self.training:

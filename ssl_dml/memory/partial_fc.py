@@ -197,8 +197,8 @@ def gradient_norm(model: nn.Module) -> Tensor:
     for parameter in model.parameters():
         if parameter.grad is not None:
             gradients[id(parameter) in sharded].append(parameter.grad)
-    # Without a gradient torch's norm is a zero on the CPU.
-    own, common = (get_total_norm(gradients[of]).to(device) for of in (True, False))
+    zero = torch.zeros((), device=device)  # without a gradient torch's norm is one on the CPU
+    own, common = (get_total_norm(those) if those else zero for those in gradients.values())
     return (common.square() + sum_with_gradient(own.square())).sqrt() if sharded else common
 
 

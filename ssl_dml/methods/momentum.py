@@ -33,5 +33,10 @@ def follow(followers: nn.Module, leaders: nn.Module, momentum: float | Tensor) -
     Parameter containing:
     tensor([[0.1000]])
     """
-    for ours, theirs in zip(followers.parameters(), leaders.parameters(), strict=True):
-        ours.lerp_(theirs, torch.as_tensor(1 - momentum, dtype=ours.dtype, device=ours.device))
+    pairs = list(zip(followers.parameters(), leaders.parameters(), strict=True))
+    if not pairs:
+        return
+    ours, theirs = [own for own, _ in pairs], [leader for _, leader in pairs]
+    rest = 1 - momentum
+    weight = [rest.to(p.dtype) for p in ours] if isinstance(rest, Tensor) else rest
+    torch._foreach_lerp_(ours, theirs, weight)  # a few kernels for all of them

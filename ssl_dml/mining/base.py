@@ -63,7 +63,8 @@ class Ranking(NamedTuple):
         found = Triplets(self.order, self.anchors, self.positives, low, high.maximum(low))
         if kept is None:
             return found
-        return Triplets(self.order, *(part[kept] for part in found[1:]))
+        rows = kept.nonzero()[:, 0]  # once: a mask lets the host wait each time
+        return Triplets(self.order, *(part[rows] for part in found[1:]))
 
     def single(
         self, at: Int[Tensor, " pairs"], kept: Bool[Tensor, " pairs"] | None = None

@@ -1,7 +1,7 @@
 """The one loop, shared by pretraining and fine-tuning."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -185,7 +185,7 @@ def _clip(model: nn.Module, limit: float | None, accelerator: Accelerator) -> Te
 class _Watch:
     """Stops a run whose numbers are no longer finite.
 
-    On an accelerator a step is judged while the next one runs, so that nothing waits for it.
+    On an accelerator a step is judged while the next one runs, by a copy that nobody waits for.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -193,7 +193,7 @@ class _Watch:
         # A gradient scaler looks for its scale by overflowing now and then.
         self.allowed = MAX_OVERFLOWS if accelerator.scaler is not None else 0
         self.overflows = 0
-        self.pending: list[tuple[int, Tensor, Tensor, Tensor, Tensor]] = []
+        self.pending: list[tuple[int, Callable[[], list[bool]], Tensor, Tensor, Tensor]] = []
 
     def note(self, step: int, loss: Tensor, norm: Tensor, indices: Tensor) -> None:
         """Remember a step, and judge what is due."""
@@ -201,14 +201,14 @@ class _Watch:
             self.check()
         loss = loss.detach()
         finite = torch.stack([gather(loss.isfinite()[None]).all(), norm.isfinite()])
-        self.pending.append((step, finite, loss, norm, indices))
+        self.pending.append((step, _copied(finite), loss, norm, indices))
         if not self.patient:
             self.check()
 
     def check(self) -> None:
         """Judge every step that was noted and not yet judged."""
         for step, finite, loss, norm, indices in self.pending:
-            loss_is, norm_is = finite.tolist()
+            loss_is, norm_is = finite()
             self.overflows = 0 if norm_is else self.overflows + 1
             if not loss_is or self.overflows > self.allowed:
                 rows = gather(indices).sort().values.tolist()
@@ -220,3 +220,17 @@ class _Watch:
                     rows,
                 )
         self.pending.clear()
+
+
+def _copied(values: Tensor) -> Callable[[], list[bool]]:
+    """Start a copy to the host; what is returned waits for it, and for nothing that came later."""
+    if values.device.type == "cpu":
+        return values.tolist
+    copy, event = values.to("cpu", non_blocking=True), torch.Event(device=values.device)
+    event.record()
+
+    def arrived() -> list[bool]:
+        event.synchronize()
+        return copy.tolist()
+
+    return arrived

@@ -36,7 +36,10 @@ def follow(followers: nn.Module, leaders: nn.Module, momentum: float | Tensor) -
     pairs = list(zip(followers.parameters(), leaders.parameters(), strict=True))
     if not pairs:
         return
-    ours, theirs = [own for own, _ in pairs], [leader for _, leader in pairs]
-    rest = 1 - momentum
-    weight = [rest.to(p.dtype) for p in ours] if isinstance(rest, Tensor) else rest
-    torch._foreach_lerp_(ours, theirs, weight)  # a few kernels for all of them
+    ours: list[Tensor] = [own for own, _ in pairs]
+    theirs: list[Tensor] = [leader for _, leader in pairs]
+    rest = 1 - momentum  # in a few kernels for all of them
+    if isinstance(rest, Tensor):
+        torch._foreach_lerp_(ours, theirs, [rest.to(own.dtype) for own in ours])
+    else:
+        torch._foreach_lerp_(ours, theirs, rest)

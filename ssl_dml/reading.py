@@ -112,7 +112,9 @@ def reading(what: str, remedy: str = "", *, foreign: bool = True) -> Iterator[No
     except ConfigError:
         raise
     except MemoryError as error:
-        raise ConfigError(f"{what} needs more memory than there is{end}") from error
+        raise ConfigError(
+            f"{what} needs more memory than there is: {one_line(error)}{end}"
+        ) from error
     except Exception as error:  # libraries raise anything on damaged bytes
         told = isinstance(error, (ValueError, OSError))
         if foreign and not told and raised_here(error):

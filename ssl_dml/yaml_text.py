@@ -57,7 +57,7 @@ def load(text: str) -> Any:  # noqa: ANN401 - whatever the text says
 def _check(text: str, loader: type[Any]) -> None:
     """Raise before anything is built of what would grow without bound, or of keys given twice."""
     if len(text) > MOST_BYTES:
-        raise yaml.YAMLError(f"it has {len(text):,} characters, and at most {MOST_BYTES:,} are read")
+        raise yaml.YAMLError(f"it has {len(text):,} characters; at most {MOST_BYTES:,} are read")
     node = yaml.compose(text, Loader=loader)
     if node is not None and (size := _size(node, {})) > MOST_VALUES:
         raise yaml.YAMLError(f"it holds {size:,} values, and at most {MOST_VALUES:,} are read")

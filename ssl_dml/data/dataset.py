@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data.budget import refuse_large
 from ssl_dml.data.config import DataConfig, decoded_for
+from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.decoder import Decoder, aspects_of
 from ssl_dml.data.opening import open_source
 from ssl_dml.data.recordings import Lengths, Segments
@@ -149,6 +151,9 @@ def epochs(samples: SampleSet, config: DataConfig, *, seed: int) -> EpochBatches
     Raises:
         ConfigError: If there are fewer samples than a batch, or it cannot be shared evenly.
     """
+    if len(samples) >= config.batch_size:
+        sizes = {"samples": config.batch_size, "processes": world_size()}
+        refuse_large(samples.decoder, key="data.batch_size", **sizes)
     return EpochBatches(
         len(samples), config.batch_size, seed=seed, rank=rank(), world_size=world_size()
     )
@@ -212,6 +217,8 @@ def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder |
 
 
 def _store(source: Source, decoder: Decoder, config: DataConfig) -> Store:
+    keys = "data.image_size" if isinstance(decoder, ImageDecoder) else "data.sequences.length"
+    refuse_large(decoder, samples=1, key=f"{keys} or data.channels")
     size = len(source) * nbytes(decoder)
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cache = config.cache_dir.expanduser()

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import datasets
@@ -16,6 +17,7 @@ from ssl_dml.data.sources import fingerprint
 from ssl_dml.data.split_names import listed, printable
 from ssl_dml.data.tables import Table, column_labels
 from ssl_dml.data.walk import suffix_of
+from ssl_dml.reading import regular
 from ssl_dml.types import one_line
 
 LISTINGS = (".csv", ".tsv")
@@ -38,7 +40,7 @@ def read_listing(path: Path) -> Table:
         ConfigError: Naming the file, if it is empty, damaged, without header, or not in UTF-8.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with regular(path).open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
         delimiter = max(DELIMITERS, key=first.count)
         header = next(csv.reader([first], delimiter=delimiter), [])
@@ -48,7 +50,7 @@ def read_listing(path: Path) -> Table:
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(column_types=text),
         )
-    except (OSError, UnicodeError, pyarrow.ArrowException, csv.Error) as error:
+    except Exception as error:  # libraries raise anything on damaged bytes
         reason = "is empty" if not path.stat().st_size else f"cannot be read: {one_line(error)}"
         raise ConfigError(
             f"data.source {printable(str(path))!r} {reason}; write it as CSV in UTF-8 with a header"
@@ -58,8 +60,13 @@ def read_listing(path: Path) -> Table:
             f"data.source {printable(str(path))!r} has no header: its first line names the file "
             f"{named[0]}; write a line such as image,label above it"
         )
+    if double := next((n for n, count in Counter(rows.column_names).items() if count > 1), None):
+        raise ConfigError(
+            f"data.source {printable(str(path))!r} has two columns {double!r}; name one otherwise"
+        )
     rows = pyarrow.table({name: _numbers(rows[name]) for name in rows.column_names})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     identity = fingerprint(path, [path], digest)
     return Table(datasets.Dataset(rows), identity, str(path), folder=path.parent)
 
@@ -142,6 +149,6 @@ def _numbers(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     for kind in (int, float):
         try:
             return pyarrow.chunked_array([[kind(value) if value else None for value in texts]])
-        except ValueError:
+        except (ValueError, OverflowError, pyarrow.ArrowException):
             continue
     return column

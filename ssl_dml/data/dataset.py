@@ -23,9 +23,11 @@ from ssl_dml.data.remote import copied, is_remote
 from ssl_dml.data.samplers import EpochBatches
 from ssl_dml.data.sequences import open_sequences
 from ssl_dml.data.sources import SampleNames, Source
+from ssl_dml.data.split_names import printable
 from ssl_dml.data.store import OnDemand, Store, build_store, has_store, nbytes
 from ssl_dml.data.survey import Survey, normalization, survey
 from ssl_dml.distributed import broadcast_object, rank, world_size
+from ssl_dml.reading import reading
 from ssl_dml.types import Aspects, ImageSpec, Indices, SequenceSpec, Stored
 
 
@@ -186,6 +188,11 @@ def make_loader(
 
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:
     """Open a source; its decoder is known already for sequences, not for images."""
+    with reading(f"data.source {printable(where)!r}", "replace it, or name another"):
+        return _opened(config, where, split)
+
+
+def _opened(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:
     if is_remote(where):
         where = str(copied(where, config.cache_dir.expanduser()))
     if config.sequences is None:

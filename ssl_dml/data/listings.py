@@ -23,6 +23,7 @@ from ssl_dml.types import one_line
 LISTINGS = (".csv", ".tsv")
 DELIMITERS = ",;\t|"
 CODE = re.compile(r"[-+]?0\d|.*_")  # int() takes 1_000 for a thousand
+MOST_COLUMNS = 1_000
 LOOKED_AT = 20  # values of a column, to tell whether they are paths
 
 
@@ -55,7 +56,12 @@ def read_listing(path: Path) -> Table:
         raise ConfigError(
             f"data.source {printable(str(path))!r} {reason}; write it as CSV in UTF-8 with a header"
         ) from error
-    if named := [name for name in header if name and (path.parent / name).is_file()]:
+    if len(header) > MOST_COLUMNS:
+        raise ConfigError(
+            f"data.source {printable(str(path))!r} has {len(header):,} columns, and at most "
+            f"{MOST_COLUMNS:,} are read; write one for the files and one for the labels"
+        )
+    if named := [name for name in header if name and _is_file(path.parent / name)]:
         raise ConfigError(
             f"data.source {printable(str(path))!r} has no header: its first line names the file "
             f"{named[0]}; write a line such as image,label above it"
@@ -137,7 +143,15 @@ def _holds_paths(table: Table, column: str) -> bool:
         return False
     folder = table.folder or Path()
     first = [value for value in table.rows[:LOOKED_AT][column] if value]
-    return any((folder / value).is_file() for value in first)
+    return any(_is_file(folder / value) for value in first)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; not if it is no path at all, or too long for one."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _numbers(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:

@@ -10,11 +10,15 @@ import pyarrow
 import pyarrow.parquet
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data.budget import AT_ONCE, free_memory
 from ssl_dml.data.images import POINTER
 from ssl_dml.data.layout import Files, divide
 from ssl_dml.data.split_names import listed, printable, split_names
 from ssl_dml.data.walk import find_files, suffix_of
+from ssl_dml.reading import regular
 from ssl_dml.types import one_line
+
+MOST_ROWS, LEAST_ROWS = 10_000, 4  # of a table, that are unpacked at once
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -89,10 +93,15 @@ def read_parquet(
     """
     schemas: dict[Path, pyarrow.Schema] = {}
     damaged: list[str] = []
+    rows_at_once = MOST_ROWS
     for file in files:
         try:
-            schemas[file] = pyarrow.parquet.read_schema(file)
-        except (OSError, pyarrow.ArrowException) as error:
+            with pyarrow.parquet.ParquetFile(regular(file)) as opened:
+                schemas[file] = opened.schema_arrow
+                rows_at_once = min(rows_at_once, _rows_at_once(opened.metadata))
+        except MemoryError as error:
+            raise ConfigError(f"data.source {where!r}: {file} {error}; write it anew") from error
+        except Exception as error:  # the library raises many unrelated types
             damaged.append(f"{printable(str(file))} {_reason(file, error)}")
     if damaged and (not schemas or not skip_damaged):
         remedy = "" if skip_damaged else ", or leave damaged files out with --data.on_error skip"
@@ -102,16 +111,45 @@ def read_parquet(
     if odd := {name for schema in schemas.values() for name in schema.names} - {*kept}:
         notes.append(f"columns left out, which differ between files: {listed(sorted(odd))}")
     options: dict[str, Any] = {"features": features} if features else {}
+    options |= {"batch_size": rows_at_once} if rows_at_once < MOST_ROWS else {}
     try:
         table: Any = datasets.Dataset.from_parquet(
             [glob.escape(str(file)) for file in schemas], columns=kept if odd else None, **options
         )
     except Exception as error:  # the library raises many unrelated types
         bad = next((str(file) for file in schemas if not _whole(file)), where)
+        reason = one_line(_first(error), words=20)
         raise ConfigError(
-            f"data.source {where!r}: {printable(bad)} cannot be read: {one_line(error)}; replace it"
+            f"data.source {where!r}: {printable(bad)} cannot be read: {reason}; replace it"
         ) from error
     return table, notes
+
+
+def _rows_at_once(metadata: Any) -> int:  # noqa: ANN401 - its type stubs lack it
+    """How many rows may be unpacked at once, where one value may be as large as a dictionary.
+
+    Raises:
+        MemoryError: If a row group unpacks to more than is free.
+    """
+    largest, free = 1, free_memory()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        size = group.total_byte_size + 8 * group.num_rows
+        if size > free:
+            raise MemoryError(
+                f"has {size / 1e9:,.1f} GB in one row group, and {free / 1e9:,.1f} GB are free"
+            )
+        columns = (group.column(i) for i in range(group.num_columns))
+        packed = [c for c in columns if c.has_dictionary_page and c.physical_type == "BYTE_ARRAY"]
+        largest = max([largest, *(c.total_uncompressed_size for c in packed)])
+    return max(LEAST_ROWS, AT_ONCE // largest)
+
+
+def _first(error: BaseException) -> Exception:
+    """What an exception was raised from, down to the first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error if isinstance(error, Exception) else Exception(str(error))
 
 
 def _place(file: Path) -> Path:
@@ -140,6 +178,10 @@ def _common(
         ConfigError: If one of ``columns`` is not alike.
     """
     (first, schema), *others = schemas.items()
+    if double := next((n for n in schema.names if schema.names.count(n) > 1), None):
+        raise ConfigError(
+            f"data.source {where!r}: {first.name} has two columns {double!r}; name one otherwise"
+        )
     kept, mixed = [], []
     for name in dict.fromkeys([*columns, *schema.names]):
         kinds = {file: _kind(own, name) for file, own in schemas.items()}
@@ -180,6 +222,6 @@ def _whole(file: Path) -> bool:
     """Whether every value of a file can be read."""
     try:
         pyarrow.parquet.read_table(file)
-    except (OSError, pyarrow.ArrowException):
+    except Exception:  # the library raises many unrelated types
         return False
     return True

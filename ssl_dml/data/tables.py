@@ -196,6 +196,11 @@ def column_labels(
     values = list(table[column])
     if isinstance(feature, datasets.ClassLabel):
         labels = [-1 if value is None else value for value in values]
+        if (most := max(labels, default=0)) >= len(feature.names):
+            raise ConfigError(
+                f"data.label_column {column!r} holds {most}, and it has names of "
+                f"{len(feature.names)} classes only; write the table again"
+            )
         return labels, list(feature.names), unlabeled_note(labels)
     labels, names = labels_of(values, missing=missing, column=column)
     return labels, names, unlabeled_note(labels, by_value=missing)

@@ -23,6 +23,7 @@ from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.decoder import Decoded, aspects_of
 from ssl_dml.data.recordings import SequenceDecoder
 from ssl_dml.data.trim import sounding, trimmed
+from ssl_dml.reading import regular
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
 
 Sample = str | Path | Image.Image | np.ndarray
@@ -86,10 +87,12 @@ class EmbeddingModel:
             if isinstance(self.decoder, SequenceDecoder):
                 return self.decoder.decode(_recording(sample, self.decoder))
             if isinstance(sample, str | Path):
-                with Image.open(sample) as image:
+                with Image.open(regular(Path(sample))) as image:
                     return self.decoder.decode(image)
             return self.decoder.decode(sample)
-        except (OSError, ValueError, SyntaxError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise anything on damaged bytes
             name = sample if isinstance(sample, str | Path) else f"sample {number}"
             raise ValueError(f"{name} cannot be embedded: {error}") from error
 
@@ -103,7 +106,7 @@ def _recording(sample: Sample, decoder: SequenceDecoder) -> Shaped[np.ndarray, "
         return values[:, : decoder.length]
     if rate is None or not isinstance(sample, str | Path):
         raise ValueError("the model is for arrays of [channels, time]")
-    with soundfile.SoundFile(sample) as file:
+    with soundfile.SoundFile(regular(Path(sample))) as file:
         start, stop = 0, decoder.length
         if trim is not None:
             start, stop = sounding(file, rate, trim=trim, mono=mono)

@@ -120,7 +120,9 @@ def reading(what: str, remedy: str = "", *, foreign: bool = True) -> Iterator[No
         if foreign and not told and raised_here(error):
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else None
-        raise ConfigError(f"{what} cannot be read: {reason or one_line(error)}{end}") from error
+        reason = reason or one_line(error)
+        verb = "" if reason.startswith(("is ", "has ")) else "cannot be read: "
+        raise ConfigError(f"{what} {verb}{reason}{end}") from error
 
 
 def raised_here(error: BaseException) -> bool:

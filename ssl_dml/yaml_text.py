@@ -113,6 +113,7 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401
         return load(read_text(path, MOST_BYTES))
     except (yaml.YAMLError, ValueError) as error:
         reason = re.sub(r' in "<[^"]*>",', " in", one_line(error, words=60))
+        reason = f"it {reason}" if reason.startswith(("is ", "has ")) else reason
         raise ConfigError(f"{path} is no YAML in UTF-8: {reason}") from error
 
 

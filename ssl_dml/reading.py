@@ -13,6 +13,7 @@ from ssl_dml.types import ConfigError, one_line
 
 PACKAGE = Path(__file__).parent
 MOST_TEXT = 1 << 26  # bytes of a file of metadata or text
+BLOCK = 1 << 20
 # Reading a pipe waits, and a device has no end.
 KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -53,10 +54,13 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         found = os.fstat(file.fileno())
         _check(found.st_mode)  # of what was opened, which may be another
-        data = b"" if found.st_size > most else file.read(most + 1)
-    if found.st_size > most or len(data) > most:
-        raise ValueError(f"has {max(found.st_size, len(data)):,} bytes; at most {most:,} are read")
-    return data
+        size, blocks = found.st_size, list[bytes]()
+        while size <= most and (block := file.read(BLOCK)):
+            blocks.append(block)
+            size = max(size, len(blocks) * BLOCK - BLOCK + len(block))
+    if size > most:
+        raise ValueError(f"has {size:,} bytes; at most {most:,} are read")
+    return b"".join(blocks)
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:

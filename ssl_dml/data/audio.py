@@ -20,6 +20,7 @@ from ssl_dml.progress import progress, say
 from ssl_dml.reading import regular
 
 MAX_RATE = 1_000_000  # Hz
+MOST_STEPS = 200_000  # of a ratio of sampling rates; the filter is 20 times as long
 MOST_RATIO = 1_000  # of a sampling rate to that of a file
 MOST_FRAMES_A_BYTE = 65_536  # more than silence takes in FLAC
 HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower sampling rate
@@ -181,7 +182,10 @@ def _check_header(file: soundfile.SoundFile, path: Path, expected: int) -> None:
         ValueError: With the number.
     """
     own = file.samplerate
-    if not 1 <= own <= MAX_RATE or expected > own * MOST_RATIO:
-        raise ValueError(f"has a sampling rate of {own:,} Hz, from which it is not resampled")
+    steps = max(own, expected) // math.gcd(own, expected) if own > 0 else 0
+    if not 0 < steps <= MOST_STEPS or expected > own * MOST_RATIO:
+        raise ValueError(
+            f"has a sampling rate of {own:,} Hz, which is not resampled to {expected:,} Hz"
+        )
     if not 0 <= file.frames <= MOST_FRAMES_A_BYTE * path.stat().st_size:
         raise ValueError(f"promises {file.frames:,} values, and has {path.stat().st_size:,} bytes")

@@ -74,7 +74,7 @@ def too_large(name: str, error: MemoryError) -> str:
     """What to tell of a sample that does not fit in memory."""
     return (
         f"sample {name} needs more memory than there is ({one_line(error)}): remove it, or lower "
-        "data.max_pixels so that it counts as damaged"
+        "data.max_pixels or data.sequences.length"
     )
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import datasets
 import pyarrow
+import pyarrow.compute
 import pyarrow.parquet
 
 from ssl_dml.config import ConfigError
-from ssl_dml.data.budget import AT_ONCE, free_memory
+from ssl_dml.data.budget import free_memory
 from ssl_dml.data.images import POINTER
 from ssl_dml.data.layout import Files, divide
 from ssl_dml.data.split_names import listed, printable, split_names
@@ -18,7 +19,8 @@ from ssl_dml.data.walk import find_files, suffix_of
 from ssl_dml.reading import regular
 from ssl_dml.types import one_line
 
-MOST_ROWS, LEAST_ROWS = 10_000, 4  # of a table, that are unpacked at once
+BYTES_OF_A_NUMBER = 16  # at most, in a column of numbers of entries
+PACKED = 10  # times smaller, as no images are
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -93,14 +95,15 @@ def read_parquet(
     """
     schemas: dict[Path, pyarrow.Schema] = {}
     damaged: list[str] = []
-    rows_at_once = MOST_ROWS
     for file in files:
         try:
             with pyarrow.parquet.ParquetFile(regular(file)) as opened:
+                if not (opened.metadata.num_rows and opened.metadata.num_columns):
+                    raise ValueError("it has no rows")
                 schemas[file] = opened.schema_arrow
-                rows_at_once = min(rows_at_once, _rows_at_once(opened.metadata))
+                _refuse_large(opened, file)
         except MemoryError as error:
-            raise ConfigError(f"data.source {where!r}: {file} {error}; write it anew") from error
+            raise ConfigError(f"data.source {where!r}: {file} {error}") from error
         except Exception as error:  # the library raises many unrelated types
             damaged.append(f"{printable(str(file))} {_reason(file, error)}")
     if damaged and (not schemas or not skip_damaged):
@@ -111,7 +114,6 @@ def read_parquet(
     if odd := {name for schema in schemas.values() for name in schema.names} - {*kept}:
         notes.append(f"columns left out, which differ between files: {listed(sorted(odd))}")
     options: dict[str, Any] = {"features": features} if features else {}
-    options |= {"batch_size": rows_at_once} if rows_at_once < MOST_ROWS else {}
     try:
         table: Any = datasets.Dataset.from_parquet(
             [glob.escape(str(file)) for file in schemas], columns=kept if odd else None, **options
@@ -125,24 +127,51 @@ def read_parquet(
     return table, notes
 
 
-def _rows_at_once(metadata: Any) -> int:  # noqa: ANN401 - its type stubs lack it
-    """How many rows may be unpacked at once, where one value may be as large as a dictionary.
+def _refuse_large(opened: pyarrow.parquet.ParquetFile, file: Path) -> None:
+    """Raise if a row group, which Arrow reads at once, unpacks to more than is free.
 
     Raises:
-        MemoryError: If a row group unpacks to more than is free.
+        MemoryError: With the numbers.
     """
-    largest, free = 1, free_memory()
+    metadata, free = opened.metadata, free_memory()
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
+        columns = [group.column(i) for i in range(group.num_columns)]
         size = group.total_byte_size + 8 * group.num_rows
+        # Values of a dictionary are stored once, however often they stand in the column.
+        for column in columns if size <= free else ():
+            if _is_repeated(column) and column.num_values * column.total_uncompressed_size > free:
+                size += _unpacked(file, number, column.path_in_schema)
         if size > free:
             raise MemoryError(
-                f"has {size / 1e9:,.1f} GB in one row group, and {free / 1e9:,.1f} GB are free"
+                f"unpacks to {size / 1e9:,.1f} GB in one row group, and {free / 1e9:,.1f} GB are "
+                "free; write it in smaller ones"
             )
-        columns = (group.column(i) for i in range(group.num_columns))
-        packed = [c for c in columns if c.has_dictionary_page and c.physical_type == "BYTE_ARRAY"]
-        largest = max([largest, *(c.total_uncompressed_size for c in packed)])
-    return max(LEAST_ROWS, AT_ONCE // largest)
+
+
+def _is_repeated(column: Any) -> bool:  # noqa: ANN401 - metadata of a column; its stubs lack it
+    """Whether a column is packed so well that its values may repeat those of its dictionary."""
+    if not column.has_dictionary_page or column.physical_type != "BYTE_ARRAY":
+        return False
+    packed = column.total_compressed_size
+    numbers = packed - (column.data_page_offset - column.dictionary_page_offset)
+    few = numbers < BYTES_OF_A_NUMBER * column.num_values
+    return few or column.total_uncompressed_size > PACKED * packed
+
+
+def _unpacked(file: Path, group: int, column: str) -> int:
+    """Bytes of the values of a column, which is read without unpacking its dictionary."""
+    with pyarrow.parquet.ParquetFile(file, read_dictionary=[column]) as opened:
+        chunks = opened.read_row_group(group, columns=[column]).column(0).chunks
+    size = 0
+    for chunk in chunks:
+        values: Any = chunk
+        for name in column.split(".")[1:]:
+            values = values.field(name) if isinstance(values, pyarrow.StructArray) else values
+        if isinstance(values, pyarrow.DictionaryArray):
+            lengths = pyarrow.compute.binary_length(values.dictionary)
+            size += pyarrow.compute.sum(lengths.take(values.indices)).as_py() or 0
+    return size
 
 
 def _first(error: BaseException) -> Exception:

@@ -19,7 +19,6 @@ from ssl_dml.data.walk import find_files, suffix_of
 from ssl_dml.reading import regular
 from ssl_dml.types import one_line
 
-BYTES_OF_A_NUMBER = 16  # at most, in a column of numbers of entries
 PACKED = 10  # times smaller, as no images are
 
 
@@ -130,18 +129,18 @@ def read_parquet(
 def _refuse_large(opened: pyarrow.parquet.ParquetFile, file: Path) -> None:
     """Raise if a row group, which Arrow reads at once, unpacks to more than is free.
 
+    The metadata of a column are not asked: where they are damaged, Arrow ends the process.
+
     Raises:
         MemoryError: With the numbers.
     """
-    metadata, free = opened.metadata, free_memory()
+    metadata, free, packed = opened.metadata, free_memory(), file.stat().st_size
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        columns = [group.column(i) for i in range(group.num_columns)]
         size = group.total_byte_size + 8 * group.num_rows
-        # Values of a dictionary are stored once, however often they stand in the column.
-        for column in columns if size <= free else ():
-            if _is_repeated(column) and column.num_values * column.total_uncompressed_size > free:
-                size += _unpacked(file, number, column.path_in_schema)
+        # Values of a dictionary are stored once, however often they stand in a column.
+        if size <= free < size * group.num_rows and size > PACKED * packed:
+            size += _repeated(file, number)
         if size > free:
             raise MemoryError(
                 f"unpacks to {size / 1e9:,.1f} GB in one row group, and {free / 1e9:,.1f} GB are "
@@ -149,28 +148,22 @@ def _refuse_large(opened: pyarrow.parquet.ParquetFile, file: Path) -> None:
             )
 
 
-def _is_repeated(column: Any) -> bool:  # noqa: ANN401 - metadata of a column; its stubs lack it
-    """Whether a column is packed so well that its values may repeat those of its dictionary."""
-    if not column.has_dictionary_page or column.physical_type != "BYTE_ARRAY":
-        return False
-    packed = column.total_compressed_size
-    numbers = packed - (column.data_page_offset - column.dictionary_page_offset)
-    few = numbers < BYTES_OF_A_NUMBER * column.num_values
-    return few or column.total_uncompressed_size > PACKED * packed
-
-
-def _unpacked(file: Path, group: int, column: str) -> int:
-    """Bytes of the values of a column, which is read without unpacking its dictionary."""
-    with pyarrow.parquet.ParquetFile(file, read_dictionary=[column]) as opened:
-        chunks = opened.read_row_group(group, columns=[column]).column(0).chunks
+def _repeated(file: Path, group: int) -> int:
+    """Bytes of all values that stand in dictionaries, which are read without unpacking them."""
+    with pyarrow.parquet.ParquetFile(file) as opened:
+        names = [column.path for column in opened.schema if column.physical_type == "BYTE_ARRAY"]
+    with pyarrow.parquet.ParquetFile(file, read_dictionary=names) as opened:
+        table = opened.read_row_group(group)
     size = 0
-    for chunk in chunks:
-        values: Any = chunk
-        for name in column.split(".")[1:]:
-            values = values.field(name) if isinstance(values, pyarrow.StructArray) else values
-        if isinstance(values, pyarrow.DictionaryArray):
-            lengths = pyarrow.compute.binary_length(values.dictionary)
-            size += pyarrow.compute.sum(lengths.take(values.indices)).as_py() or 0
+    for name in names:
+        top, *inner = name.split(".")
+        for chunk in table[top].chunks if top in table.column_names else ():
+            values: Any = chunk
+            for part in inner:
+                values = values.field(part) if isinstance(values, pyarrow.StructArray) else values
+            if isinstance(values, pyarrow.DictionaryArray):
+                lengths = pyarrow.compute.binary_length(values.dictionary)
+                size += pyarrow.compute.sum(lengths.take(values.indices)).as_py() or 0
     return size
 
 

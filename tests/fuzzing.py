@@ -163,7 +163,7 @@ def _read_images(path):
 
 def _read_sequences(path):
     source = path.parent if path.suffix in (".wav", ".flac") else path
-    _data(source, sequences=SequenceConfig(sampling_rate=4000, length=16))
+    _data(source, sequences=SequenceConfig(sampling_rate=4000, length=400))
 
 
 def _read_weights(path):

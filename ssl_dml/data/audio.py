@@ -22,7 +22,7 @@ from ssl_dml.reading import regular
 MAX_RATE = 1_000_000  # Hz
 MOST_STEPS = 200_000  # of a ratio of sampling rates; the filter is 20 times as long
 MOST_RATIO = 1_000  # of a sampling rate to that of a file
-MOST_FRAMES_A_BYTE = 65_536  # more than silence takes in FLAC
+MOST_FRAMES_A_BYTE = 8_192  # more than silence takes in FLAC
 HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower sampling rate
 
 

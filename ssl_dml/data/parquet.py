@@ -154,6 +154,7 @@ def _repeated(file: Path, group: int) -> int:
         names = [column.path for column in opened.schema if column.physical_type == "BYTE_ARRAY"]
     with pyarrow.parquet.ParquetFile(file, read_dictionary=names) as opened:
         table = opened.read_row_group(group)
+    compute: Any = pyarrow.compute  # its type stubs lack the functions
     size = 0
     for name in names:
         top, *inner = name.split(".")
@@ -162,8 +163,8 @@ def _repeated(file: Path, group: int) -> int:
             for part in inner:
                 values = values.field(part) if isinstance(values, pyarrow.StructArray) else values
             if isinstance(values, pyarrow.DictionaryArray):
-                lengths = pyarrow.compute.binary_length(values.dictionary)
-                size += pyarrow.compute.sum(lengths.take(values.indices)).as_py() or 0
+                lengths = compute.binary_length(values.dictionary)
+                size += compute.sum(lengths.take(values.indices)).as_py() or 0
     return size
 
 

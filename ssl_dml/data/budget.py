@@ -14,6 +14,7 @@ from ssl_dml.types import ConfigError, one_line
 
 SHARE, LEAST_SHARE = 1 << 28, 1 << 25  # bytes of one sample that threads may decode side by side
 AT_ONCE = 1 << 28  # bytes of decoded samples on their way to the store
+TOTAL = psutil.virtual_memory().total
 _large = threading.Lock()
 _own = threading.local()
 
@@ -35,7 +36,7 @@ def take(size: int) -> None:
     Raises:
         MemoryError: If the machine has not as many.
     """
-    if size > psutil.virtual_memory().total:
+    if size > TOTAL:
         raise MemoryError(f"{size / 1e9:,.1f} GB")
     if not hasattr(_own, "taken"):
         return

@@ -24,6 +24,7 @@ from ssl_dml.data.decoder import Decoded, aspects_of
 from ssl_dml.data.images import MAX_PIXELS, read_file
 from ssl_dml.data.recordings import SequenceDecoder
 from ssl_dml.data.trim import sounding, trimmed
+from ssl_dml.reading import regular
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
 
 Sample = str | Path | Image.Image | np.ndarray
@@ -89,7 +90,9 @@ class EmbeddingModel:
             if isinstance(sample, str | Path):
                 return self.decoder.decode(read_file(Path(sample), MAX_PIXELS))
             return self.decoder.decode(sample)
-        except (OSError, ValueError, SyntaxError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise anything on damaged bytes
             name = sample if isinstance(sample, str | Path) else f"sample {number}"
             raise ValueError(f"{name} cannot be embedded: {error}") from error
 
@@ -103,7 +106,7 @@ def _recording(sample: Sample, decoder: SequenceDecoder) -> Shaped[np.ndarray, "
         return values[:, : decoder.length]
     if rate is None or not isinstance(sample, str | Path):
         raise ValueError("the model is for arrays of [channels, time]")
-    with soundfile.SoundFile(sample) as file:
+    with soundfile.SoundFile(regular(Path(sample))) as file:
         start, stop = 0, decoder.length
         if trim is not None:
             start, stop = sounding(file, rate, trim=trim, mono=mono)

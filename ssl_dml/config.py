@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 from ssl_dml.components import mistakes
 from ssl_dml.config_errors import explain, nearest
 from ssl_dml.progress import say
+from ssl_dml.reading import reading, regular
 from ssl_dml.types import ConfigError
 from ssl_dml.yaml_text import as_text, load, read_yaml
 
@@ -128,6 +129,9 @@ def find_config(name: str | Path, kind: str) -> Path:
     for found in (path, CONFIGS / kind / f"{bare}.yaml", CONFIGS / f"{bare}.yaml"):
         if found.is_file():
             return found
+    if path.exists():
+        with reading(f"--config {name}", "name a YAML file"):
+            regular(path)
     known = [known for folder in CONFIGS.iterdir() for known in (*shipped(folder.name),)]
     hint = nearest(bare.rpartition("/")[2], known, listed="--help lists the shipped ones")
     raise ConfigError(f"--config {name}: there is no such file or shipped configuration{hint}")

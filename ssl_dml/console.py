@@ -5,34 +5,39 @@ import re
 import signal
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from ssl_dml.progress import say
+from ssl_dml.reading import raised_here
 from ssl_dml.stops import Interrupted, NonFiniteError
-from ssl_dml.types import ConfigError
+from ssl_dml.types import ConfigError, one_line
 
-PACKAGE = Path(__file__).parent
+# How torch says it, of allocations that fail and of sizes that no machine has.
+OUT_OF_MEMORY = (
+    r"(?i)out of memory|not enough memory|can't allocate memory|Storage size calculation overflow"
+    r"|[Nn]umel: integer multiplication overflow|Invalid buffer size"
+)
 
 
 def run_main(main: Callable[[], object]) -> NoReturn:
     """Run a command and leave with its exit code; say a user's mistake in one line.
 
     A ``ValueError`` that this package raised on purpose and an ``OSError`` are told without a
-    traceback. Anything else is a bug and keeps it.
+    traceback, and so is memory that does not suffice. Anything else is a bug and keeps it.
     """
     try:
-        main()
+        with enough_memory():
+            main()
         sys.exit(0)
     except Interrupted as stop:
         say(str(stop))
         sys.exit(stop.exit_code)
     except (ValueError, OSError) as error:
-        told = isinstance(error, (OSError, ConfigError, NonFiniteError)) or _raised_here(error)
+        told = isinstance(error, (OSError, ConfigError, NonFiniteError)) or raised_here(error)
         if not told:
             raise
         if os.environ.get("RANK", "0") != "0":
@@ -50,7 +55,20 @@ def run_main(main: Callable[[], object]) -> NoReturn:
         sys.exit(130)
 
 
-def _raised_here(error: BaseException) -> bool:
-    """Whether the statement that raised stands in a file of this package."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and PACKAGE in Path(frames[-1].filename).parents
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Tell in one line that memory did not suffice, of the processor or of an accelerator.
+
+    Raises:
+        ConfigError: With what was asked for, and the keys to lower.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or re.search(OUT_OF_MEMORY, str(error))):
+            raise
+        reason = one_line(error, words=16)
+        raise ConfigError(
+            f"there is not enough memory ({reason}): lower data.batch_size, data.image_size, or "
+            "the sizes of method, head and backbone; train.encode_chunk saves memory too"
+        ) from error

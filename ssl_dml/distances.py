@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ssl_dml import checks
 from ssl_dml.precision import full_precision
+from ssl_dml.reading import reading, regular
 
 
 @full_precision
@@ -111,7 +112,7 @@ class Mahalanobis(nn.Module):
         if dim is not None and kind == "learned":
             self.root = nn.Parameter(torch.eye(dim))
         elif matrix is not None:
-            values = np.load(matrix) if isinstance(matrix, Path) else matrix
+            values = _read_matrix(matrix) if isinstance(matrix, Path) else matrix
             self.register_buffer("root", _root(torch.as_tensor(values)))
 
     def forward(
@@ -128,6 +129,11 @@ class Mahalanobis(nn.Module):
             raise ValueError(f"the distance is of {len(root)} dimensions, rows of {rows.shape[1]}")
         mapped = rows @ root
         return distances(mapped, mapped if others is rows else others @ root)
+
+
+def _read_matrix(path: Path) -> np.ndarray:
+    with reading(f"matrix {str(path)!r}", "save it with numpy.save"):
+        return np.load(regular(path), mmap_mode="r").copy()
 
 
 def _root(matrix: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:

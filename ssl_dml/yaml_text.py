@@ -8,9 +8,12 @@ import yaml
 from jsonargparse import get_loader, set_dumper, set_loader
 from jsonargparse.typing import register_type
 
-from ssl_dml.types import ConfigError
+from ssl_dml.reading import read_text
+from ssl_dml.types import ConfigError, one_line
 
 _load = get_loader("yaml")  # knows 1e3 as a number and no dates, unlike YAML 1.1
+MOST_BYTES, MOST_VALUES = 1 << 20, 10_000
+MERGE = "<<"
 
 
 @final
@@ -39,15 +42,56 @@ def load(text: str) -> Any:  # noqa: ANN401 - whatever the text says
     (None, '~', '&a', '#1')
 
     Raises:
-        yaml.YAMLError: If it is no YAML.
+        yaml.YAMLError: If it is no YAML, gives a key twice, or holds more than 10,000 values.
     """
     # Half of a pair, as Python has names that are not in UTF-8, is an error to the faster loader.
-    read = yaml.safe_load if re.search(r"\\u[dD][89a-fA-F]", text) else _load
+    halves = re.search(r"\\u[dD][89a-fA-F]", text)
     try:
-        values = as_text(read(text))
+        _check(text, yaml.SafeLoader if halves else getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        values = as_text(yaml.safe_load(text) if halves else _load(text))
     except (TypeError, ValueError, RecursionError) as error:
         raise yaml.YAMLError(str(error)) from error
     return text if values is None and text.strip() != "null" else values
+
+
+def _check(text: str, loader: type[Any]) -> None:
+    """Raise before anything is built of what would grow without bound, or of keys given twice."""
+    if len(text) > MOST_BYTES:
+        raise yaml.YAMLError(f"it has {len(text):,} characters; at most {MOST_BYTES:,} are read")
+    node = yaml.compose(text, Loader=loader)
+    if node is not None and (size := _size(node, {})) > MOST_VALUES:
+        raise yaml.YAMLError(f"it holds {size:,} values, and at most {MOST_VALUES:,} are read")
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Number of values below a node, where each alias counts as all that it stands for.
+
+    Args:
+        node: A node without a loop; a loop is a ``RecursionError``.
+        known: Sizes of nodes, by their identity.
+    """
+    if id(node) not in known:
+        inside: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            _refuse_twice(node)
+            inside = [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            inside = node.value
+        known[id(node)] = 1 + sum(_size(one, known) for one in inside)
+    return known[id(node)]
+
+
+def _refuse_twice(node: yaml.MappingNode) -> None:
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.value == MERGE:
+            continue
+        line = key.start_mark.line + 1
+        if key.value in lines:
+            first = lines[key.value]
+            where = f"in line {line}" if line == first else f"in lines {first} and {line}"
+            raise yaml.YAMLError(f"{key.value} is given twice, {where}; leave one of them out")
+        lines[key.value] = line
 
 
 def as_text(values: Any) -> Any:  # noqa: ANN401
@@ -66,9 +110,10 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401
         ConfigError: Naming the file, if it is no YAML, or not in UTF-8.
     """
     try:
-        return load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = re.sub(r"\s+", " ", str(error))
+        return load(read_text(path, MOST_BYTES))
+    except (yaml.YAMLError, ValueError) as error:
+        reason = re.sub(r' in "<[^"]*>",', " in", one_line(error, words=60))
+        reason = f"it {reason}" if reason.startswith(("is ", "has ")) else reason
         raise ConfigError(f"{path} is no YAML in UTF-8: {reason}") from error
 
 

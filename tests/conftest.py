@@ -15,6 +15,11 @@ from ssl_dml.types import ImageSpec, SequenceSpec
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuzz-seconds", type=float, default=60, help="of each slow fuzz test")
+    parser.addoption("--fuzz-from", type=int, default=100, help="number of its first mutant")
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)

@@ -55,3 +55,32 @@ def test_a_run_that_a_signal_stopped_says_how_to_continue(capsys):
         run_main(stopped)
     assert left.value.code == 143
     assert capsys.readouterr().out == "stopped at step 3 of 9; to continue: --resume true\n"
+
+
+OUT_OF_MEMORY = [
+    MemoryError("Unable to allocate 3.64 TiB"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    RuntimeError("CUDA out of memory. Tried to allocate 20 GiB"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_memory_that_does_not_suffice_is_one_line_with_keys(error, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as left:
+        run_main(main)
+    assert left.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: there is not enough memory (")
+    assert "lower data.batch_size" in line
+    assert line.count("\n") == 1
+
+
+def test_any_other_error_of_torch_keeps_its_traceback():
+    def main():
+        raise RuntimeError("size mismatch")
+
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        run_main(main)

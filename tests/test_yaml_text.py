@@ -1,5 +1,7 @@
 """YAML whose text stays text."""
 
+import os
+
 import pytest
 import yaml
 
@@ -32,3 +34,43 @@ def test_values_read_back_of_the_same_type(value):
     read = load(to_yaml({"a": [value, {"b": value}]}))
     assert read == {"a": [value, {"b": value}]}
     assert repr(read["a"][0]) == repr(value)
+
+
+def laughs(depth):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, depth)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (laughs(10), "it holds 12,345,679,011 values, and at most 10,000 are read"),
+        ("a: [" + "1, " * 10_000 + "1]", "it holds 10,003 values"),
+        ("seed: 1\nx: 2\nseed: 3", "seed is given twice, in lines 1 and 3; leave one of them out"),
+        ("a: {b: 1, b: 1}", "b is given twice, in line 1"),
+        ("a: [[{b: 1, 'b': 1}]]", "b is given twice"),
+    ],
+)
+def test_what_grows_and_what_is_said_twice_is_refused(tmp_path, text, line):
+    with pytest.raises(yaml.YAMLError, match=line):
+        load(text)
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=line):
+        read_yaml(tmp_path / "x.yaml")
+
+
+def test_anchors_and_merges_within_reason_are_read():
+    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: [*a, *a]"
+    assert load(text)["b"] == {"x": 1, "y": 3}
+    assert load(laughs(3))["a2"][0][0] == ["x"] * 10
+
+
+def test_a_file_that_is_none_or_too_large_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "device.yaml").symlink_to("/dev/zero")
+    with (tmp_path / "large.yaml").open("wb") as file:
+        file.truncate(1 << 33)
+    for name, line in [("pipe", "is a pipe"), ("device", "is a device"), ("large", "has 8,589,9")]:
+        with pytest.raises(ConfigError, match=rf"{name}\.yaml is no YAML in UTF-8: it {line}"):
+            read_yaml(tmp_path / f"{name}.yaml")

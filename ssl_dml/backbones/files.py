@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from safetensors.torch import load_file
 
+from ssl_dml.reading import regular
 from ssl_dml.types import one_line
 
+DEEPEST = 8  # sections within sections
 # What checkpoints keep beside tensors and cannot do harm: a command line, a number of NumPy.
 HARMLESS = [Namespace, np.dtype, np.float64(0).__reduce__()[0]]
 HARMLESS += [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
@@ -33,9 +36,9 @@ def read_file(path: Path) -> Mapping[Any, Any]:
     Raises:
         ValueError: If there is no such file, or it holds no tensors by name.
     """
-    if not path.is_file():
+    if not path.exists():
         raise ValueError("there is no such file")
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         head = file.read(32)
     for beginning, words in OTHERS.items():
         if head.lower().startswith(beginning.lower()):
@@ -50,7 +53,27 @@ def read_file(path: Path) -> Mapping[Any, Any]:
         raise ValueError(f"it cannot be read: {one_line(error)}") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"it holds a {type(content).__name__}, and no tensors by name")
+    _refuse_odd(content)
     return content
+
+
+def _refuse_odd(content: Mapping[Any, Any]) -> None:
+    """Raise of tensors that are not plain numbers in memory, or that unfold to more than fits.
+
+    Raises:
+        ValueError: Naming one.
+    """
+    size, inside = 0, [content]
+    for _ in range(DEEPEST):
+        for name, value in ((n, v) for one in inside for n, v in one.items() if torch.is_tensor(v)):
+            if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+                raise ValueError(f"{name} is not a dense tensor of numbers; save it as one")
+            size += value.numel() * value.element_size()
+        inside = [v for one in inside for v in one.values() if isinstance(v, Mapping)]
+    if size > (free := psutil.virtual_memory().available):
+        raise ValueError(
+            f"its tensors unfold to {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} are free"
+        )
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401
@@ -58,7 +81,7 @@ def _read(path: Path) -> Any:  # noqa: ANN401
         head = file.read(9)
     if path.suffix == ".safetensors" or head[8:] == b"{":  # after the length of its header
         return load_file(path)
-    if path.suffix == ".npz" or _is_arrays(path):
+    if _is_arrays(path) or path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays.files}
     with torch.serialization.safe_globals(HARMLESS):
@@ -66,8 +89,15 @@ def _read(path: Path) -> Any:  # noqa: ANN401
 
 
 def _is_arrays(path: Path) -> bool:
-    """Whether it is an archive of NumPy's, whatever its suffix."""
+    """Whether it is an archive of NumPy's, whatever its suffix.
+
+    Raises:
+        MemoryError: If an archive, of arrays or of tensors, unpacks to more than is free.
+    """
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
+        size, free = sum(i.file_size for i in archive.infolist()), psutil.virtual_memory().available
+        if size > free:
+            raise MemoryError(f"it unpacks to {size / 1e9:,.1f} GB; {free / 1e9:,.1f} GB are free")
         return all(name.endswith(".npy") for name in archive.namelist())

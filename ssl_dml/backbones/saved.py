@@ -14,7 +14,8 @@ import ssl_dml
 from ssl_dml.backbones.adapters import without_adapters
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.building import build, import_named
-from ssl_dml.types import ImageSpec, SequenceSpec
+from ssl_dml.reading import read_json, regular
+from ssl_dml.types import ImageSpec, SequenceSpec, one_line
 
 WEIGHTS, METADATA = "model.safetensors", "backbone.json"
 SPECS = {"images": ImageSpec, "sequences": SequenceSpec}
@@ -89,8 +90,8 @@ def load(folder: str | Path, *, trust: bool = False) -> Backbone:
     folder = Path(folder)
     metadata = read_metadata(folder)
     try:
-        state = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
+        state = load_file(regular(folder / WEIGHTS))
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
     try:
         if trust:
@@ -121,7 +122,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         if not (folder / name).exists():
             raise ValueError(f"{folder} is no saved backbone: it lacks {name}")
     try:
-        metadata = json.loads((folder / METADATA).read_text())
+        metadata = read_json(folder / METADATA)
         kind = next((name for name in SPECS if name in metadata), "images")
         inputs = metadata[kind]
         plain = {k: tuple(v) if isinstance(v, list) else v for k, v in inputs.items()}
@@ -131,5 +132,5 @@ def read_metadata(folder: Path) -> dict[str, Any]:
             "init_args": metadata["init_args"],
             **metadata,
         }
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{folder / METADATA} is damaged: {error!r}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        raise ValueError(f"{folder / METADATA} is damaged: {one_line(error)}") from error

@@ -8,7 +8,7 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from ssl_dml.types import ImageSpec, one_line, sides_of
+from ssl_dml.types import ConfigError, ImageSpec, one_line, sides_of
 
 ANY_SIZE = ("vit_", "deit_", "eva02_", "test_vit")  # families that resample their positions
 STEPS = (14, 16, 28, 32, 64)  # a network of a fixed size takes multiples of one of these
@@ -25,6 +25,8 @@ def create(arguments: dict[str, Any], images: ImageSpec) -> nn.Module:
     name = arguments["model_name"]
     try:
         return _created(arguments)
+    except ConfigError:
+        raise
     except TypeError as error:
         raise ValueError(f"backbone: {name} cannot be built so: {error}") from error
     except (AssertionError, RuntimeError, ValueError) as error:

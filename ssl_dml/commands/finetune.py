@@ -25,6 +25,7 @@ from ssl_dml.heads import Head, attach_partial_fc
 from ssl_dml.progress import say
 from ssl_dml.reporting import finetune_summary, finish, record_probe
 from ssl_dml.training import (
+    Allocations,
     Best,
     Finetuner,
     FinetuneSettings,
@@ -125,7 +126,8 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         size = {"batch_size": config.data.batch_size, "seed": config.seed}
         order = LabeledBatches(rows, config.labels, **size)
         plan = config.train.plan(order.per_epoch)
-        model = build(config, begin, train, rows.num_classes)
+        with Allocations(values):
+            model = build(config, begin, train, rows.num_classes)
         augment = config.augment(model.embedder.inputs).to(device)
         optimizer, scheduler = make_optimizer(model, config, plan, config.finetune.lr_scales(model))
         attach_partial_fc(model, optimizer)

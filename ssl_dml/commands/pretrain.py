@@ -20,6 +20,7 @@ from ssl_dml.progress import say
 from ssl_dml.reporting import finish, record_probe, show_first, summary
 from ssl_dml.training import (
     AdaptSettings,
+    Allocations,
     Average,
     Guard,
     GuardSettings,
@@ -148,7 +149,8 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         plan = config.train.plan(order.per_epoch)
 
         augment = config.augment(train.spec).to(device)
-        method = build(config, begin, train, plan)
+        with Allocations(values):
+            method = build(config, begin, train, plan)
         model = Pretrainer(method)
         optimizer, scheduler = make_optimizer(method, config, plan, config.adapt.lr_scales(model))
         model.to(device)

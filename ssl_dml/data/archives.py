@@ -2,16 +2,14 @@
 
 import hashlib
 import io
-import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, final
 
-import numpy as np
-
 from ssl_dml.config import ConfigError
-from ssl_dml.data.images import SUFFIXES, open_image
+from ssl_dml.data.images import SUFFIXES, open_image, read_array
 from ssl_dml.data.layout import Files, class_labels, divide
 from ssl_dml.data.members import Member, members_of
 from ssl_dml.data.parquet import files_of_split
@@ -19,7 +17,10 @@ from ssl_dml.data.sources import RawImage, Source, fingerprint
 from ssl_dml.data.split_names import listed, printable
 from ssl_dml.data.tables import labels_of, unlabeled_note
 from ssl_dml.data.walk import NO_SUFFIX, Found, suffix_of
+from ssl_dml.reading import parse_json
 
+WHOLE = re.compile(r"-?[0-9]{1,18}")
+MOST_METADATA = 1 << 20  # bytes of a label, or of all keys of a sample
 CLASS, METADATA = ".cls", ".json"  # files beside an image, with its name up to the first dot
 
 
@@ -94,8 +95,8 @@ class Contents:
         for number, path in enumerate(paths):
             found = self.beside.get(self.images[path].key, {})
             if CLASS in found:
-                text = found[CLASS].read().decode("utf-8", "replace").strip()
-                values[number] = int(text) if text.lstrip("-").isdecimal() else text
+                text = _metadata(found[CLASS]).decode("utf-8", "replace").strip()
+                values[number] = int(text) if WHOLE.fullmatch(text) else text
             elif METADATA in found and column in (keys := _json(found[METADATA])):
                 values[number] = keys[column]
         return values if any(value is not None for value in values.values()) else {}
@@ -152,7 +153,7 @@ class ArchiveSource(Source):
         member = self._members[index]
         data = io.BytesIO(member.read())
         if suffix_of(Path(member.name)) == ".npy":
-            return np.load(data, allow_pickle=False)
+            return read_array(data, self._max_pixels)
         return open_image(data, self._max_pixels)
 
     def name(self, index: int) -> str:  # noqa: D102
@@ -217,10 +218,20 @@ def open_archives(
     )
 
 
+def _metadata(member: Member) -> bytes:
+    """Bytes of a file that says what a sample is; none if it is damaged or too large for that."""
+    if member.size > MOST_METADATA:
+        return b""
+    try:
+        return member.read()
+    except ValueError:
+        return b""
+
+
 def _json(member: Member) -> dict[str, Any]:
     """Keys of a ``.json`` file; none if it is damaged."""
     try:
-        found = json.loads(member.read())
+        found = parse_json(_metadata(member))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

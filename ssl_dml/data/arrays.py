@@ -7,12 +7,14 @@ from typing import Literal, final
 
 import datasets
 import numpy as np
+import psutil
 import pyarrow
 from jaxtyping import Shaped
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.recordings import Recordings
 from ssl_dml.data.sources import fingerprint
+from ssl_dml.data.split_names import printable
 from ssl_dml.data.tables import (
     check_column,
     column_labels,
@@ -21,6 +23,7 @@ from ssl_dml.data.tables import (
     unlabeled_note,
 )
 from ssl_dml.progress import progress
+from ssl_dml.reading import reading, regular
 
 NUMBERS = "uif"
 ONE_CHANNEL, CHANNELS = 2, 3  # dimensions of an array of sequences
@@ -167,11 +170,14 @@ def _doubts(shape: tuple[int, ...], *, certain: bool) -> list[str]:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
+    """The arrays of a file, if they fit in memory once they are unpacked."""
+    with reading(f"data.source {printable(str(path))!r}", "save it again with numpy.savez"):
+        with zipfile.ZipFile(regular(path)) as archive:
+            size = sum(one.file_size for one in archive.infolist())
+        if size > (free := psutil.virtual_memory().available):
+            raise MemoryError(f"{size / 1e9:,.1f} GB unpacked, and {free / 1e9:,.1f} GB are free")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"data.source {str(path)!r} cannot be read: {error}") from error
 
 
 def _values(cell: pyarrow.Scalar) -> Shaped[np.ndarray, "channels time"]:

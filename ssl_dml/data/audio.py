@@ -17,7 +17,12 @@ from ssl_dml.data.recordings import Recordings
 from ssl_dml.data.split_names import printable
 from ssl_dml.data.trim import sounding
 from ssl_dml.progress import progress, say
+from ssl_dml.reading import regular
 
+MAX_RATE = 1_000_000  # Hz
+MOST_STEPS = 200_000  # of a ratio of sampling rates; the filter is 20 times as long
+MOST_RATIO = 1_000  # of a sampling rate to that of a file
+MOST_FRAMES_A_BYTE = 8_192  # more than silence takes in FLAC
 HALF_WIDTH = 10  # of the low-pass filter, in periods of the lower sampling rate
 
 
@@ -95,7 +100,8 @@ class AudioFiles(Recordings):
 
     def read(self, index: int, start: int, stop: int) -> Float[np.ndarray, "channels time"]:  # noqa: D102 - in Recordings
         try:
-            with soundfile.SoundFile(self.paths[index]) as file:
+            with soundfile.SoundFile(regular(self.paths[index])) as file:
+                _check_header(file, self.paths[index], self.sampling_rate)
                 first, last = self.starts[index], self.starts[index] + self.lengths[index]
                 stop = min(first + stop, last) if last > first else stop
                 values = read_resampled(file, self.sampling_rate, first + start, stop)
@@ -152,16 +158,34 @@ def _low_pass(factor: int) -> np.ndarray:
 def _sounding(path: Path, files: AudioFiles, trim: float, length: int) -> tuple[int, int]:
     """Where the energy of a file is; all of it if it is damaged, which reading will report."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(regular(path)) as file:
+            _check_header(file, path, files.sampling_rate)
             return sounding(file, files.sampling_rate, trim=trim, mono=files.channels == 1)
-    except soundfile.LibsndfileError:
+    except (soundfile.LibsndfileError, ValueError, OSError):
         return 0, length
 
 
 def _header(path: Path, expected: int) -> tuple[int, int]:
     """Frames and sampling rate; 0 and the expected one if damaged, which reading will report."""
     try:
-        metadata = soundfile.info(path)
-    except soundfile.LibsndfileError:
+        with soundfile.SoundFile(regular(path)) as file:
+            _check_header(file, path, expected)
+            return file.frames, file.samplerate
+    except (soundfile.LibsndfileError, ValueError, OSError):
         return 0, expected
-    return metadata.frames, metadata.samplerate
+
+
+def _check_header(file: soundfile.SoundFile, path: Path, expected: int) -> None:
+    """Raise if a header promises what no file of its size holds.
+
+    Raises:
+        ValueError: With the number.
+    """
+    own = file.samplerate
+    steps = max(own, expected) // math.gcd(own, expected) if own > 0 else 0
+    if not 0 < steps <= MOST_STEPS or expected > own * MOST_RATIO:
+        raise ValueError(
+            f"has a sampling rate of {own:,} Hz, which is not resampled to {expected:,} Hz"
+        )
+    if not 0 <= file.frames <= MOST_FRAMES_A_BYTE * path.stat().st_size:
+        raise ValueError(f"promises {file.frames:,} values, and has {path.stat().st_size:,} bytes")

@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data.budget import refuse_large
 from ssl_dml.data.config import DataConfig, decoded_for
+from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.decoder import Decoder, aspects_of
 from ssl_dml.data.opening import open_source
 from ssl_dml.data.recordings import Lengths, Segments
@@ -21,9 +23,11 @@ from ssl_dml.data.remote import copied, is_remote
 from ssl_dml.data.samplers import EpochBatches
 from ssl_dml.data.sequences import open_sequences
 from ssl_dml.data.sources import SampleNames, Source
+from ssl_dml.data.split_names import printable
 from ssl_dml.data.store import OnDemand, Store, build_store, has_store, nbytes
 from ssl_dml.data.survey import Survey, normalization, survey
 from ssl_dml.distributed import broadcast_object, rank, world_size
+from ssl_dml.reading import reading
 from ssl_dml.types import Aspects, ImageSpec, Indices, SequenceSpec, Stored
 
 
@@ -149,6 +153,9 @@ def epochs(samples: SampleSet, config: DataConfig, *, seed: int) -> EpochBatches
     Raises:
         ConfigError: If there are fewer samples than a batch, or it cannot be shared evenly.
     """
+    if len(samples) >= config.batch_size:
+        sizes = {"samples": config.batch_size, "processes": world_size()}
+        refuse_large(samples.decoder, key="data.batch_size", **sizes)
     return EpochBatches(
         len(samples), config.batch_size, seed=seed, rank=rank(), world_size=world_size()
     )
@@ -181,6 +188,11 @@ def make_loader(
 
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:
     """Open a source; its decoder is known already for sequences, not for images."""
+    with reading(f"data.source {printable(where)!r}", "replace it, or name another"):
+        return _opened(config, where, split)
+
+
+def _opened(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:
     if is_remote(where):
         where = str(copied(where, config.cache_dir.expanduser()))
     if config.sequences is None:
@@ -212,6 +224,8 @@ def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder |
 
 
 def _store(source: Source, decoder: Decoder, config: DataConfig) -> Store:
+    keys = "data.image_size" if isinstance(decoder, ImageDecoder) else "data.sequences.length"
+    refuse_large(decoder, samples=1, key=f"{keys} or data.channels")
     size = len(source) * nbytes(decoder)
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cache = config.cache_dir.expanduser()

@@ -1,6 +1,8 @@
 """Images of more bits or bands than Pillow reads: 16-bit color PNG, and TIFF."""
 
 import io
+import math
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 from PIL import Image
+
+from ssl_dml.data.budget import take
 
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BITS, SAMPLES, EXTRA = 258, 277, 338  # tags
@@ -39,6 +43,18 @@ def is_deep(image: Image.Image) -> bool:
     return samples > 1 and (max(tags.get(BITS, (1,))) > BYTE or unspecified)
 
 
+def refuse_pixels(pixels: int, most: int) -> None:
+    """Raise if an image has more pixels than ``data.max_pixels``.
+
+    Raises:
+        ValueError: With both numbers.
+    """
+    if pixels > most:
+        raise ValueError(
+            f"has {pixels:,} pixels, and data.max_pixels is {most:,}: a higher one reads it"
+        )
+
+
 def read_png(data: bytes) -> Shaped[np.ndarray, "height width channels"]:
     """Read a 16-bit PNG; a transparent one is laid over white.
 
@@ -58,11 +74,13 @@ def read_png(data: bytes) -> Shaped[np.ndarray, "height width channels"]:
     return np.rint(pixels[:, :, :-1] * opacity + WHITE * (1 - opacity)).astype(np.uint16)
 
 
-def read_tiff(file: Path | io.BytesIO) -> Shaped[np.ndarray, "height width channels"]:
+def read_tiff(
+    file: Path | io.BytesIO, max_pixels: int = sys.maxsize
+) -> Shaped[np.ndarray, "height width channels"]:
     """Read the first page of a TIFF with all its bands, as they are.
 
     Raises:
-        ValueError: If tifffile is not installed, or the file is damaged.
+        ValueError: If tifffile is not installed, the file is damaged, or it has more pixels.
     """
     try:
         tifffile = import_module("tifffile")
@@ -75,7 +93,11 @@ def read_tiff(file: Path | io.BytesIO) -> Shaped[np.ndarray, "height width chann
     try:
         with tifffile.TiffFile(file) as opened:
             page = opened.pages[0]
+            refuse_pixels(math.prod(sorted(page.shape)[-2:]), max_pixels)
+            take(math.prod(page.shape) * page.dtype.itemsize)
             pixels, axes = page.asarray(), page.axes
+    except MemoryError:
+        raise
     except Exception as error:  # it raises anything on damaged bytes
         raise ValueError(f"is TIFF that cannot be read: {' '.join(str(error).split())}") from error
     if axes not in ("YX", "YXS", "SYX"):

@@ -1,18 +1,22 @@
 """Files of images: which there are, and how one is opened."""
 
 import io
+import math
 import threading
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib import format
 from PIL import Image, UnidentifiedImageError, features
 
-from ssl_dml.data.deep import is_deep, is_tiff, read_png, read_tiff
+from ssl_dml.data.budget import take
+from ssl_dml.data.deep import is_deep, is_tiff, read_png, read_tiff, refuse_pixels
 from ssl_dml.data.sources import RawImage
 from ssl_dml.data.walk import suffix_of
+from ssl_dml.reading import regular
 
 MAX_PIXELS = 178_956_970  # where Pillow stops, twice the limit at which it warns
 IMAGE_TYPES = (
@@ -23,6 +27,7 @@ HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 # Formats that Pillow tells by their first bytes, for files whose name does not tell.
 TOLD_BY_CONTENT = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 POINTER = b"version https://git-lfs"
+BYTES_A_PIXEL = 8  # of four bands of 16 bits
 HEAD = 32  # bytes that tell what a file is
 _LOCK = threading.Lock()
 
@@ -65,10 +70,37 @@ def known() -> list[str]:
 
 
 def read_file(path: Path, max_pixels: int) -> RawImage:
-    """Open an image or an array in a file."""
-    if path.suffix.lower() == ".npy":
-        return _load(path)
-    return open_image(path, max_pixels)
+    """Open an image or an array in a file; no pipe, device or folder."""
+    if regular(path).suffix.lower() != ".npy":
+        return open_image(path, max_pixels)
+    with path.open("rb") as file:
+        return read_array(file, max_pixels)
+
+
+def read_array(file: BinaryIO, max_pixels: int) -> np.ndarray:
+    """Read an array of at most so many pixels, if its file has as many bytes as it promises.
+
+    Raises:
+        ValueError: If it has not, or is no array of numbers.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if not size:
+        raise ValueError("is empty")
+    readers = {(1, 0): format.read_array_header_1_0, (2, 0): format.read_array_header_2_0}
+    header = readers.get(format.read_magic(file))
+    if header is None:
+        raise ValueError("is no array of numbers")
+    shape, _, dtype = header(file)
+    refuse_pixels(math.prod(sorted(shape)[-2:]), max_pixels)
+    if min(shape, default=1) < 0 or dtype.hasobject:
+        raise ValueError("is no array of numbers")
+    promised = math.prod(shape) * dtype.itemsize
+    if promised > size - file.tell():
+        raise ValueError(f"is cut off: it promises {promised:,} bytes")
+    take(promised)
+    file.seek(0)
+    return np.load(file, allow_pickle=False)
 
 
 def open_image(file: Path | io.BytesIO, max_pixels: int) -> RawImage:
@@ -86,19 +118,20 @@ def open_image(file: Path | io.BytesIO, max_pixels: int) -> RawImage:
         image = _identify(file)
     except UnidentifiedImageError as error:
         if is_tiff(_head(file)):
-            return read_tiff(file)
+            return read_tiff(file, max_pixels)
         raise ValueError(_what_it_is(file)) from error
     pixels = image.width * image.height
-    if pixels > max_pixels:
+    try:
+        refuse_pixels(pixels, max_pixels)
+    except ValueError:
         image.close()
-        raise ValueError(
-            f"has {pixels:,} pixels, and data.max_pixels is {max_pixels:,}: a higher one reads it"
-        )
+        raise
+    take(pixels * (BYTES_A_PIXEL if is_deep(image) else len(image.getbands())))
     if not is_deep(image):
         return image
     with image:
         if image.format == "TIFF":
-            return read_tiff(file)
+            return read_tiff(file, max_pixels)
         return read_png(file.read_bytes() if isinstance(file, Path) else file.getvalue())
 
 
@@ -118,13 +151,6 @@ def _head(file: Path | io.BytesIO) -> bytes:
         with file.open("rb") as opened:
             return opened.read(HEAD)
     return file.getvalue()[:HEAD]
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except EOFError as error:
-        raise ValueError("is empty") from error
 
 
 def _what_it_is(file: Path | io.BytesIO) -> str:

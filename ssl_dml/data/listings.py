@@ -4,6 +4,7 @@ import csv
 import hashlib
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import datasets
@@ -16,11 +17,13 @@ from ssl_dml.data.sources import fingerprint
 from ssl_dml.data.split_names import listed, printable
 from ssl_dml.data.tables import Table, column_labels
 from ssl_dml.data.walk import suffix_of
+from ssl_dml.reading import regular
 from ssl_dml.types import one_line
 
 LISTINGS = (".csv", ".tsv")
 DELIMITERS = ",;\t|"
 CODE = re.compile(r"[-+]?0\d|.*_")  # int() takes 1_000 for a thousand
+MOST_COLUMNS = 1_000
 LOOKED_AT = 20  # values of a column, to tell whether they are paths
 
 
@@ -38,7 +41,7 @@ def read_listing(path: Path) -> Table:
         ConfigError: Naming the file, if it is empty, damaged, without header, or not in UTF-8.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with regular(path).open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
         delimiter = max(DELIMITERS, key=first.count)
         header = next(csv.reader([first], delimiter=delimiter), [])
@@ -48,18 +51,28 @@ def read_listing(path: Path) -> Table:
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(column_types=text),
         )
-    except (OSError, UnicodeError, pyarrow.ArrowException, csv.Error) as error:
+    except Exception as error:  # libraries raise anything on damaged bytes
         reason = "is empty" if not path.stat().st_size else f"cannot be read: {one_line(error)}"
         raise ConfigError(
             f"data.source {printable(str(path))!r} {reason}; write it as CSV in UTF-8 with a header"
         ) from error
-    if named := [name for name in header if name and (path.parent / name).is_file()]:
+    if len(header) > MOST_COLUMNS:
+        raise ConfigError(
+            f"data.source {printable(str(path))!r} has {len(header):,} columns, and at most "
+            f"{MOST_COLUMNS:,} are read; write one for the files and one for the labels"
+        )
+    if named := [name for name in header if name and _is_file(path.parent / name)]:
         raise ConfigError(
             f"data.source {printable(str(path))!r} has no header: its first line names the file "
             f"{named[0]}; write a line such as image,label above it"
         )
+    if double := next((n for n, count in Counter(rows.column_names).items() if count > 1), None):
+        raise ConfigError(
+            f"data.source {printable(str(path))!r} has two columns {double!r}; name one otherwise"
+        )
     rows = pyarrow.table({name: _numbers(rows[name]) for name in rows.column_names})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     identity = fingerprint(path, [path], digest)
     return Table(datasets.Dataset(rows), identity, str(path), folder=path.parent)
 
@@ -130,7 +143,15 @@ def _holds_paths(table: Table, column: str) -> bool:
         return False
     folder = table.folder or Path()
     first = [value for value in table.rows[:LOOKED_AT][column] if value]
-    return any((folder / value).is_file() for value in first)
+    return any(_is_file(folder / value) for value in first)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; not if it is no path at all, or too long for one."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _numbers(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
@@ -142,6 +163,6 @@ def _numbers(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     for kind in (int, float):
         try:
             return pyarrow.chunked_array([[kind(value) if value else None for value in texts]])
-        except ValueError:
+        except (ValueError, OverflowError, pyarrow.ArrowException):
             continue
     return column

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any, final
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data.budget import take
 from ssl_dml.data.images import SUFFIXES
 from ssl_dml.data.split_names import printable
 from ssl_dml.data.walk import find_files, suffix_of
+from ssl_dml.reading import regular
 from ssl_dml.types import one_line
 
 ARCHIVES = (".tar", ".zip")
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 ENCRYPTED = 0x1  # bit of a member's flags
 OPEN_AT_ONCE = 64
+MOST_BYTES = 1 << 30  # of a member
 
 
 @final
@@ -48,12 +51,19 @@ class Member:
         """Read its bytes.
 
         Raises:
-            ValueError: If they are damaged.
+            ValueError: If they are damaged, or more than 1 GiB.
         """
+        if self.size > MOST_BYTES:
+            raise ValueError(
+                f"has {self.size:,} bytes; of an archive at most {MOST_BYTES:,} are read"
+            )
+        take(self.size)
         if self.offset < 0:
             try:
                 return _zip(self.archive, threading.get_ident()).read(self.name)
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+            except MemoryError:
+                raise
+            except Exception as error:  # decompressors raise anything on damaged bytes
                 raise ValueError(one_line(error)) from error
         with self.archive.open("rb") as file:
             file.seek(self.offset)
@@ -89,8 +99,11 @@ def is_archive(path: Path) -> bool:
 def members_of(archive: Path, damaged: list[str]) -> Iterator[Member]:
     """Members up to where the archive is damaged, which is then added to ``damaged``."""
     try:
+        regular(archive)
         yield from _zip_members(archive) if suffix_of(archive) == ".zip" else _tar_members(archive)
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # libraries raise anything on damaged bytes
         reason = one_line(error) if archive.exists() and archive.stat().st_size else "is empty"
         reason = reason if reason == "is empty" else f"cannot be read: {reason}"
         damaged.append(f"{printable(str(archive))} {reason}")

@@ -19,10 +19,10 @@ from ssl_dml.data.listings import is_listing, listed_files, path_column, read_li
 from ssl_dml.data.members import archives_at
 from ssl_dml.data.parquet import files_of_split, is_parquet, parquet_files, read_parquet
 from ssl_dml.data.sources import Source, fingerprint
-from ssl_dml.data.split_names import listed, notes_on, split_names
+from ssl_dml.data.split_names import listed, notes_on, printable, split_names
 from ssl_dml.data.tables import Table, TableSource, split_rows
 from ssl_dml.data.walk import any_below
-from ssl_dml.types import one_line
+from ssl_dml.reading import read_json, reading, regular
 
 SAMPLES = Path(__file__).parent / "samples"
 HUB_PATIENCE_S = 5
@@ -91,8 +91,16 @@ def open_source(
 
 
 def locate(where: str) -> Path:
-    """Path of an embedded sample, or of a file or folder, whether it exists or not."""
-    return SAMPLES / where if where in SAMPLE_NAMES else Path(where).expanduser()
+    """Path of an embedded sample, or of a file or folder, whether it exists or not.
+
+    Raises:
+        ConfigError: If it is a pipe, a socket or a device, which reading would wait for.
+    """
+    path = SAMPLES / where if where in SAMPLE_NAMES else Path(where).expanduser()
+    if path.exists() and not path.is_dir():
+        with reading(f"data.source {printable(where)!r}", "name a file or a folder"):
+            regular(path)
+    return path
 
 
 def is_folder_of_files(path: Path) -> bool:
@@ -127,12 +135,12 @@ def _is_saved(path: Path) -> bool:
 
 
 def _open_saved(path: Path, split: str, given: TableOptions) -> Table | None:
-    try:
+    with reading(f"data.source {printable(str(path))!r}", "save it again", foreign=False):
+        _check_saved(path)
         saved = datasets.load_from_disk(str(path))
-    except Exception as error:  # the library raises many unrelated types
-        raise ConfigError(
-            f"data.source {str(path)!r} cannot be read: {one_line(error)}; save it again"
-        ) from error
+        parts = [saved] if isinstance(saved, datasets.Dataset) else saved.values()
+        for part in parts:  # it is mapped, and what Arrow does not check ends the process
+            part.data.table.validate(full=True)
     identity = fingerprint(path, (p for p in path.rglob("*") if p.is_file()), split)
     if isinstance(saved, datasets.Dataset):
         return split_rows(Table(saved, identity, str(path)), split, use_splits=given.use_splits)
@@ -141,6 +149,22 @@ def _open_saved(path: Path, split: str, given: TableOptions) -> Table | None:
         return None
     rows = datasets.concatenate_datasets([saved[name] for name in names])
     return Table(rows, identity, str(path), notes)
+
+
+def _check_saved(path: Path) -> None:
+    """Raise if a folder saved by ``datasets`` names files elsewhere, or what is no file.
+
+    Raises:
+        ValueError: Naming the file.
+    """
+    for folder in (path, *(inside for inside in path.iterdir() if inside.is_dir())):
+        for inside in folder.iterdir():
+            if not inside.is_dir():
+                regular(inside)
+        if (state := folder / "state.json").exists():
+            for file in read_json(state)["_data_files"]:
+                if Path(file["filename"]).parts != (Path(file["filename"]).name,):
+                    raise ValueError(f"{state} names the file {file['filename']!r} elsewhere")
 
 
 def _open_parquet(

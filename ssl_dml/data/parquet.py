@@ -7,14 +7,19 @@ from typing import Any
 
 import datasets
 import pyarrow
+import pyarrow.compute
 import pyarrow.parquet
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data.budget import free_memory
 from ssl_dml.data.images import POINTER
 from ssl_dml.data.layout import Files, divide
 from ssl_dml.data.split_names import listed, printable, split_names
 from ssl_dml.data.walk import find_files, suffix_of
+from ssl_dml.reading import regular
 from ssl_dml.types import one_line
+
+PACKED = 10  # times smaller, as no images are
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -91,8 +96,14 @@ def read_parquet(
     damaged: list[str] = []
     for file in files:
         try:
-            schemas[file] = pyarrow.parquet.read_schema(file)
-        except (OSError, pyarrow.ArrowException) as error:
+            with pyarrow.parquet.ParquetFile(regular(file)) as opened:
+                if not (opened.metadata.num_rows and opened.metadata.num_columns):
+                    raise ValueError("it has no rows")
+                schemas[file] = opened.schema_arrow
+                _refuse_large(opened, file)
+        except MemoryError as error:
+            raise ConfigError(f"data.source {where!r}: {file} {error}") from error
+        except Exception as error:  # the library raises many unrelated types
             damaged.append(f"{printable(str(file))} {_reason(file, error)}")
     if damaged and (not schemas or not skip_damaged):
         remedy = "" if skip_damaged else ", or leave damaged files out with --data.on_error skip"
@@ -108,10 +119,60 @@ def read_parquet(
         )
     except Exception as error:  # the library raises many unrelated types
         bad = next((str(file) for file in schemas if not _whole(file)), where)
+        reason = one_line(_first(error), words=20)
         raise ConfigError(
-            f"data.source {where!r}: {printable(bad)} cannot be read: {one_line(error)}; replace it"
+            f"data.source {where!r}: {printable(bad)} cannot be read: {reason}; replace it"
         ) from error
     return table, notes
+
+
+def _refuse_large(opened: pyarrow.parquet.ParquetFile, file: Path) -> None:
+    """Raise if a row group, which Arrow reads at once, unpacks to more than is free.
+
+    The metadata of a column are not asked: where they are damaged, Arrow ends the process.
+
+    Raises:
+        MemoryError: With the numbers.
+    """
+    metadata, free, packed = opened.metadata, free_memory(), file.stat().st_size
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        size = group.total_byte_size + 8 * group.num_rows
+        # Values of a dictionary are stored once, however often they stand in a column.
+        if size <= free < size * group.num_rows and size > PACKED * packed:
+            size += _repeated(file, number)
+        if size > free:
+            raise MemoryError(
+                f"unpacks to {size / 1e9:,.1f} GB in one row group, and {free / 1e9:,.1f} GB are "
+                "free; write it in smaller ones"
+            )
+
+
+def _repeated(file: Path, group: int) -> int:
+    """Bytes of all values that stand in dictionaries, which are read without unpacking them."""
+    with pyarrow.parquet.ParquetFile(file) as opened:
+        names = [column.path for column in opened.schema if column.physical_type == "BYTE_ARRAY"]
+    with pyarrow.parquet.ParquetFile(file, read_dictionary=names) as opened:
+        table = opened.read_row_group(group)
+    compute: Any = pyarrow.compute  # its type stubs lack the functions
+    size = 0
+    for name in names:
+        top, *inner = name.split(".")
+        for chunk in table[top].chunks if top in table.column_names else ():
+            values: Any = chunk
+            for part in inner:
+                values = values.field(part) if isinstance(values, pyarrow.StructArray) else values
+            if isinstance(values, pyarrow.DictionaryArray):
+                lengths = compute.binary_length(values.dictionary)
+                size += compute.sum(lengths.take(values.indices)).as_py() or 0
+    return size
+
+
+def _first(error: BaseException) -> Exception:
+    """What an exception was raised from, down to the first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error if isinstance(error, Exception) else Exception(str(error))
 
 
 def _place(file: Path) -> Path:
@@ -140,6 +201,10 @@ def _common(
         ConfigError: If one of ``columns`` is not alike.
     """
     (first, schema), *others = schemas.items()
+    if double := next((n for n in schema.names if schema.names.count(n) > 1), None):
+        raise ConfigError(
+            f"data.source {where!r}: {first.name} has two columns {double!r}; name one otherwise"
+        )
     kept, mixed = [], []
     for name in dict.fromkeys([*columns, *schema.names]):
         kinds = {file: _kind(own, name) for file, own in schemas.items()}
@@ -180,6 +245,6 @@ def _whole(file: Path) -> bool:
     """Whether every value of a file can be read."""
     try:
         pyarrow.parquet.read_table(file)
-    except (OSError, pyarrow.ArrowException):
+    except Exception:  # the library raises many unrelated types
         return False
     return True

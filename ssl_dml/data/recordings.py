@@ -8,11 +8,13 @@ from typing import Any, Literal, final
 import numpy as np
 from jaxtyping import Shaped
 
+from ssl_dml.config import ConfigError
 from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.sources import Source
 from ssl_dml.types import SequenceSpec
 
 SIXTEEN_BITS = 32768
+MOST_PIECES = 1 << 25  # a few GB of indices
 MAX_PEAK = 4  # a peak a little above 1 is clipped; far above, the file has other units
 
 
@@ -68,6 +70,11 @@ class Segments(Source):
 
     def __init__(self, recordings: Recordings, length: int) -> None:
         self.recordings, self.length = recordings, length
+        if (pieces := sum(found // length for found in recordings.lengths)) > MOST_PIECES:
+            raise ConfigError(
+                f"data.sequences.length {length} cuts the recordings into {pieces:,} samples, and "
+                f"at most {MOST_PIECES:,} are kept track of; raise it"
+            )
         self.pieces = [
             (index, piece * length)
             for index, found in enumerate(recordings.lengths)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_dml.checks import positive
+from ssl_dml.checks import in_range, positive
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
-from ssl_dml.data.audio import AudioFiles
+from ssl_dml.data.audio import MAX_RATE, AudioFiles
 from ssl_dml.data.folders import LabeledFiles, audio_below
 from ssl_dml.data.listings import listed_files, path_column
 from ssl_dml.data.opening import TableOptions, is_folder_of_files, locate, open_table
@@ -122,5 +122,6 @@ def _audio(
             "--data.sequences.sampling_rate 16000"
         )
     positive("data.sequences", trim=config.trim)
+    in_range(1, MAX_RATE, "data.sequences", sampling_rate=config.sampling_rate)
     options = {"channels": channels or 1, "trim": config.trim}
     return AudioFiles(path, files, sampling_rate=config.sampling_rate, **options)

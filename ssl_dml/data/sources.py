@@ -83,7 +83,7 @@ def fingerprint(root: Path, paths: Iterable[Path], extra: str = "") -> tuple[str
     for path in sorted(paths):
         try:
             stat = path.stat()
-        except OSError:  # a link to nothing, or a file that has gone; reading will report it
+        except (OSError, ValueError):  # no file, or no path; reading will report it
             size, changed = -1, 0
         else:
             size, changed = stat.st_size, stat.st_mtime_ns

@@ -12,18 +12,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 from jaxtyping import Shaped
 
 from ssl_dml.config import ConfigError
+from ssl_dml.data import budget
 from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.sources import Source
 from ssl_dml.data.split_names import printable
 from ssl_dml.progress import progress, say
+from ssl_dml.reading import read_json, regular
 
 CHUNK = 512
+MOST_METADATA = 1 << 32  # bytes of what is said of samples
 VERSION = 3
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # no damaged sample
@@ -148,9 +151,15 @@ def build_store(
         found.check(skip_damaged)
         return Store(samples=samples[:filled], **found._asdict())
     folder = cache_dir / _key(source, decoder, on_disk)
-    if builder and not (folder / "store.json").exists():
+    size = nbytes(decoder) if on_disk else 0
+    if builder and _stored(folder, len(source), size) is None:
+        if folder.exists():
+            say(f"the cache {folder} is damaged: the samples are decoded again")
+            shutil.rmtree(folder)
         _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
-    found = _Found(**_wait_for(folder / "store.json"))
+    # Without a time limit: if the process that writes fails, the launcher ends this one too.
+    while (found := _stored(folder, len(source), size)) is None:
+        time.sleep(0.2)
     found.check(skip_damaged)
     if on_disk:
         shape = (len(found.kept), *decoder.shape)
@@ -162,7 +171,8 @@ def build_store(
 
 def has_store(source: Source, decoder: Decoder, cache_dir: Path) -> bool:
     """Whether the decoded samples are on disk already."""
-    return (cache_dir / _key(source, decoder, True) / "store.json").exists()
+    folder = cache_dir / _key(source, decoder, True)
+    return _stored(folder, len(source), nbytes(decoder)) is not None
 
 
 def nbytes(decoder: Decoder) -> int:
@@ -187,20 +197,21 @@ class _Found(NamedTuple):
 
 
 def _read(source: Source, index: int, decoder: Decoder) -> Decoded:
-    sample = source.read(index)
-    try:
-        return decoder.decode(sample)
-    finally:
-        if not isinstance(sample, np.ndarray):
-            sample.close()
+    with budget.sample():
+        sample = source.read(index)
+        try:
+            return decoder.decode(sample)
+        finally:
+            if not isinstance(sample, np.ndarray):
+                sample.close()
 
 
 def _attempt(source: Source, index: int, decoder: Decoder) -> Decoded | str:
     """Decode a sample; if it is damaged, return its name and the reason."""
     try:
         return _read(source, index, decoder)
-    except MemoryError:
-        raise
+    except MemoryError as error:  # nothing is said of the sample, so it is not left out
+        raise ConfigError(budget.too_large(source.name(index), error)) from error
     except Exception as error:  # decoders raise anything on damaged bytes
         if isinstance(error, OSError) and error.errno in SYSTEM_ERRORS:
             raise
@@ -216,8 +227,9 @@ def _decoded(source: Source, decoder: Decoder, found: _Found) -> Iterator[Array]
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(len(source), "decoding", "samples") as bar,
     ):
-        for start in range(0, len(source), CHUNK):
-            indices = range(start, min(start + CHUNK, len(source)))
+        rows_at_once = budget.rows_at_once(nbytes(decoder), CHUNK)
+        for start in range(0, len(source), rows_at_once):
+            indices = range(start, min(start + rows_at_once, len(source)))
             rows: list[np.ndarray] = []
             results = pool.map(partial(_attempt, source, decoder=decoder), indices)
             for index, result in zip(indices, results, strict=True):
@@ -269,16 +281,27 @@ def _write(
     try:
         partial.rename(folder)
     except OSError:
-        if not (folder / "store.json").exists():
+        if _stored(folder, len(source), nbytes(decoder) if with_samples else 0) is None:
             raise
         shutil.rmtree(partial)  # another run wrote the same store first
 
 
-def _wait_for(path: Path) -> dict[str, Any]:
-    """Wait until another process has written the file, then read it.
+def _stored(folder: Path, samples: int, size: int) -> _Found | None:
+    """What a store says it holds; None if it is not there, or is damaged.
 
-    It needs no time limit: if that process fails, the launcher ends this one too.
+    Args:
+        folder: The store.
+        samples: Number of samples in the source.
+        size: Bytes of a stored sample; 0 if only what was found is stored.
     """
-    while not path.exists():
-        time.sleep(0.2)
-    return json.loads(path.read_text())
+    try:
+        found = _Found(**read_json(folder / "store.json", MOST_METADATA))
+        kept, damaged, aspects = (np.asarray(part) for part in found)
+        whole = not len(kept) or (kept.dtype.kind == "i" and 0 <= kept[0] <= kept[-1] < samples)
+        whole &= not len(kept) or (aspects.dtype.kind in "if" and bool((aspects > 0).all()))
+        whole &= bool((np.diff(kept) > 0).all()) and len(kept) == len(aspects)
+        whole &= damaged.dtype.kind == "U" or not len(damaged)
+        whole &= regular(folder / FILE).stat().st_size == len(kept) * size
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if whole else None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ssl_dml.data.budget import too_large
 from ssl_dml.data.decode import (
     COLOR,
     ImageDecoder,
@@ -18,7 +19,7 @@ from ssl_dml.data.decode import (
 )
 from ssl_dml.data.sources import Source
 from ssl_dml.data.store import Store
-from ssl_dml.types import FULL_SCALE, TestView
+from ssl_dml.types import FULL_SCALE, ConfigError, TestView
 
 LARGEST, LARGEST_WITHOUT_ACCELERATOR, SMALLEST = 256, 96, 16
 STEP, STEP_FROM = 32, 64  # sizes from 64 pixels are multiples of 32, which most networks take
@@ -138,8 +139,8 @@ def survey(
             several += getattr(raw, "n_frames", 1) > 1
             first += isinstance(raw, np.ndarray) and raw.ndim == 3 and is_channels_first(raw)  # noqa: PLR2004
             pixels = open_pixels(raw)
-        except MemoryError:
-            raise
+        except MemoryError as error:
+            raise ConfigError(too_large(source.name(int(index)), error)) from error
         except Exception:  # decoders raise anything on damaged bytes
             continue  # decoding will report it by name
         found[channels_of(pixels)] += 1

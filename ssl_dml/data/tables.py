@@ -196,14 +196,13 @@ def column_labels(
     values = list(table[column])
     if isinstance(feature, datasets.ClassLabel):
         labels = [-1 if value is None else value for value in values]
+        if (most := max(labels, default=0)) >= len(feature.names):
+            raise ConfigError(
+                f"data.label_column {column!r} holds {most}, and it has names of "
+                f"{len(feature.names)} classes only; write the table again"
+            )
         return labels, list(feature.names), unlabeled_note(labels)
-    try:
-        labels, names = labels_of(values, missing=missing)
-    except TypeError as error:
-        raise ConfigError(
-            f"data.label_column {column!r} holds {type(values[0]).__name__}, which cannot be "
-            "labels: name a column of numbers or text"
-        ) from error
+    labels, names = labels_of(values, missing=missing, column=column)
     return labels, names, unlabeled_note(labels, by_value=missing)
 
 
@@ -219,7 +218,9 @@ def unlabeled_note(labels: Sequence[int], *, by_value: bool = False) -> list[str
     return [f"{missing:,} of {len(labels):,} samples are unlabeled{hint}"] if missing else []
 
 
-def labels_of(values: list[Any], *, missing: bool = True) -> tuple[list[int], list[str]]:
+def labels_of(
+    values: list[Any], *, missing: bool = True, column: str = "label"
+) -> tuple[list[int], list[str]]:
     """Labels and class names from one value for each sample; -1 for those that are missing.
 
     None, NaN and empty text are missing, and -1 is if it is the only negative among whole
@@ -237,13 +238,28 @@ def labels_of(values: list[Any], *, missing: bool = True) -> tuple[list[int], li
 
     Args:
         values: Numbers before text in the order of the classes.
+        column: Where they are from, in messages.
         missing: Whether such values are missing; if not, each but a list is a class of that name.
+
+    Raises:
+        ConfigError: If values are of a kind that cannot be labels.
     """
+    try:
+        return _numbered(values, missing=missing)
+    except TypeError as error:
+        raise ConfigError(
+            f"data.label_column {column!r} holds {type(values[0]).__name__}, which cannot be "
+            "labels: name a column of numbers or text"
+        ) from error
+
+
+def _numbered(values: list[Any], *, missing: bool) -> tuple[list[int], list[str]]:
+    """What :func:`labels_of` gives; a ``TypeError`` if values cannot be told apart or ordered."""
     values = [tuple(value) if isinstance(value, list) else value for value in values]
     values = [_value(value, missing=missing) for value in values]
     found = {value for value in values if value is not None}
     numbers = {value for value in found if isinstance(value, (int, float))}
-    if numbers and all(float(value).is_integer() for value in numbers):
+    if numbers and all(value % 1 == 0 for value in numbers):
         alone = missing and numbers == found and min(found) == -1 and found != {-1, 1}
         gap = -1 if alone else None
         values = [

@@ -1,6 +1,5 @@
 """How sure a difference of two accuracies on the same queries is."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from ssl_dml.checks import at_least
 from ssl_dml.files import write_json
+from ssl_dml.reading import read_json
 
 QUERIES = "queries.json"
 
@@ -94,6 +94,7 @@ def gain_of(folder: Path) -> Gain | None:
 
 def _read(folder: Path) -> dict[str, list[int]]:
     try:
-        return json.loads((folder / QUERIES).read_text())
+        kept = read_json(folder / QUERIES)
     except (OSError, ValueError):
         return {}
+    return kept if isinstance(kept, dict) else {}

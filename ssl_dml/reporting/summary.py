@@ -1,14 +1,16 @@
 """What a run tells its user: the summary at its end, warnings and errors with what to do next."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ssl_dml.files import write_json
+from ssl_dml.reading import parse_json, read_text, reading
 from ssl_dml.stops import NonFiniteError
+from ssl_dml.types import ConfigError
 
+MOST_BYTES = 1 << 32  # of the rows of a run
 COLLAPSED_SPREAD = 0.1
 COLLAPSED_RANK = 2.0
 # Rows of the summary that show measures of the first probe.
@@ -31,11 +33,21 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl"
     rows: list[dict[str, Any]] = []
     if path.exists():
-        for line in path.read_text().splitlines():
+        with reading(str(path), "move it away, and a resumed run begins another"):
+            lines = read_text(path, MOST_BYTES).split("\n")
+        for number, line in enumerate(lines, 1):
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = parse_json(line)
+            except ValueError:
+                if any(lines[number:]):
+                    raise ConfigError(
+                        f"{path} is damaged in line {number}: remove this line, or move the file "
+                        "away"
+                    ) from None
                 break
+            if not (isinstance(row, dict) and isinstance(row.get("step", 0), int)):
+                raise ConfigError(f"{path}, line {number} is no row of a run: remove this line")
+            rows.append(row)
     return rows
 
 

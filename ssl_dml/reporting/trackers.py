@@ -42,8 +42,8 @@ class RecordTracker(GeneralTracker):
     def __init__(self, folder: Path, *, step: int, steps_per_epoch: float) -> None:
         self.tracker, self.steps_per_epoch = folder / "metrics.jsonl", steps_per_epoch
         super().__init__()
-        rows = [row for row in read_records(folder) if row["step"] <= step] if step else []
-        self.elapsed = rows[-1]["wall_s"] if rows else 0.0
+        rows = [row for row in read_records(folder) if row.get("step", 0) <= step] if step else []
+        self.elapsed = float(rows[-1].get("wall_s", 0)) if rows else 0.0
         self.began = time.monotonic()
         if self.tracker.exists():
             write_text(self.tracker, "".join(json.dumps(row) + "\n" for row in rows))

@@ -2,6 +2,7 @@
 
 from ssl_dml.training.accelerator import make_accelerator
 from ssl_dml.training.adapt import AdaptSettings
+from ssl_dml.training.allocations import Allocations
 from ssl_dml.training.average import Average
 from ssl_dml.training.best import Best
 from ssl_dml.training.checkpoint import Checkpoints
@@ -19,6 +20,7 @@ from ssl_dml.training.setup import in_chunks, make_optimizer
 
 __all__ = [
     "AdaptSettings",
+    "Allocations",
     "Average",
     "Best",
     "Checkpoints",

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ssl_dml.reading import regular
+
 
 def read(path: Path, *, mmap: bool = False) -> Any:  # noqa: ANN401
     """What torch saved in a file, without executing anything in it.
@@ -21,7 +23,7 @@ def read(path: Path, *, mmap: bool = False) -> Any:  # noqa: ANN401
         ValueError: Naming the file, if it is not one of those.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        return torch.load(regular(path), map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises many types on foreign files
         reason = str(error).split("\n")[0]
         raise ValueError(f"{path} cannot be read as a checkpoint: {reason}") from error
@@ -54,5 +56,5 @@ def write(path: Path, state: Any) -> None:  # noqa: ANN401
 
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,7 @@ from ssl_dml.backbones import Backbone, Chunked
 from ssl_dml.backbones.chunked import batch_norm_notice
 from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.progress import say
+from ssl_dml.training.allocations import refuse_large
 from ssl_dml.training.loop import Plan
 from ssl_dml.training.optimizers import parameter_groups, scale_learning_rate
 from ssl_dml.training.run import RunConfig
@@ -41,6 +42,7 @@ def make_optimizer(
         lr_scales: Learning-rate multiplier of a parameter, 1 where it is not given.
     """
     synchronize_batch_norm(model)
+    refuse_large(model)
     optimizer = config.optimizer(parameter_groups(model, lr_scales))
     batch_size = config.data.batch_size * plan.accumulation
     scale_learning_rate(optimizer, batch_size, config.train.lr_scaling)

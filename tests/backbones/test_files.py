@@ -1,5 +1,7 @@
 """Files of weights are read as tensors, and nothing in them runs."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -44,3 +46,33 @@ def test_the_kind_of_a_file_is_told_by_its_content(tmp_path):
         np.savez(file, a=np.ones(2, np.float32))
     for name in ("safe.bin", "arrays.pth"):
         assert torch.equal(read_file(tmp_path / name)["a"], torch.ones(2))
+
+
+def test_a_tensor_of_one_number_that_claims_terabytes_is_refused(tmp_path):
+    torch.save({"a": {"b": torch.zeros(1).expand(10**12)}}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"unfold to 4,000\.0 GB"):
+        read_file(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    "odd", [torch.eye(2).to_sparse(), torch.zeros(2, device="meta")], ids=["sparse", "meta"]
+)
+def test_tensors_without_plain_numbers_are_refused(tmp_path, odd):
+    torch.save({"state_dict": {"x": odd}}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="x is not a dense tensor"):
+        read_file(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("suffix", ["pt", "npz", "safetensors"])
+def test_a_pipe_is_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"a.{suffix}")
+    with pytest.raises(ValueError, match="is a pipe, and no file"):
+        read_file(tmp_path / f"a.{suffix}")
+
+
+def test_an_archive_that_unpacks_to_more_than_is_free_is_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros(10**6, np.float32))
+    free = type("Free", (), {"available": 10**6})
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    with pytest.raises(ValueError, match="unpacks to"):
+        read_file(tmp_path / "a.npz")

@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 import types
 
@@ -181,3 +182,18 @@ def test_forms_of_options_that_only_a_stranger_writes(saved, trap, options, tmp_
     ended = completed(program)
     assert "names what cannot be built: backbone.options." in ended.stderr.splitlines()[-1]
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["backbone.json", "model.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_a_folder_with_something_else_than_files_is_one_line(saved, name, kind):
+    _, folder = saved
+    (folder / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / name)
+    elif kind == "device":
+        (folder / name).symlink_to("/dev/zero")
+    else:
+        (folder / name).mkdir()
+    with pytest.raises(ValueError, match=rf"{name} is damaged: is a {kind}, and no file"):
+        load(folder)

@@ -181,3 +181,69 @@ def test_an_archive_without_images_says_what_it_holds(tmp_path):
     path = tar(tmp_path / "a.tar", {"1.svg": b"<svg/>", "2.svg": b"<svg/>"})
     with pytest.raises(ConfigError, match=r"no image in it; files left out: 2 \.svg"):
         opened(path)
+
+
+LABELS = {
+    "deep": b'{"label": ' + b"[" * 100_000,
+    "large": b" " * (1 << 21) + b'{"label": 1}',
+    "no JSON": b"{",
+}
+
+
+@pytest.mark.parametrize("text", LABELS.values(), ids=LABELS)
+def test_metadata_that_cannot_be_read_is_no_label(tmp_path, text):
+    files = {"a.png": png(1), "a.json": b'{"label": 1}', "b.png": png(2), "b.json": b'{"label": 2}'}
+    source = zipped(tmp_path / "a.zip", {**files, "c.png": png(3), "c.json": text})
+    assert load_train(DataConfig(source=str(source))).labels.tolist() == [0, 1, -1]
+
+
+@pytest.mark.parametrize("label", [b'{"label": {"a": 1}}', b'{"label": [1, [2]]}'])
+def test_labels_of_another_kind_are_one_line(tmp_path, label):
+    source = zipped(tmp_path / "a.zip", {"a.png": png(1), "a.json": label})
+    with pytest.raises(ConfigError, match=r"data\.label_column .*cannot be labels"):
+        load_train(DataConfig(source=str(source)))
+
+
+def test_classes_beside_images_may_be_any_text(tmp_path):
+    texts = {"a": b"--5", "b": b"9" * 5000, "c": "²".encode(), "d": b"7"}
+    files = {f"{name}.png": png(i) for i, name in enumerate(texts)}
+    source = zipped(tmp_path / "a.zip", files | {f"{n}.cls": text for n, text in texts.items()})
+    assert len(load_train(DataConfig(source=str(source))).class_names) == 4
+
+
+def test_a_member_that_unpacks_to_gigabytes_is_damage(tmp_path):
+    source = tar(tmp_path / "a.tar", {"a.png": png(1), "b.png": png(2)})
+    with source.open("r+b") as file:
+        large = tarfile.TarInfo("b.png")
+        large.size = 1 << 36
+        file.seek(1024)
+        file.write(large.tobuf(tarfile.GNU_FORMAT))
+        file.truncate((1 << 36) + 4096)
+    found = load_train(DataConfig(source=str(source), on_error="skip"))
+    assert len(found) == 1
+    assert "has 68,719,476,736 bytes; of an archive at most" in found.damaged[0]
+
+
+def test_links_and_paths_out_of_an_archive_are_only_names(tmp_path):
+    (tmp_path / "secret.png").write_bytes(png(9))
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, kind in [("l.png", tarfile.SYMTYPE), ("h.png", tarfile.LNKTYPE), ("p.png", b"6")]:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, str(tmp_path / "secret.png")
+            archive.addfile(info)
+        for name in ("../../out.png", "/abs.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(png(1))
+            archive.addfile(info, io.BytesIO(png(1)))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert len(load_train(DataConfig(source=str(tmp_path / "a.tar")))) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("shape", ["(1000000, 1000000, 3)", "(9, 9, 3)", "(-5, 7)"])
+def test_an_array_that_promises_more_than_it_has_is_damage(tmp_path, shape):
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + b"abc"
+    source = zipped(tmp_path / "a.zip", {"a.png": png(1), "b.npy": array})
+    found = load_train(DataConfig(source=str(source), on_error="skip", channels=1))
+    assert (len(found), len(found.damaged)) == (1, 1)

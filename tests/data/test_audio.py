@@ -114,3 +114,32 @@ def test_damage_has_no_length_and_is_said_on_reading(tmp_path):
 def test_a_folder_without_audio_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no audio; looked below it for \.flac \.wav"):
         opened(tmp_path)
+
+
+def header(path, *, rate=None, size=None):
+    """A whole file whose header says something else."""
+    write(path, noise(100))
+    data = bytearray(path.read_bytes())
+    if rate is not None:
+        data[24:28] = rate.to_bytes(4, "little")
+    if size is not None:
+        data[40:44] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("rate", [1, 2**31 - 1, 999_983])
+def test_a_rate_that_no_filter_reaches_is_damage(tmp_path, rate):
+    header(tmp_path / "a.wav", rate=rate)
+    recordings = opened(tmp_path, trim=30.0)
+    with pytest.raises(ValueError, match=rf"rate of {rate:,} Hz, which is not resampled"):
+        recordings.read(0, 0, 10)
+
+
+def test_flac_that_promises_years_is_damage(tmp_path):
+    block = ((8000 << 44) | (15 << 36) | (2**36 - 1)).to_bytes(8, "big")
+    head = b"fLaC\0\0\0\x22" + bytes([16, 0, 16, 0]) + bytes(6) + block + bytes(16)
+    (tmp_path / "a.flac").write_bytes(head)
+    recordings = opened(tmp_path)
+    assert recordings.lengths == [0]
+    with pytest.raises(ValueError, match="promises 68,719,476,735 values, and has 42 bytes"):
+        recordings.read(0, 0, 10)

@@ -1,5 +1,7 @@
 """CSV, TSV and parquet files that list images and audio, as other tools write them."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -160,3 +162,38 @@ def test_missing_labels_of_listed_audio_are_classes_if_one_says_so(tmp_path):
         )
         assert train.labels is not None
         assert train.labels.tolist() == labels
+
+
+def test_a_cell_that_names_no_file_is_a_damaged_sample(images):
+    os.mkfifo(images / "pipe.png")
+    (images / "device.png").symlink_to("/dev/zero")
+    (images / "folder.png").mkdir()
+    odd = ["pipe.png", "device.png", "folder.png", "a\0b.png", "x" * 5000]
+    source = write(images, "image,label", *(f"{name},1" for name in odd), "images/0.png,2")
+    found = load_train(DataConfig(source=str(source), on_error="skip"))
+    assert len(found) == 1
+    said = [line.partition(".png: ")[2] for line in found.damaged]
+    assert said[:3] == [
+        "is a pipe, and no file",
+        "is a device, and no file",
+        "is a folder, and no file",
+    ]
+    assert len(found.damaged) == 5
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["image,image", "images/0.png,images/0.png"], "two columns|exists 2 times"),
+        ([",".join(f"c{i}" for i in range(2000)), ",".join("1" * 2000)], "has 2,000 columns"),
+    ],
+)
+def test_columns_that_cannot_be_told_apart_are_one_line(images, lines, reason):
+    with pytest.raises(ConfigError, match=reason):
+        load_train(DataConfig(source=str(write(images, *lines))))
+
+
+def test_numbers_of_any_length_are_classes(images):
+    rows = [f"images/{i}.png,{text}" for i, text in enumerate(["9" * 30, "9" * 5000, "1"])]
+    source = write(images, "image,label", *rows)
+    assert len(load_train(DataConfig(source=str(source))).class_names) == 3

@@ -1,3 +1,4 @@
+import os
 import socket
 
 import datasets
@@ -129,3 +130,42 @@ def test_a_hub_that_does_not_answer_is_told_at_once(monkeypatch, capfd):
             open_source("some/set", "train", image_column="image", label_column="label")
     assert "Retry" not in "".join(capfd.readouterr())
     assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+@pytest.fixture
+def saved(tmp_path):
+    table([0, 1]).save_to_disk(str(tmp_path / "saved"))
+    return tmp_path / "saved"
+
+
+def arrow(folder):
+    return next(folder.glob("*.arrow"))
+
+
+HURT = {
+    "a pipe": lambda f: (arrow(f).unlink(), os.mkfifo(f / "data-00000-of-00001.arrow")),
+    "a pipe for its description": lambda f: os.mkfifo(f / "dataset_dict.json"),
+    "cut off": lambda f: arrow(f).write_bytes(arrow(f).read_bytes()[:200]),
+    "bytes": lambda f: arrow(f).write_bytes(b"garbage"),
+    "files elsewhere": lambda f: (f / "state.json").write_text(
+        (f / "state.json").read_text().replace("data-", "../../data-")
+    ),
+    "no list of files": lambda f: (f / "state.json").write_text("{}"),
+    "a list": lambda f: (f / "dataset_info.json").write_text("[]"),
+    "half a description": lambda f: (f / "dataset_info.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("hurt", HURT.values(), ids=HURT)
+def test_a_damaged_saved_table_is_one_line(saved, hurt):
+    hurt(saved)
+    with pytest.raises(ConfigError, match=r"^data\.source .*saved' .*; save it again$") as told:
+        opened(saved)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.parquet", "a.csv", "a.zip", "a.tar", "a.npz", "a"])
+def test_a_source_that_is_no_file_is_named(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConfigError, match=rf"^data\.source .*{name}' is a pipe, and no file"):
+        opened(tmp_path / name)

@@ -139,3 +139,35 @@ def test_a_name_is_no_pattern(tmp_path, name):
     save(tmp_path / name / "train[1].parquet", [0, 1, 0])
     assert opened(tmp_path / name).labels == [0, 1, 0]
     assert opened(tmp_path / name / "train[1].parquet").labels == [0, 1, 0]
+
+
+def test_a_value_that_is_repeated_is_not_unpacked(tmp_path, monkeypatch):
+    large = [b"\0" * 100_000] * 200
+    for name, column in (("a", large), ("b", [{"bytes": value} for value in large])):
+        pa.parquet.write_table(pa.table({"image": column}), tmp_path / f"{name}.parquet")
+    monkeypatch.setattr("ssl_dml.data.parquet.free_memory", lambda: 10**7)
+    for name in ("a", "b"):
+        with pytest.raises(ConfigError, match=r"unpacks to 0\.0 GB in one row group"):
+            opened(tmp_path / f"{name}.parquet")
+    monkeypatch.setattr("ssl_dml.data.parquet.free_memory", lambda: 10**9)
+    assert len(opened(tmp_path / "a.parquet")) == 200
+
+
+def test_odd_tables_are_one_line(tmp_path):
+    twice = pa.Table.from_arrays([pa.array([b"1"])] * 2, ["image", "image"])
+    empty = pa.table({"image": pa.array([], pa.binary())})
+    for table, reason in ((twice, "two columns 'image'"), (empty, "has no rows")):
+        pa.parquet.write_table(table, tmp_path / "a.parquet")
+        with pytest.raises(ConfigError, match=reason):
+            opened(tmp_path / "a.parquet")
+
+
+def test_a_number_without_a_name_is_no_class(tmp_path):
+    names = datasets.Features(
+        {"image": datasets.Value("binary"), "label": datasets.ClassLabel(names=["a"])}
+    )
+    rows = {"image": pa.array([b"1", b"2"]), "label": pa.array([0, 7])}
+    table = pa.table(rows).replace_schema_metadata(names.arrow_schema.metadata)
+    pa.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match=r"label_column 'label' holds 7, .* 1 classes only"):
+        opened(tmp_path / "a.parquet")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ssl_dml.config import ConfigError
 from ssl_dml.data.recordings import Recordings, Segments, SequenceDecoder
 
 
@@ -71,3 +72,9 @@ def test_what_cannot_be_used_is_said(sample, words):
 def test_the_network_is_told_of_it():
     spec = decoder(channels=2).spec(mean=(0.0, 1.0), std=(1.0, 2.0))
     assert (spec.channels, spec.length, spec.sampling_rate, spec.std) == (2, 4, None, (1.0, 2.0))
+
+
+def test_more_samples_than_can_be_kept_track_of_are_refused():
+    recordings = Counting([2**40])
+    with pytest.raises(ConfigError, match=r"data\.sequences\.length 4 .*274,877,906,944 samples"):
+        Segments(recordings, 4)

@@ -163,3 +163,46 @@ def test_another_limit_of_pixels_is_another_store(folder, tmp_path, where):
             builder=True,
         )
         assert len(store.samples) == count
+
+
+HURT = {
+    "empty": "",
+    "half": '{"kept": [0, 1',
+    "a list": "[]",
+    "another key": '{"kept": [], "damaged": [], "aspects": [], "x": 1}',
+    "types": '{"kept": "a", "damaged": 3, "aspects": null}',
+    "out of range": '{"kept": [0, 1, 500], "damaged": [], "aspects": [1, 1, 1]}',
+    "lengths": '{"kept": [0, 1], "damaged": [], "aspects": [1]}',
+    "below zero": '{"kept": [-2, -1], "damaged": [], "aspects": [1, 1]}',
+    "NaN": '{"kept": [0], "damaged": [], "aspects": [NaN]}',
+    "deep": "[" * 100_000,
+    "bytes": "\udcff",
+}
+
+
+@pytest.mark.parametrize("disk", [True, False])
+@pytest.mark.parametrize("text", HURT.values(), ids=HURT)
+def test_a_damaged_store_is_built_again_and_that_is_said(folder, tmp_path, capsys, text, disk):
+    build(folder, tmp_path / "cache", disk=disk)
+    (written,) = (tmp_path / "cache").glob("*/store.json")
+    written.write_bytes(text.encode("utf-8", "surrogateescape"))
+    store = build(folder, tmp_path / "cache", disk=disk)
+    assert store.samples[np.arange(7)][:, 0, 0, 0].tolist() == [*range(7)]
+    assert f"the cache {written.parent} is damaged: the samples are decoded again" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("hurt", ["short", "gone", "pipe", "no record", "pipe as record"])
+def test_a_store_without_a_whole_file_is_built_again(folder, tmp_path, hurt):
+    build(folder, tmp_path / "cache", disk=True)
+    (pixels,) = (tmp_path / "cache").glob("*/pixels.bin")
+    path = pixels.with_name("store.json") if "record" in hurt else pixels
+    whole = path.read_bytes()
+    path.unlink()
+    if hurt == "short":
+        path.write_bytes(whole[:-1])
+    elif hurt.startswith("pipe"):
+        os.mkfifo(path)
+    store = build(folder, tmp_path / "cache", disk=True)
+    assert store.samples[np.arange(7)][:, 0, 0, 0].tolist() == [*range(7)]

@@ -1,10 +1,12 @@
 import json
+import os
 
 import pytest
 
-from ssl_dml.reporting import explain_non_finite, finetune_summary, summary
+from ssl_dml.reporting import explain_non_finite, finetune_summary, read_records, summary
 from ssl_dml.reporting.summary import collapse_warning
 from ssl_dml.stops import NonFiniteError
+from ssl_dml.types import ConfigError
 
 
 def rows(folder, *values):
@@ -90,3 +92,24 @@ def test_a_non_finite_loss_names_the_last_checkpoint_and_lists_samples(tmp_path)
     assert f"the last good checkpoint is {tmp_path}/checkpoints/step_10" in str(error)
     assert json.loads((tmp_path / "non_finite.json").read_text())["samples"] == [4, 2]
     assert "checkpoint is none" in str(explain_non_finite(NonFiniteError("x"), tmp_path / "y"))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"step": 1}\n{"st\n{"step": 3}\n', "is damaged in line 2: remove this line"),
+        ('{"step": 1}\n[]\n', "line 2 is no row of a run"),
+        ('{"step": "x"}\n', "line 1 is no row of a run"),
+        ("\udcff\n", "cannot be read: .* move it away"),
+    ],
+)
+def test_damaged_rows_are_named(tmp_path, text, reason):
+    (tmp_path / "metrics.jsonl").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match=rf"metrics\.jsonl.*{reason}"):
+        read_records(tmp_path)
+
+
+def test_rows_from_a_pipe_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(ConfigError, match="is a pipe, and no file"):
+        read_records(tmp_path)

@@ -5,19 +5,60 @@ import inspect
 import re
 import sys
 from abc import ABC
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, set_parsing_settings
+from jsonargparse._common import parsing_settings  # which the setter alone cannot put back
 from jsonargparse.typing import import_object
 
 # Modules of the types that hold or join others.
 CONTAINERS = ("builtins", "collections", "collections.abc", "types", "typing")
+# Packages of which any configuration may name components, a stranger's too.
+KNOWN = ("ssl_dml", "torch.optim", "timm.optim")
+_allowed: ContextVar[tuple[str, ...] | None] = ContextVar("allowed", default=None)
+
+
+@contextmanager
+def naming(packages: Iterable[str] | None) -> Iterator[None]:
+    """Within it a configuration is data: it imports nothing but known packages and these.
+
+    Args:
+        packages: Dotted names of packages beside the known ones; None for any, as in a
+            configuration of one's own.
+    """
+    if packages is None:
+        yield
+        return
+    allowed, before = (*KNOWN, *packages), dict(parsing_settings)
+    token = _allowed.set(allowed)
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(allowed))
+    try:
+        yield
+    finally:
+        parsing_settings.update(before)
+        _allowed.reset(token)
+
+
+def class_paths(values: Any) -> Iterator[str]:  # noqa: ANN401 - plain values
+    """What plain values name as the classes of components, however deep.
+
+    >>> list(class_paths({"head": {"class_path": "a.B", "parts": [{"class_path": "c.D"}]}}))
+    ['a.B', 'c.D']
+    """
+    if isinstance(values, Mapping):
+        if isinstance(values.get("class_path"), str):
+            yield values["class_path"]
+        values = list(values.values())
+    if isinstance(values, list):
+        for value in values:
+            yield from class_paths(value)
 
 
 def mistakes(parser: ArgumentParser, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -103,18 +144,25 @@ def _component(value: Mapping[str, Any], kinds: tuple[type, ...], key: str) -> I
         yield from mistakes(parser_of(found), given, f"{key}.init_args.")
 
 
+class PackageError(ValueError):
+    """Of a package that may not be named."""
+
+
 def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401
     """The class of a name, which is a dotted path or the last part of a known one.
 
     Raises:
-        ValueError: If it is no class of these kinds that can be built: what it is, and a remedy.
+        ValueError: If it is no class of these kinds that can be built: what it is, and a remedy;
+            or if it is of a package that may not be named.
     """
     found: Any = name
     text = name if isinstance(name, str) else getattr(name, "__qualname__", repr(name))
     if isinstance(name, str):
         known = {cls.__name__: cls for cls in _subclasses(kinds)}
         try:
-            found = known.get(name) or import_object(name, check_path=False)
+            found = known.get(name) or _imported(name)
+        except PackageError:
+            raise
         except (ImportError, AttributeError, ValueError) as error:
             reason = re.sub(r"\s+", " ", str(error))
             raise ValueError(
@@ -122,7 +170,31 @@ def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401
             ) from error
     if wrong := _wrong(found, kinds):
         raise ValueError(f"{text} is {wrong}; {_remedy(text, kinds)}")
+    _check_package(f"{found.__module__}.{found.__qualname__}")
     return found
+
+
+def _imported(path: str) -> Any:  # noqa: ANN401
+    """What a dotted path names; of a package that may not be named, only what is there already."""
+    module, _, name = path.rpartition(".")
+    if module in sys.modules and name in vars(sys.modules[module]):
+        return vars(sys.modules[module])[name]
+    _check_package(path)
+    return import_object(path, check_path=False)
+
+
+def _check_package(path: str) -> None:
+    """Raise if it is of a package that may not be named.
+
+    Raises:
+        ValueError: With the path, what may be named, and how to trust it.
+    """
+    allowed = _allowed.get()
+    if allowed is not None and not any(f"{path}.".startswith(f"{one}.") for one in allowed):
+        raise PackageError(
+            f"{path} is outside {', '.join(KNOWN[:-1])} and {KNOWN[-1]}, and the configuration of "
+            "a run folder may not name it; if you trust it, add --trust true"
+        )
 
 
 def _wrong(found: Any, kinds: tuple[type, ...]) -> str:  # noqa: ANN401

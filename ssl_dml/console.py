@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from ssl_dml.offline import keep_offline
 from ssl_dml.progress import say
 from ssl_dml.stops import Interrupted, NonFiniteError
 from ssl_dml.types import ConfigError
@@ -25,6 +26,7 @@ def run_main(main: Callable[[], object]) -> NoReturn:
     A ``ValueError`` that this package raised on purpose and an ``OSError`` are told without a
     traceback. Anything else is a bug and keeps it.
     """
+    keep_offline()
     try:
         main()
         sys.exit(0)

@@ -8,7 +8,16 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
     {"types", "components", "stops"},
-    {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "files"},
+    {
+        "distributed",
+        "checks",
+        "config_errors",
+        "progress",
+        "precision",
+        "counter_rng",
+        "files",
+        "offline",
+    },
     {"yaml_text", "padding"},
     {"config", "console"},
     {"distances", "pair_masks"},

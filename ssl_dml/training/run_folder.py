@@ -15,7 +15,7 @@ from ssl_dml.types import ConfigError
 from ssl_dml.yaml_text import read_yaml, to_yaml
 
 # Keys that may differ when a run goes on without it being another run.
-FREE = ("resume", "config", "output_dir", "trust")
+FREE = ("resume", "config", "output_dir")
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def write_config(folder: Path, values: dict[str, Any]) -> None:
         said = "; ".join(f"{key} {old} -> {new}" for key, (old, new) in changes.items())
         print(f"continuing with other settings than the run had: {said}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, to_yaml({**values, "resume": False, "trust": False}))
+    write_text(path, to_yaml({**values, "resume": False}))
 
 
 def _without_free(values: Any) -> Any:  # noqa: ANN401 - whatever the file holds

@@ -5,60 +5,22 @@ import inspect
 import re
 import sys
 from abc import ABC
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from jsonargparse import ArgumentParser, set_parsing_settings
-from jsonargparse._common import parsing_settings  # which the setter alone cannot put back
+from jsonargparse import ArgumentParser
 from jsonargparse.typing import import_object
+from torch.optim import Optimizer
+
+from ssl_dml.trust import PackageError, check_package, imported
 
 # Modules of the types that hold or join others.
 CONTAINERS = ("builtins", "collections", "collections.abc", "types", "typing")
-# Packages of which any configuration may name components, a stranger's too.
-KNOWN = ("ssl_dml", "torch.optim", "timm.optim")
-_allowed: ContextVar[tuple[str, ...] | None] = ContextVar("allowed", default=None)
-
-
-@contextmanager
-def naming(packages: Iterable[str] | None) -> Iterator[None]:
-    """Within it a configuration is data: it imports nothing but known packages and these.
-
-    Args:
-        packages: Dotted names of packages beside the known ones; None for any, as in a
-            configuration of one's own.
-    """
-    if packages is None:
-        yield
-        return
-    allowed, before = (*KNOWN, *packages), dict(parsing_settings)
-    token = _allowed.set(allowed)
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(allowed))
-    try:
-        yield
-    finally:
-        parsing_settings.update(before)
-        _allowed.reset(token)
-
-
-def class_paths(values: Any) -> Iterator[str]:  # noqa: ANN401 - plain values
-    """What plain values name as the classes of components, however deep.
-
-    >>> list(class_paths({"head": {"class_path": "a.B", "parts": [{"class_path": "c.D"}]}}))
-    ['a.B', 'c.D']
-    """
-    if isinstance(values, Mapping):
-        if isinstance(values.get("class_path"), str):
-            yield values["class_path"]
-        values = list(values.values())
-    if isinstance(values, list):
-        for value in values:
-            yield from class_paths(value)
 
 
 def mistakes(parser: ArgumentParser, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -139,13 +101,17 @@ def _component(value: Mapping[str, Any], kinds: tuple[type, ...], key: str) -> I
     except ValueError as error:
         yield f"{key}.class_path: {error}"
     else:
-        arguments = value.get("init_args")
-        given = {**(arguments if isinstance(arguments, Mapping) else {}), **value}
-        yield from mistakes(parser_of(found), given, f"{key}.init_args.")
-
-
-class PackageError(ValueError):
-    """Of a package that may not be named."""
+        arguments, parser = value.get("init_args") or {}, parser_of(found)
+        if not isinstance(arguments, Mapping):
+            yield f"{key}.init_args must be keys with values, got {arguments!r}"
+            return
+        known = dict.fromkeys(action.dest.partition(".")[0] for action in parser._actions)
+        for name in arguments:
+            if str(name).partition(".")[0] not in known:
+                close = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+                yield f"{key}.init_args.{name} is not an argument of {value['class_path']}; {hint}"
+        yield from mistakes(parser, {**arguments, **value}, f"{key}.init_args.")
 
 
 def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401
@@ -160,7 +126,7 @@ def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401
     if isinstance(name, str):
         known = {cls.__name__: cls for cls in _subclasses(kinds)}
         try:
-            found = known.get(name) or _imported(name)
+            found = known.get(name) or imported(name)
         except PackageError:
             raise
         except (ImportError, AttributeError, ValueError) as error:
@@ -170,31 +136,8 @@ def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401
             ) from error
     if wrong := _wrong(found, kinds):
         raise ValueError(f"{text} is {wrong}; {_remedy(text, kinds)}")
-    _check_package(f"{found.__module__}.{found.__qualname__}")
+    check_package(f"{found.__module__}.{found.__qualname__}")
     return found
-
-
-def _imported(path: str) -> Any:  # noqa: ANN401
-    """What a dotted path names; of a package that may not be named, only what is there already."""
-    module, _, name = path.rpartition(".")
-    if module in sys.modules and name in vars(sys.modules[module]):
-        return vars(sys.modules[module])[name]
-    _check_package(path)
-    return import_object(path, check_path=False)
-
-
-def _check_package(path: str) -> None:
-    """Raise if it is of a package that may not be named.
-
-    Raises:
-        ValueError: With the path, what may be named, and how to trust it.
-    """
-    allowed = _allowed.get()
-    if allowed is not None and not any(f"{path}.".startswith(f"{one}.") for one in allowed):
-        raise PackageError(
-            f"{path} is outside {', '.join(KNOWN[:-1])} and {KNOWN[-1]}, and the configuration of "
-            "a run folder may not name it; if you trust it, add --trust true"
-        )
 
 
 def _wrong(found: Any, kinds: tuple[type, ...]) -> str:  # noqa: ANN401
@@ -211,8 +154,8 @@ def _wrong(found: Any, kinds: tuple[type, ...]) -> str:  # noqa: ANN401
 
 
 def _is_abstract(cls: type) -> bool:
-    """Whether a class is only there to derive from, also without an abstract method."""
-    return inspect.isabstract(cls) or ABC in cls.__bases__
+    """Whether a class is only there to derive from; torch does not say so of its own."""
+    return inspect.isabstract(cls) or ABC in cls.__bases__ or cls is Optimizer
 
 
 def _remedy(name: str, kinds: tuple[type, ...]) -> str:

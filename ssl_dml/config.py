@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from ssl_dml.components import mistakes, naming
+from ssl_dml.components import mistakes
 from ssl_dml.config_errors import explain, nearest
 from ssl_dml.progress import say
+from ssl_dml.trust import naming
 from ssl_dml.types import ConfigError
 from ssl_dml.yaml_text import as_text, load, read_yaml
 
@@ -50,7 +51,7 @@ def parse(
         either: Two keys of which the command line's unsets the other of the file.
         functions: Functions whose keyword arguments are sections of the configuration, by the
             name of the section, with those that are not.
-        packages: Packages beside :data:`~ssl_dml.components.KNOWN` whose components may be named;
+        packages: Packages beside :data:`~ssl_dml.trust.KNOWN` whose components may be named;
             None for any, as in a configuration of one's own.
 
     Returns:

@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
-    {"types", "components", "stops"},
+    {"types", "trust", "stops"},
+    {"components"},
     {
         "distributed",
         "checks",

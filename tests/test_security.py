@@ -5,9 +5,7 @@ What is promised is in docs/security.md.
 
 import functools
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,25 +16,20 @@ from hypothesis import strategies as st
 from launching import completed
 from PIL import Image
 from torch import nn
-from watching import MARK, ROOT, watch
+from watching import MARK, watch
 
 from ssl_dml.__main__ import run
-from ssl_dml.backbones import Backbone, TimmBackbone, load, save
+from ssl_dml.backbones import Backbone
 from ssl_dml.commands.finetune import FinetuneConfig
 from ssl_dml.commands.pretrain import PretrainConfig
 from ssl_dml.components import (
-    KNOWN,
     _is_component,
-    _is_kind,
     _leaves,
     _path,
     _subclasses,
-    naming,
     parser_of,
 )
-from ssl_dml.config import parse
 from ssl_dml.console import run_main
-from ssl_dml.types import ConfigError
 
 SCHEMAS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig}
 OWN_PLACES = ("home/.cache", "temporary")  # of stores, and of libraries
@@ -142,7 +135,7 @@ def stranger(tmp_path, monkeypatch):
 
 def check(seen, stranger, capsys, case):
     """One line, exit code 2, and nothing else in the world."""
-    (command, key, kinds), value, way = case
+    (command, key, _), value, way = case
     told, places = seen
     folder = stranger.parent / "run"
     args = [command, "--processes", "1", "--output_dir", str(folder)]
@@ -164,7 +157,7 @@ def check(seen, stranger, capsys, case):
         places.clear()
     said = capsys.readouterr().err
     assert ended.value.code == 2, (args, said)
-    assert said.startswith("error: ") and said.count("\n") == 1, (args, said)  # noqa: PT018
+    assert said.startswith("error: ") and said.count("\n") == 1, (args, said)
     assert key[0] in said, (args, said)
     own = str(stranger.parent / "code" / "strangers.py")  # which one's own may import
     assert [line for line in told if line != f"exec {own}" or way == "run folder"] == [], args
@@ -184,7 +177,10 @@ def test_every_key_of_a_component_is_known():
 
 few = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-    max_examples=14, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
+    max_examples=14,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
 )
 
 

@@ -28,11 +28,8 @@ def watch(tell, places):
             tell(f"exec {arguments[0].co_filename}")
         elif event == "compile" and MARK in str(arguments[0]):
             tell(f"compile {arguments[0]!r:.200}")
-        elif event in MAKES and isinstance(arguments[0], str | bytes | os.PathLike):
+        elif event in MAKES or (event == "open" and _writes(arguments)):
             _outside(event, arguments[0], places(), tell)
-        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
-            if isinstance(arguments[0], str | bytes | os.PathLike):  # else it is open already
-                _outside(event, arguments[0], places(), tell)
 
     sys.addaudithook(hook)
 
@@ -42,8 +39,14 @@ def _is_local(arguments):
     return any(isinstance(one, str | bytes) and os.fsdecode(one)[:1] in "/\0" for one in arguments)
 
 
+def _writes(arguments):
+    return isinstance(arguments[2], int) and bool(arguments[2] & WRITES)
+
+
 def _outside(event, path, places, tell):
-    path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - a path object would be built in a hook
+    if not isinstance(path, str | bytes | os.PathLike):
+        return  # a number of what is open already
+    path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - pathlib would call the hook again
     inside = (os.path.commonpath([path, str(place)]) == str(place) for place in places)
     if not any(inside) and not path.startswith(("/dev/", "/proc/")):
         tell(f"{event} {path}")

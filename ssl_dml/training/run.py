@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone
-from ssl_dml.components import class_paths
 from ssl_dml.data import DataConfig
 from ssl_dml.distributed import broadcast_object
 from ssl_dml.files import write_json
@@ -30,6 +29,7 @@ from ssl_dml.training.resuming import (
     take_over,
 )
 from ssl_dml.training.run_folder import read_config, write_config
+from ssl_dml.trust import class_paths
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec, sides_of
 
 

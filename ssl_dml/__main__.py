@@ -4,6 +4,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from importlib import import_module
+from pathlib import Path
 
 from ssl_dml.console import run_main
 from ssl_dml.types import ConfigError
@@ -83,6 +84,7 @@ def launch(args: list[str], processes: int) -> None:
     """Start processes of this command with accelerate's launcher, and leave with their exit code.
 
     Processes on a CPU share its cores evenly; without an accelerator they communicate by gloo.
+    They import nothing from the current folder unless this process does, as ``python -m`` has it.
 
     Args:
         args: The command and its arguments.
@@ -91,6 +93,8 @@ def launch(args: list[str], processes: int) -> None:
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        os.environ["PYTHONSAFEPATH"] = "1"
     options = [
         "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1",
         "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",

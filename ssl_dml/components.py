@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import import_object
+from torch.optim import Optimizer
+
+from ssl_dml.trust import PackageError, check_package, imported
 
 # Modules of the types that hold or join others.
 CONTAINERS = ("builtins", "collections", "collections.abc", "types", "typing")
@@ -98,23 +101,34 @@ def _component(value: Mapping[str, Any], kinds: tuple[type, ...], key: str) -> I
     except ValueError as error:
         yield f"{key}.class_path: {error}"
     else:
-        arguments = value.get("init_args")
-        given = {**(arguments if isinstance(arguments, Mapping) else {}), **value}
-        yield from mistakes(parser_of(found), given, f"{key}.init_args.")
+        arguments, parser = value.get("init_args") or {}, parser_of(found)
+        if not isinstance(arguments, Mapping):
+            yield f"{key}.init_args must be keys with values, got {arguments!r}"
+            return
+        known = dict.fromkeys(action.dest.partition(".")[0] for action in parser._actions)
+        for name in arguments:
+            if str(name).partition(".")[0] not in known:
+                close = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+                yield f"{key}.init_args.{name} is not an argument of {value['class_path']}; {hint}"
+        yield from mistakes(parser, {**arguments, **value}, f"{key}.init_args.")
 
 
 def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401
     """The class of a name, which is a dotted path or the last part of a known one.
 
     Raises:
-        ValueError: If it is no class of these kinds that can be built: what it is, and a remedy.
+        ValueError: If it is no class of these kinds that can be built: what it is, and a remedy;
+            or if it is of a package that may not be named.
     """
     found: Any = name
     text = name if isinstance(name, str) else getattr(name, "__qualname__", repr(name))
     if isinstance(name, str):
         known = {cls.__name__: cls for cls in _subclasses(kinds)}
         try:
-            found = known.get(name) or import_object(name, check_path=False)
+            found = known.get(name) or imported(name)
+        except PackageError:
+            raise
         except (ImportError, AttributeError, ValueError) as error:
             reason = re.sub(r"\s+", " ", str(error))
             raise ValueError(
@@ -122,6 +136,7 @@ def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401
             ) from error
     if wrong := _wrong(found, kinds):
         raise ValueError(f"{text} is {wrong}; {_remedy(text, kinds)}")
+    check_package(f"{found.__module__}.{found.__qualname__}")
     return found
 
 
@@ -139,8 +154,8 @@ def _wrong(found: Any, kinds: tuple[type, ...]) -> str:  # noqa: ANN401
 
 
 def _is_abstract(cls: type) -> bool:
-    """Whether a class is only there to derive from, also without an abstract method."""
-    return inspect.isabstract(cls) or ABC in cls.__bases__
+    """Whether a class is only there to derive from; torch does not say so of its own."""
+    return inspect.isabstract(cls) or ABC in cls.__bases__ or cls is Optimizer
 
 
 def _remedy(name: str, kinds: tuple[type, ...]) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from ssl_dml.components import mistakes
 from ssl_dml.config_errors import explain, nearest
 from ssl_dml.progress import say
 from ssl_dml.reading import reading, regular
+from ssl_dml.trust import naming
 from ssl_dml.types import ConfigError
 from ssl_dml.yaml_text import as_text, load, read_yaml
 
@@ -36,6 +37,7 @@ def parse(
     default: str | Path | None = None,
     either: tuple[str, str] | None = None,
     functions: Mapping[str, tuple[Callable[..., Any], set[str | int]]] | None = None,
+    packages: Iterable[str] | None = None,
 ) -> tuple[Schema, dict[str, Any]]:
     """Fill a dataclass from ``--config NAME`` and ``--section.field value``.
 
@@ -50,6 +52,8 @@ def parse(
         either: Two keys of which the command line's unsets the other of the file.
         functions: Functions whose keyword arguments are sections of the configuration, by the
             name of the section, with those that are not.
+        packages: Packages beside :data:`~ssl_dml.trust.KNOWN` whose components may be named;
+            None for any, as in a configuration of one's own.
 
     Returns:
         The filled dataclass, and plain values that fill it again the same way.
@@ -75,9 +79,10 @@ def parse(
     parser.add_class_arguments(schema)
     for section, (function, skip) in (functions or {}).items():
         parser.add_function_arguments(function, section, skip=skip)
-    namespace = _read(parser, lambda: parser.parse_args(args), given)
-    values = json.loads(parser.dump(namespace, format="json", skip_unset=False))
-    built: Any = parser.instantiate(namespace)
+    with naming(packages):
+        namespace = _read(parser, lambda: parser.parse_args(args), given)
+        values = json.loads(parser.dump(namespace, format="json", skip_unset=False))
+        built: Any = parser.instantiate(namespace)
     return schema(**{field.name: built[field.name] for field in fields(schema)}), values  # pyright: ignore[reportArgumentType]
 
 
@@ -85,6 +90,9 @@ def parse_run(
     schema: type[Schema], args: Sequence[str] | None = None, *, kind: str, default: str
 ) -> tuple[Schema, dict[str, Any]]:
     """:func:`parse` for a run: one that is resumed takes the configuration of its own folder.
+
+    That is data: it may name components of known packages alone, unless the command line has
+    ``--trust true``, and says neither where the run is nor whether it is trusted.
 
     Args:
         schema: The run's configuration.
@@ -94,6 +102,7 @@ def parse_run(
     """
     args = list(sys.argv[1:] if args is None else args)
     names, rest = _split(args)
+    packages: Iterable[str] | None = None
     if _value(str(_given(rest).get("resume"))) is True:
         chosen = names[-1] if names else default
         named = _given([f"--config={find_config(chosen, kind)}", *rest])
@@ -101,8 +110,14 @@ def parse_run(
         if not own.exists():
             say(f"nothing to resume in {own.parent}: a new run by {chosen}")
         elif not names:
-            args = [f"--config={own}", *rest]
-    return parse(schema, args, kind=kind, default=default, either=("train.steps", "train.epochs"))
+            trust = _value(str(_given(rest).get("trust"))) is True
+            packages = None if trust else ()
+            fixed = {"output_dir": own.parent, "trust": str(trust).lower()}
+            known = {field.name for field in fields(schema)}  # pyright: ignore[reportArgumentType]
+            fixed = [f"--{key}={value}" for key, value in fixed.items() if key in known]
+            args = [f"--config={own}", *fixed, *rest]
+    either = ("train.steps", "train.epochs")
+    return parse(schema, args, kind=kind, default=default, either=either, packages=packages)
 
 
 def shipped(kind: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from ssl_dml.offline import keep_offline
 from ssl_dml.progress import say
 from ssl_dml.reading import raised_here
 from ssl_dml.stops import Interrupted, NonFiniteError
@@ -29,6 +30,7 @@ def run_main(main: Callable[[], object]) -> NoReturn:
     A ``ValueError`` that this package raised on purpose and an ``OSError`` are told without a
     traceback, and so is memory that does not suffice. Anything else is a bug and keeps it.
     """
+    keep_offline()
     try:
         with enough_memory():
             main()

@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from ssl_dml.__main__ import COMMANDS, run
+from ssl_dml.__main__ import COMMANDS, launch, run
 from ssl_dml.types import ConfigError
 
 
@@ -87,3 +88,14 @@ def test_two_processes_make_the_run_of_one(tmp_path):
         rows = (where / "metrics.jsonl").read_text().splitlines()
         losses[processes] = [row for row in rows if "train/loss" in row]
     assert len(losses[1]) == len(losses[2]) == 3
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "1"), ("", None), (str(Path.cwd()), None)])
+def test_processes_import_from_the_current_folder_if_this_one_does(monkeypatch, own, expected):
+    monkeypatch.setattr("accelerate.commands.launch.launch_command", lambda _: None)
+    monkeypatch.setenv("PYTHONSAFEPATH", "")  # put back afterwards
+    monkeypatch.delenv("PYTHONSAFEPATH")
+    others = [path for path in sys.path if path not in ("", str(Path.cwd()))]
+    monkeypatch.setattr(sys, "path", [*others, own] if own is not None else others)
+    launch(["pretrain"], 2)
+    assert os.environ.get("PYTHONSAFEPATH") == expected

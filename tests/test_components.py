@@ -1,5 +1,6 @@
 """What a configuration may name, in every field and in every way to write a name."""
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -615,4 +616,89 @@ def test_a_script_evaluates_nothing_that_a_folder_has_planted(tmp_path, mark, gr
     assert code == 2
     assert "config.yaml: sequences.class_path: os.system is a function; leave it out" in err
     assert "RAN" not in err
+    assert not mark.exists()
+
+
+OF_A_RUN = "the configuration of a run folder may not name it; if you trust it, add --trust true"
+
+
+def resumed(folder, *more):
+    run = ["--output_dir", str(folder), "--resume", "true", *more]
+    return parse_run(FinetuneConfig, run, kind="finetune", default="arcface")
+
+
+def recorded(folder, **changed):
+    """A run folder whose record differs from that of the shipped configuration."""
+    config = yaml.safe_load((ROOT / "configs/finetune/arcface.yaml").read_text()) | changed
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("imported", [False, True])
+@pytest.mark.parametrize("place", ["augment", "augment.class_path", "head.init_args.heads.a"])
+def test_what_a_run_folder_names_is_not_imported_unless_trusted(tmp_path, place, imported):
+    spec = {"class_path": "own_parts.Mine", "init_args": {}}
+    if place.startswith("head"):
+        margin = {"margin": "ssl_dml.margins.ArcFace"}
+        inner = {"heads": {"a": {"class_path": "own_parts.Forwards", "init_args": margin}}}
+        changed = {"head": {"class_path": "ssl_dml.heads.WeightedSum", "init_args": inner}}
+    else:
+        changed = {"augment": spec if place.endswith("path") else "own_parts.Mine"}
+    # A record that says it is trusted, and where the run is, says nothing.
+    recorded(tmp_path, **changed, trust=True, output_dir="/elsewhere")
+    if imported:
+        importlib.import_module("own_parts")
+    with pytest.raises(ConfigError) as caught:
+        resumed(tmp_path)
+    assert str(caught.value).startswith(place)
+    assert "own_parts." in str(caught.value)
+    assert str(caught.value).endswith(OF_A_RUN)
+    assert ("own_parts" in sys.modules) == imported
+    config, values = resumed(tmp_path, "--trust", "true")
+    assert "own_parts" in sys.modules
+    assert (config.trust, config.output_dir) == (True, tmp_path)
+    assert "own_parts." in str(values)
+
+
+def test_a_record_of_known_components_is_taken_but_not_its_trust(tmp_path):
+    recorded(tmp_path, trust=True, output_dir="/elsewhere", optimizer={
+        "class_path": "timm.optim.Lars", "init_args": {"lr": 0.1},
+    })  # fmt: skip
+    config, _ = resumed(tmp_path)
+    assert (config.trust, config.output_dir) == (False, tmp_path)
+    for name in ("torch.optim.evil.Thing", "torch.nn.Linear", "ssl_dml.console.os.system"):
+        recorded(tmp_path, optimizer={"class_path": name, "init_args": {"lr": 0.1}})
+        with pytest.raises(ConfigError, match=r"^optimizer\.class_path: "):
+            resumed(tmp_path)
+
+
+@pytest.mark.usefixtures("own")
+def test_ones_own_configuration_names_what_it_likes_again_afterwards(tmp_path):
+    recorded(tmp_path, augment="own_parts.Mine")
+    with pytest.raises(ConfigError):
+        resumed(tmp_path)
+    schema = schema_of("augment", FIELDS["augment"][0])
+    assert parse(schema, ["--augment", "own_parts.Mine"])[1]["augment"]["class_path"]
+    file = tmp_path / "config.yaml"
+    known = parse(FinetuneConfig, [f"--config={file}"], packages=["own_parts"])[0]
+    assert known.augment
+
+
+# Tells whether reading a component without types runs what lies in the current folder.
+FROM_HERE = """
+from ssl_dml.config import parse_run
+from ssl_dml.commands.pretrain import PretrainConfig
+args = ["--output_dir", "run", "--optimizer.class_path=timm.optim.Lars", "--optimizer.lr=0.1"]
+parse_run(PretrainConfig, args, kind="pretrain", default="default")
+"""
+
+
+def test_nothing_of_the_current_folder_is_imported(tmp_path, mark):
+    (tmp_path / "program").mkdir()
+    program = tmp_path / "program" / "program.py"
+    program.write_text(f"import os\nos.chdir({str(tmp_path)!r})\n{FROM_HERE}")
+    for name in ("json", "typing", "inspect"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'w').close()")
+    ended = completed(program)
+    assert ended.returncode == 0, ended.stderr
     assert not mark.exists()

@@ -7,8 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
-    {"types", "components", "stops"},
-    {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng"},
+    {"types", "trust", "stops"},
+    {"components"},
+    {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "offline"},
     {"files", "reading"},
     {"yaml_text", "padding"},
     {"config", "console"},

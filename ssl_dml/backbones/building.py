@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.trust import class_paths
 from ssl_dml.types import ImageSpec, SequenceSpec, one_line
 
 ENTRY_POINTS = "ssl_dml.backbones"
@@ -38,9 +38,8 @@ def build(class_path: str, init_args: dict[str, Any], inputs: ImageSpec | Sequen
 def _known(class_path: str) -> type[Backbone]:
     """The class of a name, whose module is imported only if it is known."""
     module, _, name = class_path.rpartition(".")
-    registered = [point.module for point in entry_points(group=ENTRY_POINTS)]
-    known = {found.partition(".")[0] for found in ("ssl_dml", *registered)}
-    if module not in sys.modules and module.partition(".")[0] not in known:
+    known = {*sys.modules, *(point.module for point in entry_points(group=ENTRY_POINTS))}
+    if module not in known and module.partition(".")[0] != "ssl_dml":
         raise ValueError(
             f"{class_path} is of a module that is not imported; if you trust it, import {module} "
             f"first, set trust, or name it in an entry point of the group {ENTRY_POINTS}"
@@ -60,19 +59,11 @@ def import_named(metadata: dict[str, Any]) -> None:
     Raises:
         ValueError: If one cannot be imported.
     """
-    for class_path in _class_paths(metadata):
+    for class_path in class_paths(metadata):
         try:
             importlib.import_module(class_path.rpartition(".")[0])
         except (ImportError, ValueError) as error:
             raise ValueError(f"{class_path} cannot be imported: {error}") from error
-
-
-def _class_paths(values: Any) -> Iterator[str]:  # noqa: ANN401 - plain values
-    if isinstance(values, dict):
-        if isinstance(values.get("class_path"), str):
-            yield values["class_path"]
-        for value in values.values():
-            yield from _class_paths(value)
 
 
 def blank_samples(inputs: ImageSpec | SequenceSpec) -> Tensor:

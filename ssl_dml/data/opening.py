@@ -10,6 +10,7 @@ from urllib.request import getproxies
 import datasets
 import huggingface_hub
 from datasets import config as datasets_config
+from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as READERS
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.archives import open_archives
@@ -22,6 +23,7 @@ from ssl_dml.data.sources import Source, fingerprint
 from ssl_dml.data.split_names import listed, notes_on, printable, split_names
 from ssl_dml.data.tables import Table, TableSource, split_rows
 from ssl_dml.data.walk import any_below
+from ssl_dml.offline import offline
 from ssl_dml.reading import read_json, reading, regular
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -207,6 +209,8 @@ def _chosen(
 
 def _hub_answers() -> bool:
     """Whether the hub can be connected to; True where a proxy stands between."""
+    if offline():
+        return False
     if getproxies():
         return True
     address = urlsplit(huggingface_hub.constants.ENDPOINT)
@@ -224,6 +228,8 @@ def _open_hub(where: str, split: str, given: TableOptions) -> Table | None:
         f"sample ({', '.join(SAMPLE_NAMES)})"
     )
     if where.startswith((".", "/", "~")) or where.count("/") > 1 or "\\" in where:
+        raise ConfigError(missing)
+    if where in READERS:  # which would read the files of the current folder
         raise ConfigError(missing)
     settings: list[Any] = [huggingface_hub.constants, datasets_config]
     before = [one.HF_HUB_OFFLINE for one in settings]

@@ -9,6 +9,7 @@ import fsspec
 from filelock import FileLock
 
 from ssl_dml.config import ConfigError
+from ssl_dml.offline import offline
 from ssl_dml.progress import progress, say
 from ssl_dml.types import one_line
 
@@ -44,18 +45,25 @@ def copied(where: str, cache_dir: Path) -> Path:
         ConfigError: If the protocol needs a package, nothing is there, or it cannot be read.
     """
     folder = cache_dir / "remote" / hashlib.sha256(where.encode()).hexdigest()[:24]
+    name = where.rpartition("/")[2]
+    if offline() and not where.startswith("file:"):
+        if (folder / name).is_file():  # of several, some may be lacking
+            return folder / name
+        raise ConfigError(
+            f"data.source {where!r} is not in the cache, and HF_HUB_OFFLINE is set; unset it once"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         try:
             files, paths = fsspec.url_to_fs(where)
-            several = any(mark in where.rpartition("/")[2] for mark in PATTERN)
+            several = any(mark in name for mark in PATTERN)
             found = sorted(map(str, files.glob(paths))) if several else [paths]
             if not found:
                 raise ConfigError(f"data.source {where!r}: there is no such file")
             names = [path.rpartition("/")[2] for path in found]
             sizes = [int(files.info(path).get("size") or 0) for path in found]
-            for path, name, size in zip(found, names, sizes, strict=True):
-                _copy(files, path, folder / name, size)
+            for path, own, size in zip(found, names, sizes, strict=True):
+                _copy(files, path, folder / own, size)
         except ConfigError:
             raise
         except ImportError as error:

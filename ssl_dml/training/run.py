@@ -29,6 +29,7 @@ from ssl_dml.training.resuming import (
     take_over,
 )
 from ssl_dml.training.run_folder import read_config, write_config
+from ssl_dml.trust import class_paths
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec, sides_of
 
 
@@ -48,7 +49,8 @@ class RunConfig:
         init: Where the backbone starts: a run folder or a saved backbone, which then names the
             network, a file of weights or a checkpoint for the configured one, ``timm:NAME``,
             ``hf:USER/NAME`` or ``torchvision:NAME``; null starts from random weights.
-        trust: Import the module of any class that a saved backbone names.
+        trust: Import the module of any class that a saved backbone, or the configuration of the
+            run folder that is resumed, names; the command line or a file of one's own says so.
     """
 
     output_dir: Path
@@ -210,7 +212,8 @@ def _resume(
     if place is not None:
         checkpoints.check(place, metadata)
         # The first process is to write another record.
-        before = broadcast_object(read_config(config.output_dir, type(config)))
+        own = None if config.trust else [path.partition(".")[0] for path in class_paths(values)]
+        before = broadcast_object(read_config(config.output_dir, type(config), own))
         changes = changes_between({**values, **before}, values)
         check_changes(changes, config.output_dir, optimizer)
     start = checkpoints.resume(state, metadata, say=say)

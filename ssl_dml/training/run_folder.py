@@ -1,7 +1,7 @@
 """The folder of a run: who may write into it, and what it says of the run."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,15 +93,18 @@ def _without_free(values: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     return {key: value for key, value in values.items() if key not in FREE}
 
 
-def read_config(folder: Path, schema: type) -> dict[str, Any]:
+def read_config(folder: Path, schema: type, packages: Iterable[str] | None = ()) -> dict[str, Any]:
     """What a run was configured with, as plain values with today's defaults for newer keys.
 
     Args:
         folder: The run folder.
         schema: The run's configuration.
+        packages: Packages beside the known ones whose components it may name; None for any.
 
     Raises:
         ConfigError: If there is a ``config.yaml`` that cannot be read.
     """
     path = folder / "config.yaml"
-    return _without_free(parse(schema, [f"--config={path}"])[1]) if path.exists() else {}
+    if not path.exists():
+        return {}
+    return _without_free(parse(schema, [f"--config={path}"], packages=packages)[1])

@@ -181,3 +181,20 @@ def test_arguments_that_a_class_does_not_take(folder):
     words = "cannot be built: ssl_dml.backbones.TimmBackbone cannot be built: .*argument"
     with pytest.raises(ValueError, match=words):
         load(folder)
+
+
+def test_another_module_of_a_registered_package_is_not_imported(folder, stranger, tmp_path):
+    about = tmp_path / "code" / "strangers-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[ssl_dml.backbones]\nx = strangers_module.part:X\n")
+    importlib.invalidate_caches()
+    with pytest.raises(ValueError, match="is not imported; if you trust it"):
+        load(folder)
+    assert not stranger.exists()
+
+
+@pytest.mark.parametrize("name", ["", "system", "os.system", "ssl_dml.x.Y", "a/b"])
+def test_what_is_no_name_of_a_backbone(name, gray):
+    with pytest.raises(ValueError, match=r"no backbone|not installed|imported"):
+        build(name, {}, gray)

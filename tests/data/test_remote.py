@@ -96,3 +96,17 @@ def test_an_address_that_cannot_be_read_is_one_line(tmp_path, source, words):
     with pytest.raises(ConfigError, match=words) as error:
         load_train(DataConfig(source=source, cache_dir=tmp_path))
     assert "\n" not in str(error.value)
+
+
+def test_offline_takes_the_copy_or_refuses(server, tmp_path, monkeypatch):
+    address, asked = server
+    kept = copied(f"{address}/train-0.parquet", tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    before = len(asked)
+    assert copied(f"{address}/train-0.parquet", tmp_path) == kept
+    for name in ("train-1.parquet", "train-*.parquet"):
+        with pytest.raises(ConfigError, match="is not in the cache, and HF_HUB_OFFLINE is set"):
+            copied(f"{address}/{name}", tmp_path)
+    assert len(asked) == before
+    (tmp_path / "a.bin").write_bytes(b"a")
+    assert copied(f"file://{tmp_path}/a.bin", tmp_path).read_bytes() == b"a"

@@ -13,8 +13,9 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 
 from ssl_dml.components import mistakes
 from ssl_dml.config_errors import explain, nearest
+from ssl_dml.misfits import misfits
 from ssl_dml.progress import say
-from ssl_dml.types import ConfigError
+from ssl_dml.types import ConfigError, shown
 from ssl_dml.yaml_text import as_text, load, read_yaml
 
 # What looks like a component where any value will do is data, and modules that run commands are
@@ -60,7 +61,7 @@ def parse(
     files = [find_config(name, kind) for name in names or ([default] if default else [])]
     keys = {arg.partition("=")[0].removeprefix("--") for arg in rest}
     if either is not None and len(keys & {*either}) == 1:
-        rest.append(f"--{next(key for key in either if key not in keys)}=null")
+        rest.insert(0, f"--{next(key for key in either if key not in keys)}=null")
     # Files come first, so that keys override them wherever they were written.
     args = [*(f"--config={path}" for path in files), *rest]
     given = _given(args)
@@ -69,6 +70,7 @@ def parse(
         description=(schema.__doc__ or "").partition("\n")[0],
         epilog=f"shipped configurations: {', '.join(shipped(kind))}" if shipped(kind) else None,
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="shipped name or YAML file; keys win")
     parser.add_class_arguments(schema)
@@ -135,9 +137,12 @@ def find_config(name: str | Path, kind: str) -> Path:
 
 def _split(args: list[str]) -> tuple[list[str], list[str]]:
     """What ``--config`` names, and all other arguments."""
-    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     files.add_argument("--config", action="append", default=[])
-    known, rest = files.parse_known_args(args)
+    try:
+        known, rest = files.parse_known_args(args)
+    except argparse.ArgumentError as error:
+        raise ConfigError("--config needs a file, or the name of a shipped one") from error
     return known.config, rest
 
 
@@ -153,7 +158,7 @@ def _read(
         namespace = parse()
     except (ArgumentError, ImportError) as error:
         keys = [action.dest for action in parser._actions if action.dest]
-        wrong = next(mistakes(parser, given), None)
+        wrong = next(mistakes(parser, given), None) or next(misfits(parser, given), None)
         raise ConfigError(wrong or explain(str(error), keys)) from error
     for wrong in mistakes(parser, namespace.as_dict()):
         raise ConfigError(next(mistakes(parser, given), wrong))
@@ -168,12 +173,22 @@ def _given(args: list[str]) -> dict[str, Any]:
         key, equals, text = arg.removeprefix("--").partition("=")
         text = text if equals else next(rest, "")
         if key == "config":
-            _put(tree, [], read_yaml(Path(text)))
+            _put(tree, [], _keys_of(Path(text)))
             continue
         value = _value(text)
         kept = value if value is None or isinstance(value, (dict, list)) else text
         _put(tree, key.removesuffix("+").split("."), kept)
     return tree
+
+
+def _keys_of(path: Path) -> dict[str, Any]:
+    """What a file says."""
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys with values, got {shown(values)}")
+    if "config" in values:
+        raise ConfigError(f"{path}: config is not a key; give --config once for each file")
+    return values
 
 
 def _value(text: str) -> Any:  # noqa: ANN401

@@ -284,3 +284,16 @@ def one_line(error: Exception, *, words: int = 30) -> str:
     'AssertionError'
     """
     return " ".join(str(error).split()[:words]) or type(error).__name__
+
+
+def shown(value: object, *, most: int = 80) -> str:
+    """A value in a message, of which a long one is cut.
+
+    >>> shown("a"), shown("x" * 5000, most=8)
+    ("'a'", "'xxxxxxx... (5,002 characters)")
+    """
+    try:
+        text = repr(value)
+    except ValueError as error:  # an integer of thousands of digits
+        text = str(error)
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"

@@ -68,7 +68,7 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401
     try:
         return load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = re.sub(r"\s+", " ", str(error))
+        reason = re.sub(r"\s+", " ", str(error)).replace(' in "<unicode string>"', "")
         raise ConfigError(f"{path} is no YAML in UTF-8: {reason}") from error
 
 

@@ -7,9 +7,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
-    {"types", "components", "stops"},
-    {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "files"},
-    {"yaml_text", "padding"},
+    {"types", "stops"},
+    {
+        "components",
+        "distributed",
+        "checks",
+        "config_errors",
+        "progress",
+        "precision",
+        "counter_rng",
+        "files",
+    },
+    {"yaml_text", "padding", "misfits"},
     {"config", "console"},
     {"distances", "pair_masks"},
     {"losses", "margins", "mining", "memory", "data", "augment"},

@@ -1,5 +1,6 @@
 """Words that every part of the toolkit shares."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -238,7 +239,9 @@ def _check_normalization(channels: int, mean: tuple[float, ...], std: tuple[floa
             f"mean and std need one value for each of {channels} channels, "
             f"got {len(mean)} and {len(std)}"
         )
-    if min(std) <= 0:
+    if not all(map(math.isfinite, mean)):
+        raise ValueError(f"mean must be finite in every channel, got {mean}")
+    if not all(0 < value < math.inf for value in std):
         raise ValueError(f"std must be positive in every channel, got {std}")
 
 

@@ -5,18 +5,16 @@ import re
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from ssl_dml.progress import say
 from ssl_dml.stops import Interrupted, NonFiniteError
-from ssl_dml.types import ConfigError
+from ssl_dml.types import ConfigError, raised_here
 
-PACKAGE = Path(__file__).parent
+LONGEST = 1000  # characters of a line
 
 
 def run_main(main: Callable[[], object]) -> NoReturn:
@@ -32,25 +30,30 @@ def run_main(main: Callable[[], object]) -> NoReturn:
         say(str(stop))
         sys.exit(stop.exit_code)
     except (ValueError, OSError) as error:
-        told = isinstance(error, (OSError, ConfigError, NonFiniteError)) or _raised_here(error)
+        told = isinstance(error, (OSError, ConfigError, NonFiniteError)) or raised_here(error)
         if not told:
             raise
         if os.environ.get("RANK", "0") != "0":
             # Every rank usually fails alike; give the first the time to speak for all.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             time.sleep(2)
-        line = re.sub(r"\s*\n\s*", " ", str(error))
         bars: Any = tqdm
         for bar in list(bars._instances):  # they would be drawn over the line
             bar.close()
-        print(f"error: {line}", file=sys.stderr, flush=True)
+        print(f"error: {plain(str(error))}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except KeyboardInterrupt:
         print("interrupted; a run with checkpoints goes on with --resume true", file=sys.stderr)
         sys.exit(130)
 
 
-def _raised_here(error: BaseException) -> bool:
-    """Whether the statement that raised stands in a file of this package."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and PACKAGE in Path(frames[-1].filename).parents
+def plain(text: str) -> str:
+    r"""One line of at most some 1,000 characters in which a terminal finds no commands.
+
+    >>> plain("a\x1b[31m.png\n is damaged")
+    'a\\x1b[31m.png is damaged'
+    """
+    line = re.sub(r"\s*\n\s*", " ", text)
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    line = re.sub(r"\S{500,}", lambda found: f"{found[0][:200]}[...]{found[0][-100:]}", line)
+    return line if len(line) <= LONGEST else f"{line[:600]} [...] {line[-300:]}"

@@ -14,6 +14,7 @@ import ssl_dml
 from ssl_dml.backbones.adapters import without_adapters
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.building import build, import_named
+from ssl_dml.files import as_json
 from ssl_dml.types import ImageSpec, SequenceSpec
 
 WEIGHTS, METADATA = "model.safetensors", "backbone.json"
@@ -64,7 +65,7 @@ def save(
     state = {name: value.contiguous().cpu() for name, value in weights.items()}
     try:
         save_file(state, partial / WEIGHTS)
-        (partial / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+        (partial / METADATA).write_text(as_json(metadata, indent=2) + "\n")
     except (SafetensorError, OSError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(f"{folder} cannot be written: {error}") from error

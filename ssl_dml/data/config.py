@@ -11,6 +11,8 @@ from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.progress import say
 from ssl_dml.types import ImageSpec, SequenceSpec, TestView, sides_of
 
+MOST_WORKERS = 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -80,6 +82,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         at_least(1, "data", batch_size=self.batch_size, workers=self.workers)
         at_least(1, "data", channels=self.channels, max_pixels=self.max_pixels)
+        in_range(1, MOST_WORKERS, "data", workers=self.workers)
         sizes("data", image_size=self.image_size)
         fractions = {"memory_fraction": self.memory_fraction, "disk_fraction": self.disk_fraction}
         in_range(0, 1, "data", **fractions)

@@ -78,7 +78,7 @@ def parse(
         parser.add_function_arguments(function, section, skip=skip)
     namespace = _read(parser, lambda: parser.parse_args(args), given)
     values = json.loads(parser.dump(namespace, format="json", skip_unset=False))
-    built: Any = parser.instantiate(namespace)
+    built: Any = _built(parser.instantiate, "")(namespace)
     names = [field.name for field in fields(schema)]  # pyright: ignore[reportArgumentType]
     return schema(**{name: _built(built[name], name) for name in names}), values
 
@@ -92,7 +92,7 @@ def _built(value: Any, key: str) -> Any:  # noqa: ANN401
         return value
 
     def build(*args: Any) -> Any:  # noqa: ANN401
-        """Build it."""
+        """Build it, or tell."""
         try:
             return value(*args)
         except ConfigError:
@@ -101,7 +101,7 @@ def _built(value: Any, key: str) -> Any:  # noqa: ANN401
             if raised_here(error) and not isinstance(error, ValueError):
                 raise
             told = one_line(error)
-            prefix = "" if told.startswith(key) else f"{key}: "
+            prefix = f"{key}: " if key and not told.startswith(key) else ""
             raise ConfigError(prefix + told) from error
 
     return build

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssl_dml.console import run_main
+from ssl_dml.console import plain, run_main
 from ssl_dml.stops import Interrupted, NonFiniteError
 from ssl_dml.types import ConfigError, ImageSpec
 
@@ -55,3 +55,11 @@ def test_a_run_that_a_signal_stopped_says_how_to_continue(capsys):
         run_main(stopped)
     assert left.value.code == 143
     assert capsys.readouterr().out == "stopped at step 3 of 9; to continue: --resume true\n"
+
+
+def test_a_line_for_a_terminal_is_one_short_and_without_commands():
+    told = plain("a\x1b[2J\x07.png\r\n has \u202e" + "x" * 100_000 + " y" * 2000)
+    assert told.isprintable()
+    assert len(told) <= 1000
+    assert told.startswith(r"a\x1b[2J\x07.png\r has \u202exxx")
+    assert plain("/데이터/été.png is damaged; remove it") == "/데이터/été.png is damaged; remove it"

@@ -132,5 +132,5 @@ def read_metadata(folder: Path) -> dict[str, Any]:
             "init_args": metadata["init_args"],
             **metadata,
         }
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / METADATA} is damaged: {error!r}") from error

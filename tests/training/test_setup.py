@@ -95,6 +95,6 @@ def test_a_component_tells_by_its_key_why_it_cannot_be_built(key, line, tmp_path
 
 
 def test_a_network_of_no_layers_is_refused(gray):
-    for layers in ([], [0, 1, 1, 1], [1.5], 0):
+    for layers in ([], [0, 1, 1, 1], 0):
         with pytest.raises(ConfigError, match=r"backbone\.options\.layers must be 1 or more"):
             TimmBackbone(gray, name="resnet18", options={"layers": layers})

@@ -1,6 +1,7 @@
 """Range checks of arguments: one line that names the argument, its range and its value."""
 
 import math
+from collections.abc import Sequence
 
 from ssl_dml.types import ConfigError, sides_of
 
@@ -50,6 +51,35 @@ def in_range(low: Number, high: Number, section: str = "", /, **values: Number |
         _check(section, name, value, f"from {low} to {high}", value is None or low <= value <= high)
 
 
+def inside(low: Number, high: Number, section: str = "", /, **values: Number | None) -> None:
+    """Raise unless every value is above ``low`` and below ``high``.
+
+    >>> inside(0, 1, "train", ema=1.0)
+    Traceback (most recent call last):
+    ssl_dml.types.ConfigError: train.ema must be above 0 and below 1, got 1.0
+    """
+    for name, value in values.items():
+        wanted = f"above {low} and below {high}"
+        _check(section, name, value, wanted, value is None or low < value < high)
+
+
+def finite(section: str = "", /, **values: Number | Sequence[Number] | None) -> None:
+    """Raise if a value, or one of several, is NaN or infinite.
+
+    >>> finite(lengths=(1.0, math.inf))
+    Traceback (most recent call last):
+    ValueError: lengths must be finite, got inf
+    """
+    for name, value in values.items():
+        for number in value if isinstance(value, Sequence) else [value]:
+            _check(section, name, number, "finite", True)
+
+
+def seeds(section: str = "", /, **values: int) -> None:
+    """Raise unless every seed is from 0 to 2,147,483,647, which all generators take."""
+    in_range(0, 2**31 - 1, section, **values)
+
+
 def sizes(section: str = "", /, **values: int | tuple[int, int] | None) -> None:
     """Raise unless every side of every size is from 1 to 4,096 pixels.
 
@@ -75,7 +105,7 @@ def fraction(section: str = "", /, **values: Number | None) -> None:
 
 
 def _check(section: str, name: str, value: Number | None, wanted: str, allowed: bool) -> None:
-    if allowed and (value is None or math.isfinite(value)):
+    if allowed and (value is None or -math.inf < value < math.inf):
         return
     error = ConfigError if section else ValueError
     raise error(f"{section}{'.' if section else ''}{name} must be {wanted}, got {value}")

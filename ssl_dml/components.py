@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 import re
 import sys
 from abc import ABC
@@ -18,7 +19,9 @@ from jsonargparse.typing import import_object
 from torch.optim import Optimizer
 
 from ssl_dml.trust import PackageError, check_package, imported
+from ssl_dml.types import shown
 
+LARGEST = 2**63 - 1  # an integer of a tensor has 64 bits
 # Modules of the types that hold or join others.
 CONTAINERS = ("builtins", "collections", "collections.abc", "types", "typing")
 
@@ -39,12 +42,15 @@ def mistakes(parser: ArgumentParser, values: Mapping[str, Any], prefix: str = ""
     for section in parser.groups or {}:
         if _at(values, f"{section}.class_path") is not None:
             yield f"{prefix}{section}.class_path is not a key; leave it out"
+        if _at(values, section, absent=section) is None:
+            yield f"{prefix}{section} must not be null; leave it out to keep the defaults"
     for action in parser._actions:
         value = _at(values, action.dest, absent=action.default)
         hint = getattr(action, "_typehint", None)
         if hint is not None and not _same(value, action.default):
             if value is None and not _takes_null(hint):  # which the parser takes for not given
                 yield f"{prefix}{action.dest} must not be null; leave it out to keep the default"
+            yield from _beyond_numbers(value, f"{prefix}{action.dest}")
             yield from _within(value, hint, f"{prefix}{action.dest}")
 
 
@@ -70,6 +76,23 @@ def _same(value: Any, default: Any) -> bool:  # noqa: ANN401
         with suppress(ImportError, AttributeError, ValueError):
             return import_object(default, check_path=False) is value
     return value is default or (isinstance(value, str) and value == default)
+
+
+def _beyond_numbers(value: Any, key: str) -> Iterator[str]:  # noqa: ANN401
+    """Numbers in a value that no setting can have: NaN, infinities, and what 64 bits cannot hold.
+
+    Those among the arguments of a component come with its own keys.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{key} must be a finite number, got {value}"
+    elif isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        yield f"{key} must be within {LARGEST} and its negative, got {shown(value)}"
+    elif isinstance(value, Mapping) and "class_path" not in value:
+        for name, one in value.items():
+            yield from _beyond_numbers(one, f"{key}.{name}")
+    elif isinstance(value, (list, tuple)):
+        for place, one in enumerate(value):
+            yield from _beyond_numbers(one, f"{key}.{place}")
 
 
 def _within(value: Any, hint: Any, key: str) -> Iterator[str]:  # noqa: ANN401
@@ -122,7 +145,7 @@ def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401
             or if it is of a package that may not be named.
     """
     found: Any = name
-    text = name if isinstance(name, str) else getattr(name, "__qualname__", repr(name))
+    text = (name or "''") if isinstance(name, str) else getattr(name, "__qualname__", repr(name))
     if isinstance(name, str):
         known = {cls.__name__: cls for cls in _subclasses(kinds)}
         try:

@@ -13,10 +13,11 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 
 from ssl_dml.components import mistakes
 from ssl_dml.config_errors import explain, nearest
+from ssl_dml.misfits import misfits
 from ssl_dml.progress import say
 from ssl_dml.reading import reading, regular
 from ssl_dml.trust import naming
-from ssl_dml.types import ConfigError
+from ssl_dml.types import ConfigError, one_line, raised_here, shown
 from ssl_dml.yaml_text import as_text, load, read_yaml
 
 # What looks like a component where any value will do is data, and modules that run commands are
@@ -65,7 +66,7 @@ def parse(
     files = [find_config(name, kind) for name in names or ([default] if default else [])]
     keys = {arg.partition("=")[0].removeprefix("--") for arg in rest}
     if either is not None and len(keys & {*either}) == 1:
-        rest.append(f"--{next(key for key in either if key not in keys)}=null")
+        rest.insert(0, f"--{next(key for key in either if key not in keys)}=null")
     # Files come first, so that keys override them wherever they were written.
     args = [*(f"--config={path}" for path in files), *rest]
     given = _given(args)
@@ -74,6 +75,7 @@ def parse(
         description=(schema.__doc__ or "").partition("\n")[0],
         epilog=f"shipped configurations: {', '.join(shipped(kind))}" if shipped(kind) else None,
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="shipped name or YAML file; keys win")
     parser.add_class_arguments(schema)
@@ -82,8 +84,33 @@ def parse(
     with naming(packages):
         namespace = _read(parser, lambda: parser.parse_args(args), given)
         values = json.loads(parser.dump(namespace, format="json", skip_unset=False))
-        built: Any = parser.instantiate(namespace)
-    return schema(**{field.name: built[field.name] for field in fields(schema)}), values  # pyright: ignore[reportArgumentType]
+        built: Any = _built(parser.instantiate, "")(namespace)
+    names = [field.name for field in fields(schema)]  # pyright: ignore[reportArgumentType]
+    return schema(**{name: _built(built[name], name) for name in names}), values
+
+
+def _built(value: Any, key: str) -> Any:  # noqa: ANN401
+    """A component of the configuration, which tells in a line why it cannot be built.
+
+    What this package raises by mistake is a bug, and keeps its traceback.
+    """
+    if not callable(value):
+        return value
+
+    def build(*args: Any) -> Any:  # noqa: ANN401
+        """Build it, or tell."""
+        try:
+            return value(*args)
+        except ConfigError:
+            raise
+        except Exception as error:
+            if raised_here(error) and not isinstance(error, ValueError):
+                raise
+            told = one_line(error)
+            prefix = f"{key}: " if key and not told.startswith(key) else ""
+            raise ConfigError(prefix + told) from error
+
+    return build
 
 
 def parse_run(
@@ -154,9 +181,12 @@ def find_config(name: str | Path, kind: str) -> Path:
 
 def _split(args: list[str]) -> tuple[list[str], list[str]]:
     """What ``--config`` names, and all other arguments."""
-    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     files.add_argument("--config", action="append", default=[])
-    known, rest = files.parse_known_args(args)
+    try:
+        known, rest = files.parse_known_args(args)
+    except argparse.ArgumentError as error:
+        raise ConfigError("--config needs a file, or the name of a shipped one") from error
     return known.config, rest
 
 
@@ -172,7 +202,7 @@ def _read(
         namespace = parse()
     except (ArgumentError, ImportError) as error:
         keys = [action.dest for action in parser._actions if action.dest]
-        wrong = next(mistakes(parser, given), None)
+        wrong = next(mistakes(parser, given), None) or next(misfits(parser, given), None)
         raise ConfigError(wrong or explain(str(error), keys)) from error
     for wrong in mistakes(parser, namespace.as_dict()):
         raise ConfigError(next(mistakes(parser, given), wrong))
@@ -187,12 +217,22 @@ def _given(args: list[str]) -> dict[str, Any]:
         key, equals, text = arg.removeprefix("--").partition("=")
         text = text if equals else next(rest, "")
         if key == "config":
-            _put(tree, [], read_yaml(Path(text)))
+            _put(tree, [], _keys_of(Path(text)))
             continue
         value = _value(text)
         kept = value if value is None or isinstance(value, (dict, list)) else text
         _put(tree, key.removesuffix("+").split("."), kept)
     return tree
+
+
+def _keys_of(path: Path) -> dict[str, Any]:
+    """What a file says."""
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys with values, got {shown(values)}")
+    if "config" in values:
+        raise ConfigError(f"{path}: config is not a key; give --config once for each file")
+    return values
 
 
 def _value(text: str) -> Any:  # noqa: ANN401

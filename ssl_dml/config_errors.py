@@ -18,7 +18,7 @@ GIVE_IT = "give it in a file with --config or on the command line"
 
 
 NOT_A_KEY = (
-    r"unrecognized arguments: (--[\w.]+)|Group '([\w.]+)' does not accept option '(\w+)'"
+    r"unrecognized arguments: (\S+?)(?:=| |$)|Group '([\w.]+)' does not accept option '(.+)'"
     r"|^Option '([\w.]+)' is not accepted(?!.*class_path=)"
 )
 
@@ -71,5 +71,6 @@ def _type_name(text: str) -> str:
 
 def nearest(name: str, known: Iterable[str], listed: str = "--help lists the keys") -> str:
     """A hint that names the closest known keys."""
-    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    others = [other for other in known if other != name]
+    close = difflib.get_close_matches(name, others, n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(close)}?" if close else f"; {listed}"

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,25 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write plain values as JSON, whole or not at all."""
-    write_text(path, json.dumps(values, indent=2) + "\n")
+    """Write plain values as JSON, whole or not at all; see :func:`as_json`."""
+    write_text(path, as_json(values, indent=2) + "\n")
+
+
+def as_json(values: Any, *, indent: int | None = None) -> str:  # noqa: ANN401
+    """JSON that every reader takes: a number that is NaN or infinite is null.
+
+    >>> as_json({"a": [1.0, float("nan")]})
+    '{"a": [1.0, null]}'
+    """
+    return json.dumps(_finite(values), indent=indent, allow_nan=False)
+
+
+def _finite(values: Any) -> Any:  # noqa: ANN401
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def synchronize(folder: Path) -> None:

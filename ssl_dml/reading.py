@@ -3,15 +3,13 @@
 import json
 import os
 import stat
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssl_dml.types import ConfigError, one_line
+from ssl_dml.types import ConfigError, one_line, raised_here
 
-PACKAGE = Path(__file__).parent
 MOST_TEXT = 1 << 26  # bytes of a file of metadata or text
 BLOCK = 1 << 20
 # Reading a pipe waits, and a device has no end.
@@ -127,12 +125,6 @@ def reading(what: str, remedy: str = "", *, foreign: bool = True) -> Iterator[No
         reason = reason or one_line(error)
         verb = "" if reason.startswith(("is ", "has ")) else "cannot be read: "
         raise ConfigError(f"{what} {verb}{reason}{end}") from error
-
-
-def raised_here(error: BaseException) -> bool:
-    """Whether the statement that raised stands in a file of this package."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and PACKAGE in Path(frames[-1].filename).parents
 
 
 def _check(mode: int) -> None:

@@ -1,14 +1,18 @@
 """Words that every part of the toolkit shares."""
 
+import math
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple, final
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
+PACKAGE = Path(__file__).parent
 Images = Float[Tensor, "batch channels height width"]
 Pixels = UInt8[Tensor, "batch channels height width"]
 Samples = Float[Tensor, "batch channels *extent"]
@@ -238,7 +242,9 @@ def _check_normalization(channels: int, mean: tuple[float, ...], std: tuple[floa
             f"mean and std need one value for each of {channels} channels, "
             f"got {len(mean)} and {len(std)}"
         )
-    if min(std) <= 0:
+    if not all(map(math.isfinite, mean)):
+        raise ValueError(f"mean must be finite in every channel, got {mean}")
+    if not all(0 < value < math.inf for value in std):
         raise ValueError(f"std must be positive in every channel, got {std}")
 
 
@@ -284,3 +290,22 @@ def one_line(error: Exception, *, words: int = 30) -> str:
     'AssertionError'
     """
     return " ".join(str(error).split()[:words]) or type(error).__name__
+
+
+def shown(value: object, *, most: int = 80) -> str:
+    """A value in a message, of which a long one is cut.
+
+    >>> shown("a"), shown("x" * 5000, most=8)
+    ("'a'", "'xxxxxxx... (5,002 characters)")
+    """
+    try:
+        text = repr(value)
+    except ValueError as error:  # an integer of thousands of digits
+        text = str(error)
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether the statement that raised stands in a file of this package."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and PACKAGE in Path(frames[-1].filename).parents

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssl_dml.console import run_main
+from ssl_dml.console import plain, run_main
 from ssl_dml.stops import Interrupted, NonFiniteError
 from ssl_dml.types import ConfigError, ImageSpec
 
@@ -84,3 +84,11 @@ def test_any_other_error_of_torch_keeps_its_traceback():
 
     with pytest.raises(RuntimeError, match="size mismatch"):
         run_main(main)
+
+
+def test_a_line_for_a_terminal_is_one_short_and_without_commands():
+    told = plain("a\x1b[2J\x07.png\r\n has \u202e" + "x" * 100_000 + " y" * 2000)
+    assert told.isprintable()
+    assert len(told) <= 1000
+    assert told.startswith(r"a\x1b[2J\x07.png has \u202exxx")
+    assert plain("/데이터/été.png is damaged; remove it") == "/데이터/été.png is damaged; remove it"

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ssl_dml.files import synchronize, write_json, write_text
+from ssl_dml.files import as_json, synchronize, write_json, write_text
 
 
 def test_a_file_is_written_whole_beside_nothing(tmp_path):
@@ -43,3 +43,11 @@ def test_only_a_disk_that_fails_raises(tmp_path, monkeypatch, code, raises):
             synchronize(tmp_path)
     else:
         synchronize(tmp_path)
+
+
+def test_json_has_null_where_a_number_is_none(tmp_path):
+    values = {"a": float("nan"), "b": [1.5, float("inf"), (2, float("-inf"))], "c": {"d": "NaN"}}
+    write_json(tmp_path / "a.json", values)
+    read = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert read == {"a": None, "b": [1.5, None, [2, None]], "c": {"d": "NaN"}}
+    assert as_json({"a": 1.0}) == json.dumps({"a": 1.0})

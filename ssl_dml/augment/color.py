@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_dml.augment.geometry import uniform
+from ssl_dml.checks import at_least, in_range
 from ssl_dml.types import Images
 
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -53,6 +54,8 @@ class ColorJitter(nn.Module):
         grayscale: float = 0.2,
     ) -> None:
         super().__init__()
+        at_least(0, brightness=brightness, contrast=contrast, saturation=saturation)
+        in_range(0, 1, hue=hue, jitter=probability, grayscale=grayscale)
         self.strengths = (brightness, contrast, saturation)
         self.hue, self.probability, self.grayscale = hue, probability, grayscale
         to_yiq = torch.tensor(YIQ)
@@ -134,6 +137,8 @@ class GrayJitter(nn.Module):
         probability: float = 0.8,
     ) -> None:
         super().__init__()
+        at_least(0, brightness=brightness, contrast=contrast, gamma=gamma)
+        in_range(0, 1, jitter=probability)
         self.brightness, self.contrast, self.gamma = brightness, contrast, gamma
         self.probability = probability
 
@@ -170,6 +175,8 @@ class ChannelJitter(nn.Module):
 
     def __init__(self, *, gain: float = 0.3, drop: float = 0.1) -> None:
         super().__init__()
+        at_least(0, gain=gain)
+        in_range(0, 1, drop=drop)
         self.gain, self.drop = gain, drop
 
     def forward(self, images: Images) -> Images:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssl_dml.checks import finite, in_range
 from ssl_dml.types import Aspects, Images, sides_of
 
 
@@ -54,6 +55,9 @@ class CropFlip(nn.Module):
         super().__init__()
         if not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError(f"scale must be a rising range in (0, 1], got {scale}")
+        finite(ratio=ratio)
+        in_range(0, 1, flip=flip)
+        in_range(0, 180, degrees=degrees)
         if not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f"ratio must be a rising range above 0, got {ratio}")
         self.sides, self.scale, self.ratio = sides_of(size), scale, ratio

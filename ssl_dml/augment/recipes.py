@@ -11,6 +11,7 @@ from torch import nn
 
 from ssl_dml.augment.color import ChannelJitter, ColorJitter, GrayJitter
 from ssl_dml.augment.views import Crops, ImageViews
+from ssl_dml.checks import in_range
 from ssl_dml.types import ImageSpec
 
 COLOR = 3
@@ -107,6 +108,7 @@ class Color(ImageViews):
             probability=jitter,
             grayscale=grayscale,
         )
+        in_range(0, 1, solarize=solarize)
         steps = [color, *_blur(blur, crops.large(images))]
         if solarize > 0:
             steps.append(RandomSolarize(thresholds=0.0, additions=0.0, p=solarize))
@@ -199,6 +201,7 @@ class Auto(ImageViews):
 
 def _blur(fraction: float, sides: tuple[int, int]) -> list[nn.Module]:
     """Gaussian blur whose kernel is a tenth of the shorter side, as in SimCLR."""
+    in_range(0, 1, blur=fraction)
     if not fraction:
         return []
     kernel = max(3, min(sides) // 10 // 2 * 2 + 1)
@@ -206,4 +209,5 @@ def _blur(fraction: float, sides: tuple[int, int]) -> list[nn.Module]:
 
 
 def _erase(fraction: float) -> list[nn.Module]:
+    in_range(0, 1, erase=fraction)
     return [RandomErasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), p=fraction)] if fraction else []

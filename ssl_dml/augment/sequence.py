@@ -10,7 +10,7 @@ from torch import Tensor
 from ssl_dml.augment.geometry import uniform
 from ssl_dml.augment.normalize import Normalize
 from ssl_dml.augment.views import Augmentation
-from ssl_dml.checks import at_least, in_range
+from ssl_dml.checks import at_least, finite, in_range
 from ssl_dml.padding import unpadded_lengths
 from ssl_dml.types import Aspects, ImageSpec, SequenceSpec, Stored, as_floats
 
@@ -75,6 +75,7 @@ class SequenceViews(Augmentation):
         at_least(1, "augment", views=views)
         at_least(0, "augment", speed=speed, gain=gain)
         in_range(0, 1, "augment", reverb=reverb, noise=noise, mask=mask)
+        finite("augment", snr=snr)
         if snr[0] > snr[1]:
             raise ValueError(f"augment: snr must be a rising range, got {snr}")
         if reverb and inputs.sampling_rate is None:

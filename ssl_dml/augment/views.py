@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ssl_dml.augment.geometry import CropFlip
 from ssl_dml.augment.normalize import Normalize
-from ssl_dml.checks import at_least, positive, sizes
+from ssl_dml.checks import at_least, fraction, in_range, positive, sizes
 from ssl_dml.types import (
     Aspects,
     ImageSpec,
@@ -80,6 +80,12 @@ class Crops:
         at_least(0, "crops", local_views=self.local_views)
         positive("crops", resolution=self.resolution, local_resolution=self.local_resolution)
         sizes("crops", size=self.size, local_size=self.local_size)
+        in_range(0, 1, "crops", flip=self.flip)
+        in_range(0, 180, "crops", degrees=self.degrees)
+        for name in ("scale", "local_scale"):
+            low, high = getattr(self, name)
+            fraction("crops", **{name: low})
+            in_range(low, 1, "crops", **{name: high})
 
     def large(self, images: ImageSpec | SequenceSpec) -> tuple[int, int]:
         """Height and width of a large view, in pixels.

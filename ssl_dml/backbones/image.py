@@ -17,7 +17,7 @@ from ssl_dml.backbones.files import read_file
 from ssl_dml.backbones.sizes import advice, create, size_arguments
 from ssl_dml.backbones.weights import fit_weights
 from ssl_dml.checks import positive
-from ssl_dml.types import ConfigError, ImageSpec
+from ssl_dml.types import ConfigError, ImageSpec, shown
 
 SMALL_IMAGE = 96
 LOADING = {"model_name", "cache_dir"}  # besides what begins with pretrained or checkpoint
@@ -153,6 +153,10 @@ def _check_name(name: str) -> None:
         raise ValueError(f"backbone: timm has no network {name!r}{hint}")
 
 
+# Options that say how many layers there are, and how wide.
+SIZES = ("layers", "depths", "depth", "num_heads", "embed_dim", "channels")
+
+
 def _check_options(options: dict[str, Any]) -> None:
     """Raise if an option would let timm read a file or an address, of which some run code."""
     for key, value in options.items():
@@ -161,6 +165,9 @@ def _check_options(options: dict[str, Any]) -> None:
                 f"backbone.options.{key} is {value!r}, and options load no weights, files or "
                 f"addresses; remove it, and {REMEDY}"
             )
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if key in SIZES and not (numbers and all(isinstance(n, int) and n > 0 for n in numbers)):
+            raise ConfigError(f"backbone.options.{key} must be 1 or more, got {shown(value)}")
 
 
 def _width_arguments(name: str, width: float) -> dict[str, object]:

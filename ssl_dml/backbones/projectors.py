@@ -32,7 +32,7 @@ def mlp(
         norm: Where batch norm follows: after the ``hidden`` layers; after ``all``, the last one
             without weight and bias (Chen et al., 2021, arXiv:2104.02057); or ``none``.
     """
-    at_least(1, layers=layers)
+    at_least(1, layers=layers, hidden_dim=hidden_dim, output_dim=out_dim)
     steps: list[nn.Module] = []
     for _ in range(layers - 1):
         steps.append(nn.Linear(in_dim, hidden_dim, bias=norm == "none"))

@@ -1,6 +1,5 @@
 """Save and load a backbone: a folder with its weights and how to build the network."""
 
-import json
 import os
 import shutil
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import ssl_dml
 from ssl_dml.backbones.adapters import without_adapters
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.building import build, import_named
+from ssl_dml.files import as_json
 from ssl_dml.reading import read_json, regular
 from ssl_dml.types import ImageSpec, SequenceSpec, one_line
 
@@ -65,7 +65,7 @@ def save(
     state = {name: value.contiguous().cpu() for name, value in weights.items()}
     try:
         save_file(state, partial / WEIGHTS)
-        (partial / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+        (partial / METADATA).write_text(as_json(metadata, indent=2) + "\n")
     except (SafetensorError, OSError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(f"{folder} cannot be written: {error}") from error

@@ -184,6 +184,12 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
         raise ConfigError(f"data.source {data.source!r}: {error}") from error
     encode, results = encoder(backbone, device), dict[str, float]()
     tables = [embed_labeled(encode, samples, rows, device=device) for samples, rows in parts]
+    for table in tables:
+        if not table.embeddings.isfinite().all():
+            raise ConfigError(
+                f"{config.init or config.folder}: its embeddings of data.source {data.source!r} "
+                "hold NaN or infinity; evaluate other weights or data"
+            )
     if accelerator.is_main_process:
         measure, _ = FUNCTIONS[config.evaluator]
         results = measure(*tables, **options)

@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ssl_dml.checks import at_least, in_range, sizes
+from ssl_dml.checks import at_least, finite, in_range, positive, sizes
 from ssl_dml.config import ConfigError
 from ssl_dml.data.images import MAX_PIXELS
 from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.progress import say
 from ssl_dml.types import ImageSpec, SequenceSpec, TestView, sides_of
+
+MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +82,16 @@ class DataConfig:
     def __post_init__(self) -> None:
         at_least(1, "data", batch_size=self.batch_size, workers=self.workers)
         at_least(1, "data", channels=self.channels, max_pixels=self.max_pixels)
+        in_range(1, MOST_WORKERS, "data", workers=self.workers)
         sizes("data", image_size=self.image_size)
         fractions = {"memory_fraction": self.memory_fraction, "disk_fraction": self.disk_fraction}
         in_range(0, 1, "data", **fractions)
+        finite("data", value_range=self.value_range, mean=self.mean)
+        for std in () if self.std is None else self.std:
+            positive("data", std=std)
+        for name in ("mean", "std"):
+            if getattr(self, name) == ():
+                raise ConfigError(f"data.{name} must have a value for each channel, got none")
         if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
             raise ConfigError(f"data.value_range must rise, got {self.value_range}")
         if self.sequences is not None:
@@ -92,6 +101,7 @@ class DataConfig:
         for name in ("image_size", "test_view", "value_range"):
             if getattr(self, name) is not None:
                 raise ConfigError(f"data.{name} is for images; leave it out with data.sequences")
+        positive("data.sequences", trim=sequences.trim)
         # Not checked in SequenceConfig: the parser would report a wrong type instead.
         given = {"sampling_rate": sequences.sampling_rate, "length": sequences.length}
         at_least(1, "data.sequences", **given)

@@ -101,6 +101,9 @@ def load_train(config: DataConfig) -> SampleSet:
     Raises:
         ConfigError: If the source is missing, empty or damaged; the message names it.
     """
+    for name in ("source", "test_source"):
+        if getattr(config, name) == "":  # which would be the current folder
+            raise ConfigError(f"data.{name} is empty; name a folder, or . for the current one")
     opened = _open(config, config.source, "train")
     if opened is None:
         raise ConfigError(f"data.source {config.source!r} has no split named train")

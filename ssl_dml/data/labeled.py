@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.checks import at_least
+from ssl_dml.checks import at_least, inside, seeds
 from ssl_dml.config import ConfigError
 from ssl_dml.data.class_batches import ClassBatches, NeighborBatches
 from ssl_dml.data.dataset import SampleSet
@@ -77,10 +77,8 @@ class ValidationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.fraction is not None and not 0 < self.fraction < 1:
-            raise ConfigError(
-                f"validation.fraction must be above 0 and below 1, got {self.fraction}"
-            )
+        inside(0, 1, "validation", fraction=self.fraction)
+        seeds("validation", seed=self.seed)
         at_least(1, "validation", every_epochs=self.every_epochs)
 
 

@@ -244,9 +244,9 @@ def _open_hub(where: str, split: str, given: TableOptions) -> Table | None:
     except ConfigError:
         raise
     except Exception as error:  # the hub client raises many unrelated types
-        offline = isinstance(error, ConnectionError) or "offline" in type(error).__name__.lower()
+        away = isinstance(error, ConnectionError) or "offline" in type(error).__name__.lower()
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        reason = "the hub cannot be reached: there is no network" if offline else reason
+        reason = "the hub cannot be reached: there is no network" if away else reason
         raise ConfigError(f"{missing}; {reason}") from error
     finally:
         for one, value in zip(settings, before, strict=True):

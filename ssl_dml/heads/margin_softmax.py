@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.checks import at_least, fraction
+from ssl_dml.checks import at_least, fraction, seeds
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import (
     all_reduce_max,
@@ -93,6 +93,7 @@ class MarginSoftmax(Head):
         at_least(2, num_classes=num_classes)  # a softmax over one class is 1
         at_least(1, sub_centers=sub_centers)
         fraction(sample_rate=sample_rate)
+        seeds(seed=seed)
         self.sample_rate, self.seed, self.margin = sample_rate, seed, margin
         shape, sampled = (sub_centers, embedding_dim), sample_rate < 1
         self.class_weights = PartialFC(

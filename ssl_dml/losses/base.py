@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ssl_dml import checks
 from ssl_dml.distances import Distance, distances
 from ssl_dml.pair_masks import pair_masks
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
@@ -65,6 +66,8 @@ class Loss(nn.Module):
             raise TypeError(f"{type(self).__name__}: {error}") from None
         given.apply_defaults()
         for name, value in given.arguments.items():
+            if isinstance(value, int | float):
+                checks.finite(**{name: value})
             setattr(self, name, value)
 
     def forward(self, *inputs: Any, **more: Any) -> Float[Tensor, ""]:  # noqa: ANN401

@@ -4,7 +4,7 @@ from typing import final
 
 from torch import Tensor
 
-from ssl_dml.checks import at_least, positive
+from ssl_dml.checks import at_least, finite, positive
 from ssl_dml.margins.angular import BeyondPi, add_angle
 from ssl_dml.margins.base import Cosines, Margin, Margined, MarginInputs, change_own
 
@@ -51,6 +51,7 @@ class MagFace(Margin):
     ) -> None:
         super().__init__()
         positive(scale=scale)
+        finite(lengths=lengths, margins=margins)
         if not 0 < lengths[0] < lengths[1]:
             raise ValueError(f"lengths must rise from above 0, got {lengths}")
         if not 0 <= margins[0] <= margins[1]:

@@ -4,6 +4,7 @@ from typing import final
 
 from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.checks import positive
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import RunInfo
 from ssl_dml.methods.views import InBatchContrast, check_run_info
@@ -48,5 +49,6 @@ class DCL(InBatchContrast):
         layers: int = 2,
     ) -> None:
         check_run_info(run_info, temperature=temperature)
+        positive(weight_sigma=weight_sigma)
         loss = losses.DCL(temperature=temperature, weight_sigma=weight_sigma, tile_size=TILE)
         super().__init__(backbone, loss, hidden_dim, output_dim, layers)

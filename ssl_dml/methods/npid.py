@@ -96,6 +96,7 @@ class NPID(BankMethod):
         super().__init__()
         positive(temperature=temperature)
         at_least(1, negatives=negatives)
+        at_least(0, proximal=proximal)
         if negatives is None and storage.sharded:
             raise ValueError(
                 "negatives must be a number with storage.sharded, got null: the full softmax needs "

@@ -4,6 +4,7 @@ from typing import final
 
 from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
+from ssl_dml.checks import positive
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import RunInfo
 from ssl_dml.methods.views import InBatchContrast, check_run_info, check_views
@@ -52,6 +53,7 @@ class SupCon(InBatchContrast):
         layers: int = 2,
     ) -> None:
         check_run_info(run_info, temperature=temperature)
+        positive(base_temperature=base_temperature)
         if not run_info.labeled:
             raise ValueError(
                 "SupCon needs labels and the data have none: give them by sub-folders or by "

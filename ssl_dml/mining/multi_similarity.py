@@ -4,6 +4,7 @@ from typing import final
 
 import torch
 
+from ssl_dml.checks import finite
 from ssl_dml.mining.base import Ranking, RankingMiner
 from ssl_dml.types import Triplets
 
@@ -33,6 +34,7 @@ class MultiSimilarityMiner(RankingMiner):
 
     def __init__(self, *, epsilon: float = 0.1) -> None:
         super().__init__(distance="cosine")
+        finite(epsilon=epsilon)
         self.epsilon = epsilon
 
     def choose(self, ranking: Ranking) -> Triplets:

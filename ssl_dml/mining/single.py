@@ -5,6 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ssl_dml.checks import seeds
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distances import Distance, distances
 from ssl_dml.mining.base import Miner, Ranking, RankingMiner, rank_negatives
@@ -120,6 +121,7 @@ class DistanceWeighted(Miner):
                 "cutoff must be above 0 and below farthest, and that below 2, "
                 f"got {cutoff} and {farthest}"
             )
+        seeds(seed=seed)
         self.cutoff, self.farthest, self.seed = cutoff, farthest, seed
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 

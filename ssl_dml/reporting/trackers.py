@@ -1,6 +1,5 @@
 """Trackers: ``accelerator.log`` writes metrics.jsonl, TensorBoard and the progress bar."""
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from ssl_dml.augment import unsquash
 from ssl_dml.data import SampleSet
-from ssl_dml.files import write_text
+from ssl_dml.files import as_json, write_text
 from ssl_dml.progress import say
 from ssl_dml.reporting.images import views_image
 from ssl_dml.reporting.summary import collapse_warning, read_records
@@ -46,7 +45,7 @@ class RecordTracker(GeneralTracker):
         self.elapsed = float(rows[-1].get("wall_s", 0)) if rows else 0.0
         self.began = time.monotonic()
         if self.tracker.exists():
-            write_text(self.tracker, "".join(json.dumps(row) + "\n" for row in rows))
+            write_text(self.tracker, "".join(as_json(row) + "\n" for row in rows))
 
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:  # noqa: ANN401
         """Append a row."""
@@ -54,7 +53,7 @@ class RecordTracker(GeneralTracker):
         seconds = self.elapsed + time.monotonic() - self.began
         row = {"step": step, "epoch": step / self.steps_per_epoch, "wall_s": round(seconds, 3)}
         with self.tracker.open("a") as file:
-            file.write(json.dumps({**row, **values}) + "\n")
+            file.write(as_json({**row, **values}) + "\n")
 
 
 @final

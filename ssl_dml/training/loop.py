@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim.lr_scheduler import LRScheduler
 
-from ssl_dml.checks import at_least, positive
+from ssl_dml.checks import at_least, in_range, inside, positive
 from ssl_dml.distributed import all_reduce_mean, gather, world_size
 from ssl_dml.memory import gradient_norm
 from ssl_dml.stops import NonFiniteError
@@ -19,6 +19,7 @@ from ssl_dml.types import Batch, ConfigError
 
 SAMPLES_NAMED = 8
 MAX_OVERFLOWS = 50
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,8 @@ class TrainConfig:
                  "save_every", "keep", "threads")  # fmt: skip
         positive("train", **{name: getattr(self, name) for name in names})
         at_least(0, "train", warmup_epochs=self.warmup_epochs)
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ConfigError(f"train.ema must be above 0 and below 1, got {self.ema}")
+        inside(0, 1, "train", ema=self.ema)
+        in_range(1, MOST_THREADS, "train", threads=self.threads)
 
     def plan(self, batches_per_epoch: int) -> "Plan":
         """Steps of the run on data with so many batches in an epoch."""

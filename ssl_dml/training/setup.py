@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -15,6 +16,7 @@ from ssl_dml.training.loop import Plan
 from ssl_dml.training.optimizers import parameter_groups, scale_learning_rate
 from ssl_dml.training.run import RunConfig
 from ssl_dml.training.schedules import warmup_cosine
+from ssl_dml.types import ConfigError, one_line
 
 
 def in_chunks(backbone: Backbone, size: int | None) -> Backbone:
@@ -41,9 +43,30 @@ def make_optimizer(
         plan: Steps and warm-up.
         lr_scales: Learning-rate multiplier of a parameter, 1 where it is not given.
     """
+    _check_optimizer(config)
     synchronize_batch_norm(model)
     refuse_large(model)
     optimizer = config.optimizer(parameter_groups(model, lr_scales))
     batch_size = config.data.batch_size * plan.accumulation
     scale_learning_rate(optimizer, batch_size, config.train.lr_scaling)
     return optimizer, warmup_cosine(optimizer, steps=plan.steps, warmup=plan.warmup)
+
+
+def _check_optimizer(config: RunConfig) -> None:
+    """Raise before training if the optimizer cannot make a step as the loop makes them.
+
+    Raises:
+        ConfigError: Such as for LBFGS, which wants to compute the loss itself.
+    """
+    device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+    trial = nn.Linear(2, 2, device=device)
+    for parameter in trial.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = config.optimizer(parameter_groups(trial))
+    try:
+        optimizer.step()
+    except Exception as error:
+        raise ConfigError(
+            f"optimizer: {type(optimizer).__name__} cannot make a step ({one_line(error)}); name "
+            "another, such as torch.optim.SGD"
+        ) from error

@@ -9,8 +9,12 @@ from torch import nn
 
 from ssl_dml.augment import Auto
 from ssl_dml.backbones import Chunked, TimmBackbone
+from ssl_dml.commands.pretrain import PretrainConfig
+from ssl_dml.config import parse
 from ssl_dml.data import DataConfig
+from ssl_dml.methods import RunInfo
 from ssl_dml.training import RunConfig, TrainConfig, in_chunks, make_optimizer
+from ssl_dml.types import ConfigError
 
 RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
 
@@ -47,3 +51,50 @@ def test_the_learning_rate_follows_the_batch_and_each_parameters_scale(rule, fac
         optimizer.step()
         scheduler.step()
     assert scheduler.get_last_lr() == [0.0] * len(optimizer.param_groups)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "line"),
+    [
+        ("{class_path: torch.optim.LBFGS}", "optimizer: LBFGS doesn't support per-parameter"),
+        ("{class_path: torch.optim.SparseAdam}", "optimizer: SparseAdam cannot make a step"),
+        ("{class_path: torch.optim.SGD, init_args: {lr: -1}}", "optimizer: Invalid learning rate"),
+        ("{class_path: torch.optim.Muon}", "optimizer: Muon only supports 2D parameters"),
+    ],
+)
+def test_an_optimizer_that_cannot_train_is_told_before(optimizer, line, tmp_path):
+    args = ["--config=default", f"--output_dir={tmp_path}", f"--optimizer={optimizer}"]
+    config, _ = parse(PretrainConfig, args, kind="pretrain")
+    with pytest.raises(ConfigError, match=line):
+        make_optimizer(nn.Linear(3, 4), config, config.train.plan(5))
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW", "Adagrad", "RMSprop", "Rprop", "NAdam"])
+def test_the_trial_of_an_optimizer_lets_others_pass(name, tmp_path):
+    args = ["--config=default", f"--output_dir={tmp_path}", f"--optimizer=torch.optim.{name}"]
+    config, _ = parse(PretrainConfig, args, kind="pretrain")
+    make_optimizer(nn.Linear(3, 4), config, config.train.plan(5))
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("method.init_args.layers=0", "method: layers must be at least 1, got 0"),
+        ("method.init_args.output_dim=-1", "method: output_dim must be at least 1, got -1"),
+    ],
+)
+def test_a_component_tells_by_its_key_why_it_cannot_be_built(key, line, tmp_path, gray):
+    config, _ = parse(
+        PretrainConfig,
+        ["--config=default", f"--output_dir={tmp_path}", f"--{key}"],
+        kind="pretrain",
+    )
+    run_info = RunInfo(num_instances=8, batch_size=4, num_batches=2, labeled=False)
+    with pytest.raises(ConfigError, match=line):
+        config.method(TimmBackbone(gray, **RESNET), run_info)
+
+
+def test_a_network_of_no_layers_is_refused(gray):
+    for layers in ([], [0, 1, 1, 1], 0):
+        with pytest.raises(ConfigError, match=r"backbone\.options\.layers must be 1 or more"):
+            TimmBackbone(gray, name="resnet18", options={"layers": layers})

@@ -170,17 +170,20 @@ def start_run(
         "train.accumulation": plan.accumulation,
         "seed": config.seed,
     }
-    checkpoints = Checkpoints(config.output_dir / "checkpoints", keep=config.train.keep)
+    folder = config.output_dir
+    record = {**values, "resume": False}
+    checkpoints = Checkpoints(folder / "checkpoints", keep=config.train.keep, config=record)
+    since = checkpoints.newest() or folder
     start = _resume(config, values, checkpoints, state, metadata) if config.resume else 0
     if start > plan.steps:
         raise ConfigError(
             f"train.steps must be at least the {start} already made, got {plan.steps}"
         )
     if accelerator.is_main_process:
-        write_config(config.output_dir, values)
-        write_json(config.output_dir / "data.json", data)
+        write_config(folder, record, since=since)
+        write_json(folder / "data.json", data)
     start_trackers(
-        accelerator, config.output_dir, step=start, steps=plan.steps, steps_per_epoch=plan.per_epoch
+        accelerator, folder, step=start, steps=plan.steps, steps_per_epoch=plan.per_epoch
     )
     return Run(
         config=config,
@@ -206,7 +209,7 @@ def _resume(
     if place is not None:
         checkpoints.check(place, metadata)
         # The first process is to write another record.
-        before = broadcast_object(read_config(config.output_dir, type(config)))
+        before = broadcast_object(read_config(place, type(config)))
         changes = changes_between({**values, **before}, values)
         check_changes(changes, config.output_dir, optimizer)
     start = checkpoints.resume(state, metadata, say=say)

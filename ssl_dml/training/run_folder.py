@@ -66,18 +66,20 @@ def refuse_existing(folder: Path, *, resume: bool) -> None:
         )
 
 
-def write_config(folder: Path, values: dict[str, Any]) -> None:
-    """Make the folder and write ``config.yaml``; say what differs from the run's beginning.
+def write_config(folder: Path, values: dict[str, Any], *, since: Path | None = None) -> None:
+    """Make the folder and write ``config.yaml``; say what differs from what the run had.
 
     Args:
         folder: The run folder.
         values: The run's configuration as plain values.
+        since: Folder of the configuration to compare with, such as a checkpoint; None for the run
+            folder.
 
     Raises:
         ConfigError: If there is a ``config.yaml`` that cannot be read.
     """
-    path = folder / "config.yaml"
-    before = read_yaml(path) if path.exists() else values
+    path, former = folder / "config.yaml", (since or folder) / "config.yaml"
+    before = read_yaml(former) if former.exists() else values
     changes = changes_between(_without_free(before), _without_free(values))
     if changes:
         said = "; ".join(f"{key} {old} -> {new}" for key, (old, new) in changes.items())
@@ -97,7 +99,7 @@ def read_config(folder: Path, schema: type) -> dict[str, Any]:
     """What a run was configured with, as plain values with today's defaults for newer keys.
 
     Args:
-        folder: The run folder.
+        folder: The run folder, or a checkpoint.
         schema: The run's configuration.
 
     Raises:

@@ -13,6 +13,7 @@ from ssl_dml.stops import NonFiniteError
 from ssl_dml.training import Checkpoints
 from ssl_dml.training.checkpoint import read_metadata
 from ssl_dml.training.files import digest
+from ssl_dml.training.manifest import write_metadata
 
 METADATA = {"data": "abc", "samples": 10}
 
@@ -118,7 +119,7 @@ def test_nothing_in_it_is_executed(store, tmp_path):
     path.write_bytes(pickle.dumps(Malicious(tmp_path / "proof")))
     about = json.loads((place / "checkpoint.json").read_text())
     about["files"]["state.pt"] = digest(path)
-    (place / "checkpoint.json").write_text(json.dumps(about))
+    write_metadata(place, {key: value for key, value in about.items() if key != "digest"})
     with pytest.raises(ValueError, match=r"state\.pt cannot be read as a checkpoint"):
         store.resume(made(), METADATA, say=silent)
     assert not (tmp_path / "proof").exists()

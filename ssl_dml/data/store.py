@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 from jaxtyping import Shaped
@@ -21,10 +21,12 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.sources import Source
 from ssl_dml.data.split_names import printable
+from ssl_dml.files import remove, remove_leftovers, replacing
 from ssl_dml.progress import progress, say
 
 CHUNK = 512
 VERSION = 3
+RECORD = "store.json"
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # no damaged sample
 REMEDY = "; remove it, or leave damaged samples out with --data.on_error skip"
@@ -148,9 +150,14 @@ def build_store(
         found.check(skip_damaged)
         return Store(samples=samples[:filled], **found._asdict())
     folder = cache_dir / _key(source, decoder, on_disk)
-    if builder and not (folder / "store.json").exists():
-        _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
-    found = _Found(**_wait_for(folder / "store.json"))
+    size = nbytes(decoder) if on_disk else 0
+    if builder:
+        remove_leftovers(cache_dir)
+        if _stored(folder, len(source), size) is None:
+            _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
+    # It needs no time limit: if the builder fails, the launcher ends this process too.
+    while (found := _stored(folder, len(source), size)) is None:
+        time.sleep(0.2)
     found.check(skip_damaged)
     if on_disk:
         shape = (len(found.kept), *decoder.shape)
@@ -162,7 +169,7 @@ def build_store(
 
 def has_store(source: Source, decoder: Decoder, cache_dir: Path) -> bool:
     """Whether the decoded samples are on disk already."""
-    return (cache_dir / _key(source, decoder, True) / "store.json").exists()
+    return (cache_dir / _key(source, decoder, True) / RECORD).exists()
 
 
 def nbytes(decoder: Decoder) -> int:
@@ -242,19 +249,19 @@ def _write(
 ) -> None:
     """Write a store under another name, then rename it: nobody reads a half-written one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    size = len(source) * nbytes(decoder) if with_samples else 0
-    if size > shutil.disk_usage(folder.parent).free:
+    size = nbytes(decoder) if with_samples else 0
+    if len(source) * size > shutil.disk_usage(folder.parent).free:
         raise OSError(
             errno.ENOSPC,
-            f"the decoded samples need {size / 1e9:.1f} GB; free some space, or name "
+            f"the decoded samples need {len(source) * size / 1e9:.1f} GB; free some space, or name "
             "another folder with --data.cache_dir",
             str(folder.parent),
         )
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    if folder.exists():
+        say(f"the decoded samples in {folder} are damaged: decoding again")
+        remove(folder)
     found = _Found([], [], [])
-    try:
+    with replacing(folder, folder=True) as partial:
         # Writing to a mapped file would kill the process if the disk fills up.
         with (partial / FILE).open("wb") as file:
             for rows in _decoded(source, decoder, found):
@@ -262,23 +269,18 @@ def _write(
                     file.write(rows.tobytes())
         # Damaged samples that stop the run are not stored: the next run looks again.
         found.check(skip_damaged)
-        (partial / "store.json").write_text(json.dumps(found._asdict()))
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        (partial / RECORD).write_text(json.dumps(found._asdict()))
+
+
+def _stored(folder: Path, samples: int, size: int) -> _Found | None:
+    """What a whole store has found, of so many samples and bytes a sample; None if it is not."""
     try:
-        partial.rename(folder)
-    except OSError:
-        if not (folder / "store.json").exists():
-            raise
-        shutil.rmtree(partial)  # another run wrote the same store first
-
-
-def _wait_for(path: Path) -> dict[str, Any]:
-    """Wait until another process has written the file, then read it.
-
-    It needs no time limit: if that process fails, the launcher ends this one too.
-    """
-    while not path.exists():
-        time.sleep(0.2)
-    return json.loads(path.read_text())
+        found = _Found(**json.loads((folder / RECORD).read_text("utf-8")))
+        whole = all(type(row) is int and 0 <= row < samples for row in found.kept)
+        whole &= all(type(aspect) is float and aspect > 0 for aspect in found.aspects)
+        whole &= all(isinstance(words, str) for words in found.damaged)
+        whole &= len(found.kept) == len(found.aspects) == samples - len(found.damaged)
+        whole &= (folder / FILE).stat().st_size == len(found.kept) * size
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    return found if whole else None

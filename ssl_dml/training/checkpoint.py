@@ -1,6 +1,5 @@
 """Full training state in folders that are whole or not there."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_dml.distributed import broadcast_object, gather_object, rank, world_size
-from ssl_dml.files import synchronize, write_text
+from ssl_dml.files import remove, synchronize, write_text
 from ssl_dml.memory import cut_rows, split_rows
 from ssl_dml.stops import NonFiniteError
 from ssl_dml.training.files import digest, read, write
@@ -81,7 +80,7 @@ class Checkpoints:
         part = self.folder / f"step_{step}.part"
         if rank() == 0:
             for left in self.folder.glob("step_*.part"):  # of kills and full disks
-                shutil.rmtree(left)
+                remove(left)
             part.mkdir(parents=True)
         broadcast_object(None)  # the folder is there before anybody writes into it
         split = split_rows(parts["model"])
@@ -107,7 +106,7 @@ class Checkpoints:
             part.rename(place)
             synchronize(self.folder)
             for old in self._all()[: -self.keep]:
-                shutil.rmtree(old)
+                remove(old)
         broadcast_object(None)
         return place
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ssl_dml.config import parse
 from ssl_dml.distributed import broadcast_object, rank
-from ssl_dml.files import write_text
+from ssl_dml.files import is_part, remove_leftovers, write_text
 from ssl_dml.training.resuming import changes_between
 from ssl_dml.training.run_lock import LOCK, RunLock
 from ssl_dml.types import ConfigError
@@ -40,6 +40,7 @@ def claim(folder: Path, *, resume: bool) -> Iterator[None]:
                 if folder.is_dir() or not folder.exists():
                     lock = RunLock(folder)
                 refuse_existing(folder, resume=resume)
+                remove_leftovers(folder)
             except (ConfigError, OSError) as error:
                 problem = error
         problem = broadcast_object(problem)
@@ -59,7 +60,8 @@ def refuse_existing(folder: Path, *, resume: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output_dir {str(folder)!r} is a file; name a folder")
-    if not resume and folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
+    held = folder.iterdir() if folder.exists() else ()
+    if not resume and any(path.name != LOCK and not is_part(path) for path in held):
         raise ConfigError(
             f"output_dir {str(folder)!r} exists already; name another with --output_dir, or go on "
             "with --resume true"

@@ -11,6 +11,7 @@ from ssl_dml.config import ConfigError
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.folders import FolderSource
 from ssl_dml.data.store import OnDemand, build_store
+from ssl_dml.files import replacing
 
 FORM = ImageDecoder(channels=1, size=4)
 
@@ -163,3 +164,43 @@ def test_another_limit_of_pixels_is_another_store(folder, tmp_path, where):
             builder=True,
         )
         assert len(store.samples) == count
+
+
+@pytest.mark.parametrize("where", [{"disk": True}, {}])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("store.json", b""),
+        ("store.json", b"\xff\0"),
+        ("store.json", b"[" * 10**5),
+        ("store.json", b"[]"),
+        ("store.json", b'{"kept": 3, "damaged": [], "aspects": []}'),
+        ("store.json", b'{"kept": [0, 1, 2, 3, 4, 5, 9], "damaged": [], "aspects": [1.0]}'),
+        ("store.json", b'{"kept": [], "damaged": [], "aspects": [], "more": []}'),
+        ("pixels.bin", b"half"),
+        ("pixels.bin", None),
+    ],
+)
+def test_a_damaged_store_is_built_again_and_said(folder, tmp_path, capsys, where, name, content):
+    build(folder, tmp_path / "cache", **where)
+    (place,) = (tmp_path / "cache").iterdir()
+    (place / name).unlink()
+    if content is not None:
+        (place / name).write_bytes(content)
+    store = build(folder, tmp_path / "cache", **where)
+    assert store.samples[np.arange(7)][:, 0, 0, 0].tolist() == list(range(7))
+    assert capsys.readouterr().out.count("are damaged: decoding again") == 1
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [place.name]
+
+
+def test_what_a_kill_leaves_is_removed_by_the_next_run(folder, tmp_path):
+    cache = tmp_path / "cache"
+    left, mine = cache / "0a.0123abcd.part", cache / "film.part"
+    for path in (left, mine):
+        path.mkdir(parents=True)
+        (path / "pixels.bin").write_bytes(b"half")
+    with replacing(cache / "other", folder=True) as live:
+        build(folder, cache, disk=True)
+        assert live.is_dir()  # somebody is at work in it
+    assert not left.exists()
+    assert mine.exists()

@@ -245,3 +245,62 @@ def test_changes_between_values_of_any_depth():
     assert changes_between({"a": None}, {"a": {"b": 1}}) == {"a": (None, {"b": 1})}
     assert changes_between({"a": [1]}, {"a": [1], "b": 2}) == {"b": (None, 2)}
     assert changes_between(1, 1) == {}
+
+
+def remove(path):
+    path.unlink()
+
+
+def halve(path):
+    path.write_text(path.read_text()[:200])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (remove, r"config\.yaml is missing; to go on with a copy of it: --config .*step_4"),
+        (halve, r"config\.yaml is damaged: the following .* each checkpoint keeps a copy of it"),
+        (lambda path: path.write_text("[]"), r"config\.yaml is damaged: Unexpected config"),
+        (lambda path: path.write_bytes(b"\0\xff"), r"config\.yaml is damaged: .* no YAML"),
+    ],
+)
+def test_a_configuration_that_is_gone_is_no_new_run(runs, tmp_path, damage, words):
+    folder = copied(runs, "pretrain", tmp_path)
+    damage(folder / "config.yaml")
+    before = rows(folder)
+    for resume in ("true", "yes", "True", "on"):
+        with pytest.raises(ConfigError, match=words):
+            command("pretrain", folder, resume=resume, **{"train.steps": 6})
+    assert rows(folder) == before
+    copy = folder / "checkpoints/step_4/config.yaml"
+    command("pretrain", folder, config=copy, resume="true", **{"train.steps": 5})
+    assert rows(folder)[-1]["step"] == 5
+
+
+@pytest.mark.parametrize("word", ["1", "y", "'true'", "[true]", "null"])
+def test_words_for_true_that_one_parser_alone_would_take(runs, word):
+    before = (runs["pretrain"] / "config.yaml").read_text()
+    with pytest.raises(ConfigError, match="resume"):
+        command("pretrain", runs["pretrain"], resume=word)
+    assert (runs["pretrain"] / "config.yaml").read_text() == before
+
+
+def test_an_edited_configuration_is_refused_or_said(runs, tmp_path, capsys):
+    folder = copied(runs, "pretrain", tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["method"]["init_args"] = {**config["method"]["init_args"], "temperature": 0.9}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match=r"temperature is 0.9, and the run that is resumed has"):
+        command("pretrain", folder, resume="true", **{"train.steps": 6})
+    config = yaml.safe_load((runs["pretrain"] / "config.yaml").read_text())
+    config["train"]["steps"] = 6
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    command("pretrain", folder, resume="true")
+    assert "train.steps 4 -> 6" in capsys.readouterr().err
+    assert rows(folder)[-1]["step"] == 6
+
+
+@pytest.mark.parametrize("value", ["null", "[a]"])
+def test_a_run_folder_that_is_no_name(value):
+    with pytest.raises(ConfigError, match="--output_dir must name the folder of the run, got"):
+        command("pretrain", value, resume="true")

@@ -12,6 +12,7 @@ from ssl_dml.checks import at_least
 from ssl_dml.files import write_json
 
 QUERIES = "queries.json"
+ENDS = ("start", "trained")
 
 
 class Gain(NamedTuple):
@@ -86,14 +87,15 @@ def keep_queries(folder: Path, step: int, correct: Bool[Tensor, " queries"]) -> 
 def gain_of(folder: Path) -> Gain | None:
     """The gain of a run over its start; None where it did not probe queries at both ends."""
     kept = _read(folder)
-    if not {"start", "trained"} <= kept.keys():
+    if not {*ENDS} <= kept.keys():
         return None
-    before, after = (torch.tensor(kept[name], dtype=torch.bool) for name in ("start", "trained"))
+    before, after = (torch.tensor(kept[name], dtype=torch.bool) for name in ENDS)
     return paired_gain(before, after) if len(before) == len(after) else None
 
 
 def _read(folder: Path) -> dict[str, list[int]]:
     try:
-        return json.loads((folder / QUERIES).read_text())
-    except (OSError, ValueError):
+        kept = json.loads((folder / QUERIES).read_text())
+        return {**kept} if all(set(kept.get(name, [])) <= {0, 1} for name in ENDS) else {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}

@@ -28,15 +28,34 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     ...     read_records(Path(folder))
     [{'step': 1}]
     """
-    path = folder / "metrics.jsonl"
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return rows
+    return rows_and_damage(folder)[0]
+
+
+def rows_and_damage(folder: Path) -> tuple[list[dict[str, Any]], int]:
+    """Rows of ``metrics.jsonl``, and how many lines are none: no numbers, or of an earlier step."""
+    path, rows, damaged = folder / "metrics.jsonl", list[dict[str, Any]](), 0
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    for line in lines:
+        row = _row(line)
+        if row is not None and _step(row) >= (_step(rows[-1]) if rows else 0):
+            rows.append(row)
+        elif line.endswith(b"\n"):  # not what a kill cut short
+            damaged += 1
+    return rows, damaged
+
+
+def _step(row: dict[str, Any]) -> int:
+    return row.get("step", 0)
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step", 0)) is not int:
+        return None
+    return row if all(isinstance(value, int | float) for value in row.values()) else None
 
 
 def summary(folder: Path, init: str | None = None, gain: object = None) -> str:
@@ -48,6 +67,8 @@ def summary(folder: Path, init: str | None = None, gain: object = None) -> str:
         gain: What was gained over the start, to be shown by ``str``; None if unknown.
     """
     rows = _probes(folder)
+    if not rows:
+        return _text(["metrics.jsonl has no probes"], folder, {})
     first, last = rows[0], rows[-1]
     start = "random weights" if init is None else "start"
     baselines = {start: "knn_top1", **BASELINES}
@@ -86,7 +107,7 @@ def finetune_summary(folder: Path) -> str:
 
 
 def _probes(folder: Path) -> list[dict[str, Any]]:
-    return [row for row in read_records(folder) if "eval/rankme" in row]
+    return [row for row in read_records(folder) if {"epoch", "eval/rankme"} <= row.keys()]
 
 
 def _comparison(

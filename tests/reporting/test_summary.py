@@ -90,3 +90,7 @@ def test_a_non_finite_loss_names_the_last_checkpoint_and_lists_samples(tmp_path)
     assert f"the last good checkpoint is {tmp_path}/checkpoints/step_10" in str(error)
     assert json.loads((tmp_path / "non_finite.json").read_text())["samples"] == [4, 2]
     assert "checkpoint is none" in str(explain_non_finite(NonFiniteError("x"), tmp_path / "y"))
+
+
+def test_without_any_row_there_is_no_accuracy(tmp_path):
+    assert "metrics.jsonl has no probes" in summary(tmp_path)

@@ -25,8 +25,8 @@ from ssl_dml.files import remove, remove_leftovers, replacing
 from ssl_dml.progress import progress, say
 
 CHUNK = 512
-VERSION = 3
-RECORD = "store.json"
+VERSION = 4
+RECORD, CONTENT = "store.json", "content.sha256"
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # no damaged sample
 REMEDY = "; remove it, or leave damaged samples out with --data.on_error skip"
@@ -43,12 +43,14 @@ class Store:
         kept: Position in the source of each sample that could be decoded.
         damaged: Name and reason of each sample that could not.
         aspects: By what factor each was wider than it is stored, see :class:`Decoded`.
+        content: Digest of the decoded samples.
     """
 
     samples: "np.ndarray | OnDemand"
     kept: list[int]
     damaged: list[str]
     aspects: list[float]
+    content: str = ""
 
 
 @final
@@ -143,12 +145,12 @@ def build_store(
     """
     if in_memory:
         samples = np.empty((len(source), *decoder.shape), decoder.dtype)
-        found, filled = _Found([], [], []), 0
-        for rows in _decoded(source, decoder, found):
+        found, filled, content = _Found([], [], []), 0, hashlib.sha256()
+        for rows in _decoded(source, decoder, found, content):
             samples[filled : filled + len(rows)] = rows
             filled += len(rows)
         found.check(skip_damaged)
-        return Store(samples=samples[:filled], **found._asdict())
+        return Store(samples=samples[:filled], content=content.hexdigest(), **found._asdict())
     folder = cache_dir / _key(source, decoder, on_disk)
     size = nbytes(decoder) if on_disk else 0
     if builder:
@@ -156,15 +158,16 @@ def build_store(
         if _stored(folder, len(source), size) is None:
             _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
     # It needs no time limit: if the builder fails, the launcher ends this process too.
-    while (found := _stored(folder, len(source), size)) is None:
+    while (stored := _stored(folder, len(source), size)) is None:
         time.sleep(0.2)
+    found, content = stored
     found.check(skip_damaged)
     if on_disk:
         shape = (len(found.kept), *decoder.shape)
         samples = np.memmap(folder / FILE, decoder.dtype, "r", shape=shape)
     else:
         samples = OnDemand(source, decoder, found.kept, skip_damaged=skip_damaged)
-    return Store(samples=samples, **found._asdict())
+    return Store(samples=samples, content=content, **found._asdict())
 
 
 def has_store(source: Source, decoder: Decoder, cache_dir: Path) -> bool:
@@ -217,8 +220,17 @@ def _attempt(source: Source, index: int, decoder: Decoder) -> Decoded | str:
         return f"{source.name(index)}: {printable(reason)}"
 
 
-def _decoded(source: Source, decoder: Decoder, found: _Found) -> Iterator[Array]:
-    """Yield decoded samples chunk by chunk, and note what was found."""
+def _digested(index: int, source: Source, decoder: Decoder) -> tuple[Decoded | str, bytes]:
+    """A decoded sample, or what is wrong with it, and the digest of its values."""
+    result = _attempt(source, index, decoder)
+    values = b"" if isinstance(result, str) else np.ascontiguousarray(result.values)
+    return result, hashlib.blake2b(values, digest_size=16).digest()
+
+
+def _decoded(
+    source: Source, decoder: Decoder, found: _Found, content: "hashlib._Hash"
+) -> Iterator[Array]:
+    """Yield decoded samples chunk by chunk, and note what was found and its digest."""
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(len(source), "decoding", "samples") as bar,
@@ -226,11 +238,13 @@ def _decoded(source: Source, decoder: Decoder, found: _Found) -> Iterator[Array]
         for start in range(0, len(source), CHUNK):
             indices = range(start, min(start + CHUNK, len(source)))
             rows: list[np.ndarray] = []
-            results = pool.map(partial(_attempt, source, decoder=decoder), indices)
-            for index, result in zip(indices, results, strict=True):
+            work = partial(_digested, source=source, decoder=decoder)
+            results = pool.map(work, indices)
+            for index, (result, digest) in zip(indices, results, strict=True):
                 if isinstance(result, str):
                     found.damaged.append(result)
                 else:
+                    content.update(digest)
                     found.kept.append(index)
                     found.aspects.append(result.aspect)
                     rows.append(result.values)
@@ -260,27 +274,29 @@ def _write(
     if folder.exists():
         say(f"the decoded samples in {folder} are damaged: decoding again")
         remove(folder)
-    found = _Found([], [], [])
+    found, content = _Found([], [], []), hashlib.sha256()
     with replacing(folder, folder=True) as partial:
         # Writing to a mapped file would kill the process if the disk fills up.
         with (partial / FILE).open("wb") as file:
-            for rows in _decoded(source, decoder, found):
+            for rows in _decoded(source, decoder, found, content):
                 if with_samples:
                     file.write(rows.tobytes())
         # Damaged samples that stop the run are not stored: the next run looks again.
         found.check(skip_damaged)
+        (partial / CONTENT).write_text(content.hexdigest())
         (partial / RECORD).write_text(json.dumps(found._asdict()))
 
 
-def _stored(folder: Path, samples: int, size: int) -> _Found | None:
-    """What a whole store has found, of so many samples and bytes a sample; None if it is not."""
+def _stored(folder: Path, samples: int, size: int) -> tuple[_Found, str] | None:
+    """What a whole store has found, of so many samples and bytes a sample, and its content."""
     try:
         found = _Found(**json.loads((folder / RECORD).read_text("utf-8")))
         whole = all(type(row) is int and 0 <= row < samples for row in found.kept)
         whole &= all(type(aspect) is float and aspect > 0 for aspect in found.aspects)
         whole &= all(isinstance(words, str) for words in found.damaged)
         whole &= len(found.kept) == len(found.aspects) == samples - len(found.damaged)
+        content = (folder / CONTENT).read_text("ascii")
         whole &= (folder / FILE).stat().st_size == len(found.kept) * size
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    return found if whole else None
+    return (found, content) if whole else None

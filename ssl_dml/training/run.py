@@ -31,6 +31,8 @@ from ssl_dml.training.resuming import (
 from ssl_dml.training.run_folder import read_config, write_config
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec, sides_of
 
+CONTENT = "the content of its samples"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -169,6 +171,7 @@ def start_run(
         "data.batch_size": config.data.batch_size,
         "train.accumulation": plan.accumulation,
         "seed": config.seed,
+        CONTENT: data["content"],
     }
     folder = config.output_dir
     record = {**values, "resume": False}
@@ -207,7 +210,8 @@ def _resume(
     optimizer, changes = state["optimizer"], Changes()
     fresh, place = hyperparameters(optimizer), checkpoints.newest()
     if place is not None:
-        checkpoints.check(place, metadata)
+        # A changed key is named first, as with it the decoded samples are others.
+        checkpoints.check(place, {key: metadata[key] for key in metadata if key != CONTENT})
         # The first process is to write another record.
         before = broadcast_object(read_config(place, type(config)))
         changes = changes_between({**values, **before}, values)

@@ -34,9 +34,8 @@ def images(tmp_path_factory):
     for label in "abcd":
         (root / label).mkdir()
         for i in range(8):
-            Image.fromarray(rng.integers(0, 255, (8, 8)).astype(np.uint8)).save(
-                root / label / f"{i}.png"
-            )
+            name = "1.bmp" if (label, i) == ("a", 1) else f"{i}.png"  # in one, bytes are pixels
+            Image.fromarray(rng.integers(0, 255, (8, 8)).astype(np.uint8)).save(root / label / name)
     return root
 
 
@@ -215,7 +214,7 @@ def test_what_can_change_is_said_and_recorded(runs, tmp_path, capsys, kind, keys
 def test_more_images_are_refused_by_their_number_with_the_way_on(images, runs, tmp_path):
     folder, more = copied(runs, "pretrain", tmp_path), tmp_path / "images"
     shutil.copytree(images, more)
-    shutil.copy(more / "a/1.png", more / "a/99.png")
+    shutil.copy(more / "a/2.png", more / "a/99.png")
     words = rf"made with samples 32 and this run has 33; .* --init {re.escape(str(folder))} "
     with pytest.raises(ValueError, match=words):
         command("pretrain", folder, resume="true", **{"data.source": more, "train.steps": 6})
@@ -304,3 +303,19 @@ def test_an_edited_configuration_is_refused_or_said(runs, tmp_path, capsys):
 def test_a_run_folder_that_is_no_name(value):
     with pytest.raises(ConfigError, match="--output_dir must name the folder of the run, got"):
         command("pretrain", value, resume="true")
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_images_that_changed_at_equal_size_are_refused(images, runs, tmp_path, fraction):
+    folder, other = copied(runs, "pretrain", tmp_path), tmp_path / "images"
+    shutil.copytree(images, other)
+    keys = {"data.source": other, "data.memory_fraction": fraction, "data.cache_dir": tmp_path}
+    data = bytearray((other / "a/1.bmp").read_bytes())
+    data[-1] ^= 1
+    (other / "a/1.bmp").write_bytes(data)
+    with pytest.raises(ValueError, match="was made with the content of its samples"):
+        command("pretrain", folder, resume="true", **keys, **{"train.steps": 6})
+    data[-1] ^= 1
+    (other / "a/1.bmp").write_bytes(data)
+    command("pretrain", folder, resume="true", **keys, **{"train.steps": 6})
+    assert rows(folder)[-1]["step"] == 6

@@ -223,7 +223,7 @@ def _attempt(source: Source, index: int, decoder: Decoder) -> Decoded | str:
 def _digested(index: int, source: Source, decoder: Decoder) -> tuple[Decoded | str, bytes]:
     """A decoded sample, or what is wrong with it, and the digest of its values."""
     result = _attempt(source, index, decoder)
-    values = b"" if isinstance(result, str) else np.ascontiguousarray(result.values)
+    values = b"" if isinstance(result, str) else np.ascontiguousarray(result.values).data
     return result, hashlib.blake2b(values, digest_size=16).digest()
 
 

@@ -54,8 +54,10 @@ def neighbors(
 
 def write_neighbors(path: Path, rows: Iterator[Row]) -> None:
     """Write a table with a header, comma-separated and in UTF-8."""
-    text = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
-    with replacing(path) as beside, beside.open("w", **text) as file:
+    with (
+        replacing(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(rows)

@@ -1,10 +1,12 @@
 """The command ``ssl_dml``: what it prints, what it refuses, and several processes."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
+from torch.distributed.elastic.multiprocessing.api import SignalException
 
 from ssl_dml.__main__ import COMMANDS, run
 from ssl_dml.types import ConfigError
@@ -87,3 +89,14 @@ def test_two_processes_make_the_run_of_one(tmp_path):
         rows = (where / "metrics.jsonl").read_text().splitlines()
         losses[processes] = [row for row in rows if "train/loss" in row]
     assert len(losses[1]) == len(losses[2]) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_to_the_launcher_is_its_exit_code(number, monkeypatch):
+    def signaled(_):
+        raise SignalException("got a signal", signal.Signals(number))
+
+    monkeypatch.setattr("accelerate.commands.launch.launch_command", signaled)
+    with pytest.raises(SystemExit) as left:
+        run(["pretrain", "--processes", "2"])
+    assert left.value.code == 128 + number

@@ -79,8 +79,7 @@ class Checkpoints:
             return place
         part = self.folder / f"step_{step}.part"
         if rank() == 0:
-            for left in self.folder.glob("step_*.part"):  # of kills and full disks
-                remove(left)
+            self._tidy()
             part.mkdir(parents=True)
         broadcast_object(None)  # the folder is there before anybody writes into it
         split = split_rows(parts["model"])
@@ -105,8 +104,7 @@ class Checkpoints:
             synchronize(part)
             part.rename(place)
             synchronize(self.folder)
-            for old in self._all()[: -self.keep]:
-                remove(old)
+            self._tidy()
         broadcast_object(None)
         return place
 
@@ -175,7 +173,16 @@ class Checkpoints:
                 f"going on from {place}, made by {saved['processes']} processes, with "
                 f"{world_size()}: the same batches, but not bit for bit the same run"
             )
+        if rank() == 0:
+            self._tidy()
         return saved["step"]
+
+    def _tidy(self) -> None:
+        """Remove what kills and full disks have left, and all but the newest checkpoints."""
+        for old in self._all()[: -self.keep]:
+            old.rename(old.with_name(f"{old.name}.part"))  # half removed, it is no checkpoint
+        for left in self.folder.glob("step_*.part"):
+            remove(left)
 
     def _all(self) -> list[Path]:
         found = {path: step_of(path) for path in self.folder.glob("step_*")}

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import stat
 
 import numpy as np
@@ -73,6 +74,16 @@ def test_a_part_of_a_checkpoint_does_not_count(store):
     assert store.newest().name == "step_1"
     store.save(2, made(), METADATA)  # the next attempt replaces it
     assert store.newest().name == "step_2"
+
+
+def test_what_a_kill_left_of_an_old_one_is_removed_by_a_resume(store):
+    for step in (1, 2):
+        store.save(step, made(), METADATA)
+    (store.folder / "step_0.part").mkdir()
+    shutil.copytree(store.folder / "step_1", store.folder / "step_0")
+    (store.folder / "step_0/state.pt").unlink()
+    assert store.resume(made(), METADATA, say=silent) == 2
+    assert sorted(path.name for path in store.folder.iterdir()) == ["step_1", "step_2"]
 
 
 def test_without_any_the_run_begins(store):

@@ -91,6 +91,7 @@ def launch(args: list[str], processes: int) -> None:
         processes: How many.
     """
     from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
@@ -105,6 +106,8 @@ def launch(args: list[str], processes: int) -> None:
     except ChildFailedError as error:  # the process itself has said why
         codes = [failure.exitcode for failure in error.failures.values()]
         sys.exit(next((code for code in codes if code > 0), 1))
+    except SignalException as error:  # which the processes were told, and have saved
+        sys.exit(128 + error.sigval)
 
 
 if __name__ == "__main__":

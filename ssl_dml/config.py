@@ -129,22 +129,53 @@ def parse_run(
     """
     args = list(sys.argv[1:] if args is None else args)
     names, rest = _split(args)
-    packages: Iterable[str] | None = None
-    if _value(str(_given(rest).get("resume"))) is True:
-        chosen = names[-1] if names else default
-        named = _given([f"--config={find_config(chosen, kind)}", *rest])
-        own = Path(str(named["output_dir"])) / "config.yaml"
-        if not own.exists():
-            say(f"nothing to resume in {own.parent}: a new run by {chosen}")
-        elif not names:
-            trust = _value(str(_given(rest).get("trust"))) is True
-            packages = None if trust else ()
-            fixed = {"output_dir": own.parent, "trust": str(trust).lower()}
-            known = {field.name for field in fields(schema)}  # pyright: ignore[reportArgumentType]
-            fixed = [f"--{key}={value}" for key, value in fixed.items() if key in known]
-            args = [f"--config={own}", *fixed, *rest]
     either = ("train.steps", "train.epochs")
-    return parse(schema, args, kind=kind, default=default, either=either, packages=packages)
+    own = _own_config(names, rest, kind, default)
+    packages: Iterable[str] | None = None
+    if own:  # a run folder is data: neither where it is nor whether it is trusted is its to say
+        trust = _value(str(_given(rest).get("trust"))) is True
+        packages = None if trust else ()
+        folder = Path(own[0].partition("=")[2]).parent
+        fixed = {"output_dir": folder, "trust": str(trust).lower()}
+        known = {field.name for field in fields(schema)}  # pyright: ignore[reportArgumentType]
+        own += [f"--{key}={value}" for key, value in fixed.items() if key in known]
+    given = {"kind": kind, "packages": packages}
+    try:
+        return parse(schema, [*own, *args], default=default, either=either, **given)
+    except ConfigError as error:
+        if own and "--trust" not in str(error):
+            try:  # is it the file itself, or what the command line adds?
+                parse(schema, own, **given)
+            except ConfigError as wrong:
+                file = own[0].partition("=")[2]
+                raise ConfigError(
+                    f"{file} is damaged: {wrong}; each checkpoint keeps a copy of it, for --config"
+                ) from error
+        raise
+
+
+def _own_config(names: list[str], rest: list[str], kind: str, default: str) -> list[str]:
+    """The argument that names the configuration of the run that is resumed, if there is one.
+
+    Raises:
+        ConfigError: If the run has checkpoints and its configuration is gone.
+    """
+    if _value(str(_given(rest).get("resume"))) is not True:
+        return []
+    chosen = names[-1] if names else default
+    named = _given([f"--config={find_config(chosen, kind)}", *rest]).get("output_dir")
+    if not isinstance(named, str):
+        raise ConfigError(f"--output_dir must name the folder of the run, got {named!r}")
+    own = Path(named) / "config.yaml"
+    if own.exists():
+        return [] if names else [f"--config={own}"]
+    kept = list(own.parent.glob("checkpoints/step_*[0-9]/config.yaml"))
+    if not kept:
+        say(f"nothing to resume in {own.parent}: a new run by {chosen}")
+    elif not names:
+        newest = max(kept, key=lambda path: path.stat().st_mtime)
+        raise ConfigError(f"{own} is missing; to go on with a copy of it: --config {newest}")
+    return []
 
 
 def shipped(kind: str) -> list[str]:

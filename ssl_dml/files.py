@@ -1,9 +1,15 @@
-"""Files that are whole or not there."""
+"""Files and folders that are whole or not there."""
 
 import errno
+import fcntl
 import json
 import math
 import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +20,110 @@ REFUSALS = {
 }
 
 
+@contextmanager
+def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """A new file or folder beside a path, which takes its place if nothing is raised.
+
+    It is locked while it is written, so that :func:`remove_leftovers` knows it from what a kill
+    has left.
+
+    Args:
+        path: What is to be replaced.
+        folder: Whether it is a folder.
+    """
+    beside, descriptor = _make(path, folder=folder)
+    try:
+        yield beside
+        for written in beside.iterdir() if folder else [beside]:
+            _synchronize(written)
+        if folder:
+            synchronize(beside)
+            _swap(beside, path)
+        else:
+            beside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            remove(beside)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+
+
+def is_part(path: Path) -> bool:
+    """Whether it has the name of what is being written, by :func:`replacing`.
+
+    >>> [is_part(Path(name)) for name in ("config.yaml.0123abcd.part", "film.part")]
+    [True, False]
+    """
+    return re.search(r"\.[0-9a-f]{8}\.part$", path.name) is not None
+
+
+def _make(path: Path, *, folder: bool) -> tuple[Path, int]:
+    """An empty file or folder of an own name, locked where the file system has locks."""
+    while True:
+        beside = _beside(path)
+        if folder:
+            beside.mkdir()
+        else:
+            beside.touch(exist_ok=False)
+        with suppress(FileNotFoundError):  # taken for a leftover before it was locked
+            descriptor = os.open(beside, os.O_RDONLY)
+            if _lock(descriptor) is not False and os.path.lexists(beside):
+                return beside, descriptor
+            os.close(descriptor)
+
+
+def _swap(beside: Path, path: Path) -> None:
+    """Put a folder in the place of another, which is away between two renames only."""
+    former = _beside(path)
+    if os.path.lexists(path):
+        path.rename(former)
+    beside.rename(path)
+    remove(former)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Whether the lock could be had; None where the file system has none."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what kills have left half written in a folder, and nothing that is being written.
+
+    Without locks on the file system nobody can tell, and everything stays.
+    """
+    for beside in filter(is_part, folder.glob("*.part")):
+        with suppress(OSError):
+            descriptor = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _lock(descriptor):
+                    remove(beside)
+            finally:
+                os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, also where the machine stops."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with beside.open("w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -53,11 +155,15 @@ def synchronize(folder: Path) -> None:
         OSError: If the disk fails; not if the file system only refuses.
     """
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _synchronize(folder)
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
+
+
+def _synchronize(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,11 +1,13 @@
 """The command ``ssl_dml``: what it prints, what it refuses, and several processes."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from torch.distributed.elastic.multiprocessing.api import SignalException
 
 from ssl_dml.__main__ import COMMANDS, launch, run
 from ssl_dml.types import ConfigError
@@ -99,3 +101,14 @@ def test_processes_import_from_the_current_folder_if_this_one_does(monkeypatch, 
     monkeypatch.setattr(sys, "path", [*others, own] if own is not None else others)
     launch(["pretrain"], 2)
     assert os.environ.get("PYTHONSAFEPATH") == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_to_the_launcher_is_its_exit_code(number, monkeypatch):
+    def signaled(_):
+        raise SignalException("got a signal", signal.Signals(number))
+
+    monkeypatch.setattr("accelerate.commands.launch.launch_command", signaled)
+    with pytest.raises(SystemExit) as left:
+        run(["pretrain", "--processes", "2"])
+    assert left.value.code == 128 + number

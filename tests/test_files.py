@@ -1,10 +1,18 @@
 import errno
+import fcntl
 import json
 import os
 
 import pytest
 
-from ssl_dml.files import as_json, synchronize, write_json, write_text
+from ssl_dml.files import (
+    as_json,
+    remove_leftovers,
+    replacing,
+    synchronize,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_written_whole_beside_nothing(tmp_path):
@@ -51,3 +59,39 @@ def test_json_has_null_where_a_number_is_none(tmp_path):
     read = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
     assert read == {"a": None, "b": [1.5, None, [2, None]], "c": {"d": "NaN"}}
     assert as_json({"a": 1.0}) == json.dumps({"a": 1.0})
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_is_written_takes_the_place_of_the_former(tmp_path, folder):
+    for number in range(2):
+        with replacing(tmp_path / "a", folder=folder) as beside:
+            (beside / "x" if folder else beside).write_text(str(number))
+            remove_leftovers(tmp_path)  # it is locked
+            assert (tmp_path / "a").exists() == bool(number)
+    assert (tmp_path / "a/x" if folder else tmp_path / "a").read_text() == "1"
+    with pytest.raises(KeyError), replacing(tmp_path / "a", folder=folder):
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_leftovers_are_removed_and_what_only_looks_alike_stays(tmp_path):
+    (tmp_path / "a.0123abcd.part").mkdir()
+    (tmp_path / "a.0123abcd.part/x").touch()
+    (tmp_path / "b.0123abcd.part").touch()
+    (tmp_path / "film.part").touch()
+    os.mkfifo(tmp_path / "c.0123abcd.part")
+    (tmp_path / "d.0123abcd.part").symlink_to(tmp_path / "film.part")
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"film.part", "d.0123abcd.part"}
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / "b.0123abcd.part").touch()
+    write_text(tmp_path / "a", "x")
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b.0123abcd.part"}

@@ -1,7 +1,5 @@
 """Save and load a backbone: a folder with its weights and how to build the network."""
 
-import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import ssl_dml
 from ssl_dml.backbones.adapters import without_adapters
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.building import build, import_named
-from ssl_dml.files import as_json
+from ssl_dml.files import replacing, write_json
 from ssl_dml.reading import read_json, regular
 from ssl_dml.types import ImageSpec, SequenceSpec, one_line
 
@@ -58,19 +56,15 @@ def save(
         "trained": trained,
         "ssl_dml": ssl_dml.__version__,
     }
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     weights = without_adapters(backbone).state_dict()
     state = {name: value.contiguous().cpu() for name, value in weights.items()}
     try:
-        save_file(state, partial / WEIGHTS)
-        (partial / METADATA).write_text(as_json(metadata, indent=2) + "\n")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(folder, folder=True) as partial:
+            save_file(state, partial / WEIGHTS)
+            write_json(partial / METADATA, metadata)
     except (SafetensorError, OSError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise OSError(f"{folder} cannot be written: {error}") from error
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
 
 
 def load(folder: str | Path, *, trust: bool = False) -> Backbone:

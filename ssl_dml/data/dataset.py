@@ -46,6 +46,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         class_names: Names of the classes; empty without labels.
         damaged: Name and reason of each sample that was left out.
         fingerprint: Changes when the samples or their order do.
+        content: Digest of the decoded samples.
         notes: What was decided or left out on opening, a short sentence each.
         labeled_by: Where the labels are from, in words; empty without labels.
         found: What the undecoded samples are; None if they were not looked at.
@@ -63,7 +64,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         self.decoder, self.spec, self.found = decoder, spec, found
         self.labeled_by, self.names = source.labeled_by, SampleNames(source, store.kept)
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
-        self.notes, self.recordings = source.notes, None
+        self.content, self.notes, self.recordings = store.content, source.notes, None
         if isinstance(source, Segments):
             self.recordings = torch.tensor([source.pieces[int(i)][0] for i in store.kept])
         self.aspects = aspects_of(store.aspects)

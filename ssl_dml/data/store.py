@@ -22,12 +22,14 @@ from ssl_dml.data import budget
 from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.sources import Source
 from ssl_dml.data.split_names import printable
+from ssl_dml.files import remove, remove_leftovers, replacing
 from ssl_dml.progress import progress, say
-from ssl_dml.reading import read_json, regular
+from ssl_dml.reading import read_json, read_text, regular
 
 CHUNK = 512
 MOST_METADATA = 1 << 32  # bytes of what is said of samples
-VERSION = 3
+VERSION = 4
+RECORD, CONTENT = "store.json", "content.sha256"
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)  # no damaged sample
 REMEDY = "; remove it, or leave damaged samples out with --data.on_error skip"
@@ -44,12 +46,14 @@ class Store:
         kept: Position in the source of each sample that could be decoded.
         damaged: Name and reason of each sample that could not.
         aspects: By what factor each was wider than it is stored, see :class:`Decoded`.
+        content: Digest of the decoded samples.
     """
 
     samples: "np.ndarray | OnDemand"
     kept: list[int]
     damaged: list[str]
     aspects: list[float]
+    content: str = ""
 
 
 @final
@@ -144,29 +148,29 @@ def build_store(
     """
     if in_memory:
         samples = np.empty((len(source), *decoder.shape), decoder.dtype)
-        found, filled = _Found([], [], []), 0
-        for rows in _decoded(source, decoder, found):
+        found, filled, content = _Found([], [], []), 0, hashlib.sha256()
+        for rows in _decoded(source, decoder, found, content):
             samples[filled : filled + len(rows)] = rows
             filled += len(rows)
         found.check(skip_damaged)
-        return Store(samples=samples[:filled], **found._asdict())
+        return Store(samples=samples[:filled], content=content.hexdigest(), **found._asdict())
     folder = cache_dir / _key(source, decoder, on_disk)
     size = nbytes(decoder) if on_disk else 0
-    if builder and _stored(folder, len(source), size) is None:
-        if folder.exists():
-            say(f"the cache {folder} is damaged: the samples are decoded again")
-            shutil.rmtree(folder)
-        _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
-    # Without a time limit: if the process that writes fails, the launcher ends this one too.
-    while (found := _stored(folder, len(source), size)) is None:
+    if builder:
+        remove_leftovers(cache_dir)
+        if _stored(folder, len(source), size) is None:
+            _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
+    # It needs no time limit: if the builder fails, the launcher ends this process too.
+    while (stored := _stored(folder, len(source), size)) is None:
         time.sleep(0.2)
+    found, content = stored
     found.check(skip_damaged)
     if on_disk:
         shape = (len(found.kept), *decoder.shape)
         samples = np.memmap(folder / FILE, decoder.dtype, "r", shape=shape)
     else:
         samples = OnDemand(source, decoder, found.kept, skip_damaged=skip_damaged)
-    return Store(samples=samples, **found._asdict())
+    return Store(samples=samples, content=content, **found._asdict())
 
 
 def has_store(source: Source, decoder: Decoder, cache_dir: Path) -> bool:
@@ -221,8 +225,17 @@ def _attempt(source: Source, index: int, decoder: Decoder) -> Decoded | str:
         return f"{source.name(index)}: {printable(reason)}"
 
 
-def _decoded(source: Source, decoder: Decoder, found: _Found) -> Iterator[Array]:
-    """Yield decoded samples chunk by chunk, and note what was found."""
+def _digested(index: int, source: Source, decoder: Decoder) -> tuple[Decoded | str, bytes]:
+    """A decoded sample, or what is wrong with it, and the digest of its values."""
+    result = _attempt(source, index, decoder)
+    values = b"" if isinstance(result, str) else np.ascontiguousarray(result.values).data
+    return result, hashlib.blake2b(values, digest_size=16).digest()
+
+
+def _decoded(
+    source: Source, decoder: Decoder, found: _Found, content: "hashlib._Hash"
+) -> Iterator[Array]:
+    """Yield decoded samples chunk by chunk, and note what was found and its digest."""
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(len(source), "decoding", "samples") as bar,
@@ -231,11 +244,13 @@ def _decoded(source: Source, decoder: Decoder, found: _Found) -> Iterator[Array]
         for start in range(0, len(source), rows_at_once):
             indices = range(start, min(start + rows_at_once, len(source)))
             rows: list[np.ndarray] = []
-            results = pool.map(partial(_attempt, source, decoder=decoder), indices)
-            for index, result in zip(indices, results, strict=True):
+            work = partial(_digested, source=source, decoder=decoder)
+            results = pool.map(work, indices)
+            for index, (result, digest) in zip(indices, results, strict=True):
                 if isinstance(result, str):
                     found.damaged.append(result)
                 else:
+                    content.update(digest)
                     found.kept.append(index)
                     found.aspects.append(result.aspect)
                     rows.append(result.values)
@@ -254,54 +269,42 @@ def _write(
 ) -> None:
     """Write a store under another name, then rename it: nobody reads a half-written one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    size = len(source) * nbytes(decoder) if with_samples else 0
-    if size > shutil.disk_usage(folder.parent).free:
+    size = nbytes(decoder) if with_samples else 0
+    if len(source) * size > shutil.disk_usage(folder.parent).free:
         raise OSError(
             errno.ENOSPC,
-            f"the decoded samples need {size / 1e9:.1f} GB; free some space, or name "
+            f"the decoded samples need {len(source) * size / 1e9:.1f} GB; free some space, or name "
             "another folder with --data.cache_dir",
             str(folder.parent),
         )
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    found = _Found([], [], [])
-    try:
+    if folder.exists():
+        say(f"the decoded samples in {folder} are damaged: decoding again")
+        remove(folder)
+    found, content = _Found([], [], []), hashlib.sha256()
+    with replacing(folder, folder=True) as partial:
         # Writing to a mapped file would kill the process if the disk fills up.
         with (partial / FILE).open("wb") as file:
-            for rows in _decoded(source, decoder, found):
+            for rows in _decoded(source, decoder, found, content):
                 if with_samples:
                     file.write(rows.tobytes())
         # Damaged samples that stop the run are not stored: the next run looks again.
         found.check(skip_damaged)
-        (partial / "store.json").write_text(json.dumps(found._asdict()))
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        (partial / CONTENT).write_text(content.hexdigest())
+        (partial / RECORD).write_text(json.dumps(found._asdict()))
+
+
+def _stored(folder: Path, samples: int, size: int) -> tuple[_Found, str] | None:
+    """What a whole store has found, of so many samples and bytes a sample, and its content."""
     try:
-        partial.rename(folder)
-    except OSError:
-        if _stored(folder, len(source), nbytes(decoder) if with_samples else 0) is None:
-            raise
-        shutil.rmtree(partial)  # another run wrote the same store first
-
-
-def _stored(folder: Path, samples: int, size: int) -> _Found | None:
-    """What a store says it holds; None if it is not there, or is damaged.
-
-    Args:
-        folder: The store.
-        samples: Number of samples in the source.
-        size: Bytes of a stored sample; 0 if only what was found is stored.
-    """
-    try:
-        found = _Found(**read_json(folder / "store.json", MOST_METADATA))
+        found = _Found(**read_json(folder / RECORD, MOST_METADATA))
         kept, damaged, aspects = (np.asarray(part) for part in found)
         whole = not len(kept) or (kept.dtype.kind == "i" and 0 <= kept[0] <= kept[-1] < samples)
         whole &= not len(kept) or (aspects.dtype.kind in "if" and bool((aspects > 0).all()))
         whole &= bool((np.diff(kept) > 0).all()) and len(kept) == len(aspects)
+        whole &= len(damaged) == samples - len(kept)
         whole &= damaged.dtype.kind == "U" or not len(damaged)
+        content = read_text(folder / CONTENT)
         whole &= regular(folder / FILE).stat().st_size == len(kept) * size
     except (OSError, ValueError, TypeError):
         return None
-    return found if whole else None
+    return (found, content) if whole else None

@@ -44,6 +44,7 @@ def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[st
         **asdict(samples.spec),
         "decoder": asdict(samples.decoder),
         "fingerprint": samples.fingerprint,
+        "content": samples.content,
         "labels": label_metadata(samples),
         "found": None if samples.found is None else samples.found.metadata(),
         "notes": _notes(samples, test),

@@ -12,6 +12,7 @@ from ssl_dml.files import write_json
 from ssl_dml.reading import read_json
 
 QUERIES = "queries.json"
+ENDS = ("start", "trained")
 
 
 class Gain(NamedTuple):
@@ -86,15 +87,17 @@ def keep_queries(folder: Path, step: int, correct: Bool[Tensor, " queries"]) -> 
 def gain_of(folder: Path) -> Gain | None:
     """The gain of a run over its start; None where it did not probe queries at both ends."""
     kept = _read(folder)
-    if not {"start", "trained"} <= kept.keys():
+    if not {*ENDS} <= kept.keys():
         return None
-    before, after = (torch.tensor(kept[name], dtype=torch.bool) for name in ("start", "trained"))
+    before, after = (torch.tensor(kept[name], dtype=torch.bool) for name in ENDS)
     return paired_gain(before, after) if len(before) == len(after) else None
 
 
 def _read(folder: Path) -> dict[str, list[int]]:
     try:
         kept = read_json(folder / QUERIES)
-    except (OSError, ValueError):
+        known = all(set(kept.get(name, [])) <= {0, 1} for name in ENDS)
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return kept if isinstance(kept, dict) else {}
+        return {}
+    return kept if known else {}

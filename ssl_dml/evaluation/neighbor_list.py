@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ssl_dml.evaluation.search import nearest
+from ssl_dml.files import replacing
 from ssl_dml.types import EmbeddingTable
 
 COLUMNS = ("sample", "label", "rank", "neighbor", "neighbor_label", "cosine")
@@ -53,7 +54,10 @@ def neighbors(
 
 def write_neighbors(path: Path, rows: Iterator[Row]) -> None:
     """Write a table with a header, comma-separated and in UTF-8."""
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with (
+        replacing(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(rows)

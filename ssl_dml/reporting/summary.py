@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ssl_dml.files import write_json
-from ssl_dml.reading import parse_json, read_text, reading
+from ssl_dml.reading import parse_json, read_bytes, reading
 from ssl_dml.stops import NonFiniteError
-from ssl_dml.types import ConfigError
 
 MOST_BYTES = 1 << 32  # of the rows of a run
 COLLAPSED_SPREAD = 0.1
@@ -30,25 +29,38 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     ...     read_records(Path(folder))
     [{'step': 1}]
     """
-    path = folder / "metrics.jsonl"
-    rows: list[dict[str, Any]] = []
+    return rows_and_damage(folder)[0]
+
+
+def rows_and_damage(folder: Path) -> tuple[list[dict[str, Any]], int]:
+    """Rows of ``metrics.jsonl``, and how many lines are none: no numbers, or of an earlier step."""
+    path, rows, damaged = folder / "metrics.jsonl", list[dict[str, Any]](), 0
+    content = b""
     if path.exists():
         with reading(str(path), "move it away, and a resumed run begins another"):
-            lines = read_text(path, MOST_BYTES).split("\n")
-        for number, line in enumerate(lines, 1):
-            try:
-                row = parse_json(line)
-            except ValueError:
-                if any(lines[number:]):
-                    raise ConfigError(
-                        f"{path} is damaged in line {number}: remove this line, or move the file "
-                        "away"
-                    ) from None
-                break
-            if not (isinstance(row, dict) and isinstance(row.get("step", 0), int)):
-                raise ConfigError(f"{path}, line {number} is no row of a run: remove this line")
+            content = read_bytes(path, MOST_BYTES)
+    for line in content.splitlines(keepends=True):
+        row = _row(line)
+        if row is not None and _step(row) >= (_step(rows[-1]) if rows else 0):
             rows.append(row)
-    return rows
+        elif line.endswith(b"\n"):  # not what a kill cut short
+            damaged += 1
+    return rows, damaged
+
+
+def _step(row: dict[str, Any]) -> int:
+    return row.get("step", 0)
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = parse_json(line)
+    except ValueError:
+        return None
+    if not isinstance(row, dict) or type(row.get("step", 0)) is not int:
+        return None
+    numbers = all(value is None or isinstance(value, int | float) for value in row.values())
+    return row if numbers else None
 
 
 def summary(folder: Path, init: str | None = None, gain: object = None) -> str:
@@ -60,6 +72,8 @@ def summary(folder: Path, init: str | None = None, gain: object = None) -> str:
         gain: What was gained over the start, to be shown by ``str``; None if unknown.
     """
     rows = _probes(folder)
+    if not rows:
+        return _text(["metrics.jsonl has no probes"], folder, {})
     first, last = rows[0], rows[-1]
     start = "random weights" if init is None else "start"
     baselines = {start: "knn_top1", **BASELINES}
@@ -98,7 +112,7 @@ def finetune_summary(folder: Path) -> str:
 
 
 def _probes(folder: Path) -> list[dict[str, Any]]:
-    return [row for row in read_records(folder) if "eval/rankme" in row]
+    return [row for row in read_records(folder) if {"epoch", "eval/rankme"} <= row.keys()]
 
 
 def _comparison(

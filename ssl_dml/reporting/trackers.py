@@ -1,5 +1,6 @@
 """Trackers: ``accelerator.log`` writes metrics.jsonl, TensorBoard and the progress bar."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ from ssl_dml.data import SampleSet
 from ssl_dml.files import as_json, write_text
 from ssl_dml.progress import say
 from ssl_dml.reporting.images import views_image
-from ssl_dml.reporting.summary import collapse_warning, read_records
+from ssl_dml.reporting.summary import collapse_warning, read_records, rows_and_damage
 from ssl_dml.types import Batch, ImageSpec
 
 TIMED = 5  # batches
@@ -41,10 +42,13 @@ class RecordTracker(GeneralTracker):
     def __init__(self, folder: Path, *, step: int, steps_per_epoch: float) -> None:
         self.tracker, self.steps_per_epoch = folder / "metrics.jsonl", steps_per_epoch
         super().__init__()
-        rows = [row for row in read_records(folder) if row.get("step", 0) <= step] if step else []
-        self.elapsed = float(rows[-1].get("wall_s", 0)) if rows else 0.0
+        found, damaged = rows_and_damage(folder) if step else ([], 0)
+        if damaged:
+            say(f"{self.tracker}: {damaged} lines are damaged or of another run, and left out")
+        rows = [row for row in found if row.get("step", 0) <= step]
+        self.elapsed = float(rows[-1].get("wall_s") or 0) if rows else 0.0
         self.began = time.monotonic()
-        if self.tracker.exists():
+        if os.path.lexists(self.tracker):
             write_text(self.tracker, "".join(as_json(row) + "\n" for row in rows))
 
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:  # noqa: ANN401

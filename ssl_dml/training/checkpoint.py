@@ -1,8 +1,5 @@
 """Full training state in folders that are whole or not there."""
 
-import json
-import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
@@ -11,15 +8,24 @@ import torch
 from torch import Tensor
 
 from ssl_dml.distributed import broadcast_object, gather_object, rank, world_size
-from ssl_dml.files import synchronize, write_json
+from ssl_dml.files import remove, synchronize, write_text
 from ssl_dml.memory import cut_rows, split_rows
 from ssl_dml.stops import NonFiniteError
 from ssl_dml.training.files import digest, read, write
+from ssl_dml.training.manifest import (
+    CONFIG,
+    FORMAT,
+    STATE,
+    read_metadata,
+    step_of,
+    write_metadata,
+)
 from ssl_dml.training.rng_state import restore, rng_state
 from ssl_dml.types import one_line
+from ssl_dml.yaml_text import to_yaml
 
-STATE, METADATA = "state.pt", "checkpoint.json"
-FORMAT = "ssl_dml checkpoint 1"
+# What loading raises where a state is of something else.
+MISFITS = (RuntimeError, KeyError, IndexError, ValueError, TypeError, AttributeError)
 
 
 @runtime_checkable
@@ -44,10 +50,11 @@ class Checkpoints:
     Args:
         folder: Where they are; seen by every process.
         keep: Newest ones that stay.
+        config: The configuration of the run, of which each keeps a copy.
     """
 
-    def __init__(self, folder: Path, *, keep: int) -> None:
-        self.folder, self.keep = folder, keep
+    def __init__(self, folder: Path, *, keep: int, config: dict[str, Any] | None = None) -> None:
+        self.folder, self.keep, self.config = folder, keep, config
 
     def newest(self) -> Path | None:
         """The checkpoint of the highest step; None if there is none."""
@@ -72,8 +79,7 @@ class Checkpoints:
             return place
         part = self.folder / f"step_{step}.part"
         if rank() == 0:
-            for left in self.folder.glob("step_*.part"):  # of kills and full disks
-                shutil.rmtree(left)
+            self._tidy()
             part.mkdir(parents=True)
         broadcast_object(None)  # the folder is there before anybody writes into it
         split = split_rows(parts["model"])
@@ -90,28 +96,22 @@ class Checkpoints:
         # Alike on every process, so that what is gathered has one length.
         everyones = gather_object({n: digest(part / n) for n in own if n != STATE})
         if rank() == 0:
-            files = {STATE: digest(part / STATE)}
+            write_text(part / CONFIG, to_yaml(self.config or {}))
+            files = {name: digest(part / name) for name in (STATE, CONFIG)}
             files |= {name: found for theirs in everyones for name, found in theirs.items()}
             about = {"format": FORMAT, "step": step, "processes": world_size(), "files": files}
-            write_json(part / METADATA, {**about, **metadata})
+            write_metadata(part, {**metadata, **about})
             synchronize(part)
             part.rename(place)
             synchronize(self.folder)
-            for old in self._all()[: -self.keep]:
-                shutil.rmtree(old)
+            self._tidy()
         broadcast_object(None)
         return place
 
     def _load(self, place: Path, saved: dict[str, Any], parts: dict[str, Stateful]) -> None:
         """Put the state of every part back, once every file is found to be what was written."""
         for name, expected in saved["files"].items():
-            path = place / name
-            if not path.exists() or digest(path) != expected:
-                state = "differs from what was written" if path.exists() else "is missing"
-                raise ValueError(
-                    f"{path} {state}: the checkpoint is damaged; remove {place} to go on from the "
-                    "one before"
-                )
+            _compare(place / name, expected)
         state = read(place / STATE)
         tables = [f"rows_{r}.pt" for r in range(saved["processes"])]
         tables = [place / name for name in tables if name in saved["files"]]
@@ -120,7 +120,7 @@ class Checkpoints:
                 if name == "model":
                     cut_rows(item, state[name], [read(path, mmap=True) for path in tables])
                 item.load_state_dict(state[name])
-            except (RuntimeError, KeyError, ValueError) as error:
+            except MISFITS as error:
                 reason = one_line(error, words=60)
                 raise ValueError(f"{place / STATE} does not fit this {name}: {reason}") from error
 
@@ -131,6 +131,7 @@ class Checkpoints:
             ValueError: Naming it, if it is damaged, foreign or of another run.
         """
         saved = read_metadata(place)
+        _compare(place / CONFIG, saved["files"][CONFIG])
         for name, value in metadata.items():
             if saved.get(name) != value:
                 raise ValueError(
@@ -160,7 +161,11 @@ class Checkpoints:
         saved = self.check(place, metadata)
         self._load(place, saved, parts)
         if saved["processes"] == world_size():
-            restore(read(place / f"generators_{rank()}.pt"))
+            path = place / f"generators_{rank()}.pt"
+            try:
+                restore(read(path))
+            except MISFITS as error:
+                raise ValueError(f"{path} holds no generators: {one_line(error)}") from error
             say(f"going on from {place}")
         else:
             torch.manual_seed(int(torch.initial_seed()) + saved["step"])
@@ -168,28 +173,31 @@ class Checkpoints:
                 f"going on from {place}, made by {saved['processes']} processes, with "
                 f"{world_size()}: the same batches, but not bit for bit the same run"
             )
+        if rank() == 0:
+            self._tidy()
         return saved["step"]
 
+    def _tidy(self) -> None:
+        """Remove what kills and full disks have left, and all but the newest checkpoints."""
+        for old in self._all()[: -self.keep]:
+            old.rename(old.with_name(f"{old.name}.part"))  # half removed, it is no checkpoint
+        for left in self.folder.glob("step_*.part"):
+            remove(left)
+
     def _all(self) -> list[Path]:
-        found = [p for p in self.folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name)]
-        return sorted(found, key=lambda path: int(path.name.removeprefix("step_")))
+        found = {path: step_of(path) for path in self.folder.glob("step_*")}
+        steps = {path: step for path, step in found.items() if step is not None}
+        return sorted(steps, key=steps.__getitem__)
 
 
-def read_metadata(place: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself.
-
-    Raises:
-        ValueError: Naming the file, if it is no checkpoint of this package.
-    """
-    path = place / METADATA
-    try:
-        metadata = json.loads(path.read_text())
-        known = metadata["format"] == FORMAT and isinstance(metadata["files"], dict)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is missing or damaged: {place} is no checkpoint") from error
-    if not known:
-        raise ValueError(f"{path} has the format {metadata['format']!r}, not {FORMAT!r}")
-    return metadata
+def _compare(path: Path, expected: str) -> None:
+    """Raise if a file of a checkpoint is not what was written."""
+    if not path.is_file() or digest(path) != expected:
+        state = "differs from what was written" if path.is_file() else "is missing"
+        raise ValueError(
+            f"{path} {state}: the checkpoint is damaged; remove {path.parent} to go on from the "
+            "one before"
+        )
 
 
 def _refuse_non_finite(step: int, state: dict[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop; the loop stops when its state is whole."""
+"""Ctrl-C, SIGTERM and SIGHUP ask a run to stop; the loop stops when its state is whole."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import torch
 
 from ssl_dml.distributed import any_rank, is_distributed
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGREE_EVERY = 10
 PATIENCE_S = 2.0
 
@@ -23,6 +23,9 @@ class Interrupt:
     a second signal close to the first says nothing new.
 
     Ending the launcher ends the run too: a process whose parent has gone takes that as a signal.
+
+    A signal that is ignored, as ``nohup`` ignores SIGHUP, stays so. After SIGHUP nothing more is
+    written to a terminal, which is gone.
     """
 
     def __init__(self) -> None:
@@ -31,7 +34,9 @@ class Interrupt:
         self.parent = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
 
     def __enter__(self) -> "Interrupt":
-        self._former = {number: signal.signal(number, self._note) for number in SIGNALS}
+        heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        self._former = {number: signal.signal(number, self._note) for number in heeded}
+        self._terminals = [number for number in (1, 2) if _is_terminal(number)]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,6 +57,10 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if number == signal.SIGHUP:
+            for terminal in self._terminals:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)
+            self._terminals = []
         if not self.received:
             self.received, self.since = number, time.monotonic()
         elif time.monotonic() - self.since > PATIENCE_S:
@@ -61,3 +70,10 @@ class Interrupt:
     def _restore(self) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
+
+
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False

@@ -32,6 +32,8 @@ from ssl_dml.training.run_folder import read_config, write_config
 from ssl_dml.trust import class_paths
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec, sides_of
 
+CONTENT = "the content of its samples"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -175,18 +177,22 @@ def start_run(
         "data.batch_size": config.data.batch_size,
         "train.accumulation": plan.accumulation,
         "seed": config.seed,
+        CONTENT: data["content"],
     }
-    checkpoints = Checkpoints(config.output_dir / "checkpoints", keep=config.train.keep)
+    folder = config.output_dir
+    record = {**values, "resume": False}
+    checkpoints = Checkpoints(folder / "checkpoints", keep=config.train.keep, config=record)
+    since = checkpoints.newest() or folder
     start = _resume(config, values, checkpoints, state, metadata) if config.resume else 0
     if start > plan.steps:
         raise ConfigError(
             f"train.steps must be at least the {start} already made, got {plan.steps}"
         )
     if accelerator.is_main_process:
-        write_config(config.output_dir, values)
-        write_json(config.output_dir / "data.json", data)
+        write_config(folder, record, since=since)
+        write_json(folder / "data.json", data)
     start_trackers(
-        accelerator, config.output_dir, step=start, steps=plan.steps, steps_per_epoch=plan.per_epoch
+        accelerator, folder, step=start, steps=plan.steps, steps_per_epoch=plan.per_epoch
     )
     return Run(
         config=config,
@@ -210,10 +216,11 @@ def _resume(
     optimizer, changes = state["optimizer"], Changes()
     fresh, place = hyperparameters(optimizer), checkpoints.newest()
     if place is not None:
-        checkpoints.check(place, metadata)
+        # A changed key is named first, as with it the decoded samples are others.
+        checkpoints.check(place, {key: metadata[key] for key in metadata if key != CONTENT})
         # The first process is to write another record.
         own = None if config.trust else [path.partition(".")[0] for path in class_paths(values)]
-        before = broadcast_object(read_config(config.output_dir, type(config), own))
+        before = broadcast_object(read_config(place, type(config), own))
         changes = changes_between({**values, **before}, values)
         check_changes(changes, config.output_dir, optimizer)
     start = checkpoints.resume(state, metadata, say=say)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ssl_dml.config import parse
 from ssl_dml.distributed import broadcast_object, rank
-from ssl_dml.files import write_text
+from ssl_dml.files import is_part, remove_leftovers, write_text
 from ssl_dml.training.resuming import changes_between
 from ssl_dml.training.run_lock import LOCK, RunLock
 from ssl_dml.types import ConfigError
@@ -40,6 +40,7 @@ def claim(folder: Path, *, resume: bool) -> Iterator[None]:
                 if folder.is_dir() or not folder.exists():
                     lock = RunLock(folder)
                 refuse_existing(folder, resume=resume)
+                remove_leftovers(folder)
             except (ConfigError, OSError) as error:
                 problem = error
         problem = broadcast_object(problem)
@@ -59,25 +60,28 @@ def refuse_existing(folder: Path, *, resume: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output_dir {str(folder)!r} is a file; name a folder")
-    if not resume and folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
+    held = folder.iterdir() if folder.exists() else ()
+    if not resume and any(path.name != LOCK and not is_part(path) for path in held):
         raise ConfigError(
             f"output_dir {str(folder)!r} exists already; name another with --output_dir, or go on "
             "with --resume true"
         )
 
 
-def write_config(folder: Path, values: dict[str, Any]) -> None:
-    """Make the folder and write ``config.yaml``; say what differs from the run's beginning.
+def write_config(folder: Path, values: dict[str, Any], *, since: Path | None = None) -> None:
+    """Make the folder and write ``config.yaml``; say what differs from what the run had.
 
     Args:
         folder: The run folder.
         values: The run's configuration as plain values.
+        since: Folder of the configuration to compare with, such as a checkpoint; None for the run
+            folder.
 
     Raises:
         ConfigError: If there is a ``config.yaml`` that cannot be read.
     """
-    path = folder / "config.yaml"
-    before = read_yaml(path) if path.exists() else values
+    path, former = folder / "config.yaml", (since or folder) / "config.yaml"
+    before = read_yaml(former) if former.exists() else values
     changes = changes_between(_without_free(before), _without_free(values))
     if changes:
         said = "; ".join(f"{key} {old} -> {new}" for key, (old, new) in changes.items())
@@ -97,7 +101,7 @@ def read_config(folder: Path, schema: type, packages: Iterable[str] | None = ())
     """What a run was configured with, as plain values with today's defaults for newer keys.
 
     Args:
-        folder: The run folder.
+        folder: The run folder, or a checkpoint.
         schema: The run's configuration.
         packages: Packages beside the known ones whose components it may name; None for any.
 

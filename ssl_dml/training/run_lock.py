@@ -10,6 +10,8 @@ from typing import final
 from ssl_dml.types import ConfigError
 
 LOCK = "run.lock"
+# A link in its place, which may lead anywhere, is an error.
+OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @final
@@ -54,7 +56,7 @@ class RunLock:
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(self.path, OPEN, 0o666)
         except FileNotFoundError:
             return None
         except FileExistsError:

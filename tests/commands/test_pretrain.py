@@ -248,7 +248,7 @@ def test_two_processes_in_the_folder_of_another_run_both_end(images, tmp_path):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_leaves_cleanly(finished, images, tmp_path, number):
     folder = tmp_path / "run"
     process = start("pretrain", "--data.source", images, "--output_dir", folder, *SMALL)

@@ -1,3 +1,5 @@
+import pytest
+
 from ssl_dml.reporting import read_records
 from ssl_dml.reporting.trackers import ProgressTracker, RecordTracker
 
@@ -31,3 +33,27 @@ def test_the_bar_shows_loss_speed_and_the_last_probe(capsys):
     drawn = capsys.readouterr().err
     for words in ("6/10", "loss=1.250", "samples/s=100", "kNN=75.0%"):
         assert words in drawn
+
+
+GARBAGE = [b"\x00\xff\x80", b"[1]", b'"x"', b"null", b"{", b"[" * 10**5, b'{"step": "2", "x": 2}']
+GARBAGE += [b'{"step": 2, "x": "two"}', b'{"step": true}', b'{"step": 2, "x": [2]}']
+
+
+@pytest.mark.parametrize("line", [*GARBAGE, b'{"step": 0, "x": 9, "wall_s": 1}'])
+def test_a_damaged_line_or_one_of_another_run_is_left_out_and_said(tmp_path, capsys, line):
+    record = RecordTracker(tmp_path, step=0, steps_per_epoch=1.0)
+    for step in (1, 2):
+        record.log({"x": step}, step=step)
+    path = tmp_path / "metrics.jsonl"
+    first, second = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([first, line, second, b'{"step": 3, "wa']))
+    ProgressTracker(steps=10, step=2, before=read_records(tmp_path)).finish()
+    RecordTracker(tmp_path, step=2, steps_per_epoch=1.0).log({"x": 3}, step=3)
+    assert [row["x"] for row in read_records(tmp_path)] == [1, 2, 3]
+    assert capsys.readouterr().out.count("1 lines are damaged or of another run, and left") == 1
+
+
+def test_a_link_in_the_place_of_the_rows_is_not_followed(tmp_path):
+    (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "elsewhere")
+    RecordTracker(tmp_path, step=0, steps_per_epoch=1.0).log({"x": 3}, step=3)
+    assert not (tmp_path / "elsewhere").exists()

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import stat
 
 import numpy as np
@@ -13,6 +14,7 @@ from ssl_dml.stops import NonFiniteError
 from ssl_dml.training import Checkpoints
 from ssl_dml.training.checkpoint import read_metadata
 from ssl_dml.training.files import digest
+from ssl_dml.training.manifest import write_metadata
 
 METADATA = {"data": "abc", "samples": 10}
 
@@ -74,6 +76,16 @@ def test_a_part_of_a_checkpoint_does_not_count(store):
     assert store.newest().name == "step_2"
 
 
+def test_what_a_kill_left_of_an_old_one_is_removed_by_a_resume(store):
+    for step in (1, 2):
+        store.save(step, made(), METADATA)
+    (store.folder / "step_0.part").mkdir()
+    shutil.copytree(store.folder / "step_1", store.folder / "step_0")
+    (store.folder / "step_0/state.pt").unlink()
+    assert store.resume(made(), METADATA, say=silent) == 2
+    assert sorted(path.name for path in store.folder.iterdir()) == ["step_1", "step_2"]
+
+
 def test_without_any_the_run_begins(store):
     said = []
     assert store.resume(made(), METADATA, say=said.append) == 0
@@ -118,7 +130,7 @@ def test_nothing_in_it_is_executed(store, tmp_path):
     path.write_bytes(pickle.dumps(Malicious(tmp_path / "proof")))
     about = json.loads((place / "checkpoint.json").read_text())
     about["files"]["state.pt"] = digest(path)
-    (place / "checkpoint.json").write_text(json.dumps(about))
+    write_metadata(place, {key: value for key, value in about.items() if key != "digest"})
     with pytest.raises(ValueError, match=r"state\.pt cannot be read as a checkpoint"):
         store.resume(made(), METADATA, say=silent)
     assert not (tmp_path / "proof").exists()

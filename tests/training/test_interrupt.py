@@ -1,5 +1,7 @@
 import os
+import pty
 import signal
+import time
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from ssl_dml.training.interrupt import Interrupt
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_remembered_and_a_later_one_acts(number, monkeypatch):
     former = signal.getsignal(number)
     acted = []
@@ -50,3 +52,33 @@ def test_without_a_launcher_a_new_parent_means_nothing(monkeypatch):
     with Interrupt() as interrupt:
         monkeypatch.setattr(os, "getppid", lambda: 1)
         assert not interrupt.wanted(2, CPU)
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """As under nohup."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupt.wanted(1, CPU)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+def test_a_terminal_that_hangs_up_is_not_written_to():
+    """A child whose output is a terminal: it is closed, and the child goes on."""
+    child, terminal = pty.fork()
+    if child == 0:
+        try:
+            with Interrupt() as interrupt:
+                os.write(1, b"ready")
+                while not interrupt.wanted(1, CPU):
+                    time.sleep(0.01)
+                os.write(1, b"x" * 10**5)
+                os._exit(interrupt.exit_code)
+        finally:
+            os._exit(1)
+    assert os.read(terminal, 5) == b"ready"
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP

@@ -34,9 +34,8 @@ def images(tmp_path_factory):
     for label in "abcd":
         (root / label).mkdir()
         for i in range(8):
-            Image.fromarray(rng.integers(0, 255, (8, 8)).astype(np.uint8)).save(
-                root / label / f"{i}.png"
-            )
+            name = "1.bmp" if (label, i) == ("a", 1) else f"{i}.png"  # in one, bytes are pixels
+            Image.fromarray(rng.integers(0, 255, (8, 8)).astype(np.uint8)).save(root / label / name)
     return root
 
 
@@ -215,7 +214,7 @@ def test_what_can_change_is_said_and_recorded(runs, tmp_path, capsys, kind, keys
 def test_more_images_are_refused_by_their_number_with_the_way_on(images, runs, tmp_path):
     folder, more = copied(runs, "pretrain", tmp_path), tmp_path / "images"
     shutil.copytree(images, more)
-    shutil.copy(more / "a/1.png", more / "a/99.png")
+    shutil.copy(more / "a/2.png", more / "a/99.png")
     words = rf"made with samples 32 and this run has 33; .* --init {re.escape(str(folder))} "
     with pytest.raises(ValueError, match=words):
         command("pretrain", folder, resume="true", **{"data.source": more, "train.steps": 6})
@@ -245,3 +244,78 @@ def test_changes_between_values_of_any_depth():
     assert changes_between({"a": None}, {"a": {"b": 1}}) == {"a": (None, {"b": 1})}
     assert changes_between({"a": [1]}, {"a": [1], "b": 2}) == {"b": (None, 2)}
     assert changes_between(1, 1) == {}
+
+
+def remove(path):
+    path.unlink()
+
+
+def halve(path):
+    path.write_text(path.read_text()[:200])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (remove, r"config\.yaml is missing; to go on with a copy of it: --config .*step_4"),
+        (halve, r"config\.yaml is damaged: the following .* each checkpoint keeps a copy of it"),
+        (lambda path: path.write_text("[]"), r"config\.yaml is damaged: Unexpected config"),
+        (lambda path: path.write_bytes(b"\0\xff"), r"config\.yaml is damaged: .* no YAML"),
+    ],
+)
+def test_a_configuration_that_is_gone_is_no_new_run(runs, tmp_path, damage, words):
+    folder = copied(runs, "pretrain", tmp_path)
+    damage(folder / "config.yaml")
+    before = rows(folder)
+    for resume in ("true", "yes", "True", "on"):
+        with pytest.raises(ConfigError, match=words):
+            command("pretrain", folder, resume=resume, **{"train.steps": 6})
+    assert rows(folder) == before
+    copy = folder / "checkpoints/step_4/config.yaml"
+    command("pretrain", folder, config=copy, resume="true", **{"train.steps": 5})
+    assert rows(folder)[-1]["step"] == 5
+
+
+@pytest.mark.parametrize("word", ["1", "y", "'true'", "[true]", "null"])
+def test_words_for_true_that_one_parser_alone_would_take(runs, word):
+    before = (runs["pretrain"] / "config.yaml").read_text()
+    with pytest.raises(ConfigError, match="resume"):
+        command("pretrain", runs["pretrain"], resume=word)
+    assert (runs["pretrain"] / "config.yaml").read_text() == before
+
+
+def test_an_edited_configuration_is_refused_or_said(runs, tmp_path, capsys):
+    folder = copied(runs, "pretrain", tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["method"]["init_args"] = {**config["method"]["init_args"], "temperature": 0.9}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match=r"temperature is 0.9, and the run that is resumed has"):
+        command("pretrain", folder, resume="true", **{"train.steps": 6})
+    config = yaml.safe_load((runs["pretrain"] / "config.yaml").read_text())
+    config["train"]["steps"] = 6
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    command("pretrain", folder, resume="true")
+    assert "train.steps 4 -> 6" in capsys.readouterr().err
+    assert rows(folder)[-1]["step"] == 6
+
+
+@pytest.mark.parametrize("value", ["null", "[a]"])
+def test_a_run_folder_that_is_no_name(value):
+    with pytest.raises(ConfigError, match="--output_dir must name the folder of the run, got"):
+        command("pretrain", value, resume="true")
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_images_that_changed_at_equal_size_are_refused(images, runs, tmp_path, fraction):
+    folder, other = copied(runs, "pretrain", tmp_path), tmp_path / "images"
+    shutil.copytree(images, other)
+    keys = {"data.source": other, "data.memory_fraction": fraction, "data.cache_dir": tmp_path}
+    data = bytearray((other / "a/1.bmp").read_bytes())
+    data[-1] ^= 1
+    (other / "a/1.bmp").write_bytes(data)
+    with pytest.raises(ValueError, match="was made with the content of its samples"):
+        command("pretrain", folder, resume="true", **keys, **{"train.steps": 6})
+    data[-1] ^= 1
+    (other / "a/1.bmp").write_bytes(data)
+    command("pretrain", folder, resume="true", **keys, **{"train.steps": 6})
+    assert rows(folder)[-1]["step"] == 6

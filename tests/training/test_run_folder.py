@@ -69,3 +69,19 @@ def test_metadata_is_written_whole(tmp_path):
     write_json(tmp_path / "x.json", {"a": 1})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_what_a_kill_left_half_written_is_no_run_and_is_removed(tmp_path):
+    (tmp_path / "config.yaml.0123abcd.part").touch()
+    (tmp_path / "backbone.0123abcd.part").mkdir()
+    with claim(tmp_path, resume=False):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("text")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match=r"run\.lock"), claim(tmp_path / "run", resume=True):
+        raise AssertionError
+    assert (tmp_path / "mine").read_text() == "text"

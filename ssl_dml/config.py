@@ -148,8 +148,9 @@ def parse_run(
                 parse(schema, own, **given)
             except ConfigError as wrong:
                 file = own[0].partition("=")[2]
+                reason = str(wrong).removeprefix(f"{file} ")
                 raise ConfigError(
-                    f"{file} is damaged: {wrong}; each checkpoint keeps a copy of it, for --config"
+                    f"{file} is damaged: {reason}; each checkpoint keeps a copy of it, for --config"
                 ) from error
         raise
 

@@ -18,6 +18,10 @@ from ssl_dml.types import ConfigError, shown
         (["--optimizer.init_args.lr=[1]"], "optimizer.init_args.lr: expected float or Tensor, got"),
         (["--train=[1]"], "train is a section of keys, and must not be [1]"),
         (["--method.init_args=3"], "method.init_args must be keys with values, got '3'"),
+        (
+            ["--data.sequences=null", "--train.steps=x"],
+            "train.steps: expected int or null, got 'x'",
+        ),
         (["--optimizer=null"], "optimizer must name a class, and not be null"),
         (["--data.sequences=3"], "data.sequences: expected keys with values or null, got '3'"),
         (["--augment.init_args.crops.views=x"], "augment.init_args.crops.views: expected int, got"),

@@ -259,7 +259,10 @@ def halve(path):
     [
         (remove, r"config\.yaml is missing; to go on with a copy of it: --config .*step_4"),
         (halve, r"config\.yaml is damaged: the following .* each checkpoint keeps a copy of it"),
-        (lambda path: path.write_text("[]"), r"config\.yaml is damaged: Unexpected config"),
+        (
+            lambda path: path.write_text("[]"),
+            r"config\.yaml is damaged: must hold keys with values",
+        ),
         (lambda path: path.write_bytes(b"\0\xff"), r"config\.yaml is damaged: .* no YAML"),
     ],
 )

@@ -38,7 +38,7 @@ def misfits(parser: ArgumentParser, values: Mapping[str, Any], prefix: str = "")
         kinds = tuple(filter(_is_kind, _leaves(hint)))
         if kinds and isinstance(value, Mapping):
             yield from _inner_misfits(value, kinds, key)
-        elif kinds and value is None and not _fits(hint, None):
+        elif kinds and value is None and type(None) not in get_args(hint):
             yield f"{key} must name a class, and not be null; leave it out to keep what is given"
         elif not _fits(hint, value):
             yield f"{key}: expected {type_name(hint)}, got {shown(value)}"

@@ -112,6 +112,8 @@ def _group_environment(rank, processes, folder):
 def _enter(script, arguments, environment, out, err):
     """In the forked process: become the script."""
     os.setsid()
+    # What this one starts is forked, as in a process of a shell, and does not import all anew.
+    multiprocessing.set_start_method("fork", force=True)
     os.environ.clear()
     os.environ.update(environment)
     for number, path in enumerate((out, err), 1):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -143,15 +144,14 @@ def parse_run(
     try:
         return parse(schema, [*own, *args], default=default, either=either, **given)
     except ConfigError as error:
-        if own and "--trust" not in str(error):
+        if own and not re.search(r"--trust|\.class_path: ", str(error)):
             try:  # is it the file itself, or what the command line adds?
                 parse(schema, own, **given)
             except ConfigError as wrong:
-                file = own[0].partition("=")[2]
-                reason = str(wrong).removeprefix(f"{file} ")
-                raise ConfigError(
-                    f"{file} is damaged: {reason}; each checkpoint keeps a copy of it, for --config"
-                ) from error
+                file, reason = own[0].partition("=")[2], str(wrong)
+                reason = reason if reason.startswith(file) else f"{file} is damaged: {reason}"
+                remedy = "each checkpoint keeps a copy of it, for --config"
+                raise ConfigError(f"{reason}; {remedy}") from error
         raise
 
 

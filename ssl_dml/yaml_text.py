@@ -127,8 +127,9 @@ _Dumper.add_implicit_resolver(
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # Unescaped, these are line breaks to a reader, which makes them spaces.
-    broken = re.search("[\r\x85\u2028\u2029]", text)
+    # Unescaped, these are line breaks to a reader, which makes them spaces; and readers differ in
+    # what they take for a number, as one does ._
+    broken = re.search("[\r\x85\u2028\u2029]", text) or re.fullmatch(r"[-+._:\deE]+", text)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if broken else None)
 
 

@@ -74,3 +74,8 @@ def test_a_file_that_is_none_or_too_large_is_named(tmp_path):
     for name, line in [("pipe", "is a pipe"), ("device", "is a device"), ("large", "has 8,589,9")]:
         with pytest.raises(ConfigError, match=rf"{name}\.yaml is no YAML in UTF-8: it {line}"):
             read_yaml(tmp_path / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("text", ["._", "-._", "1.5e3", ".5E-3", "1_0", "12:30", "-", "..", "e"])
+def test_text_that_a_reader_may_take_for_a_number_stays_text(text):
+    assert load(to_yaml({"a": text})) == {"a": text}

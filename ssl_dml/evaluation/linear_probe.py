@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.checks import at_least, inside, positive
+from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.progress import progress
 from ssl_dml.types import EmbeddingTable
 
@@ -60,7 +60,7 @@ def linear_probe(
     1.0
     """
     at_least(1, epochs=epochs, batch_size=batch_size)
-    inside(0, 1, holdout=holdout)
+    in_range(0, 1, holdout=holdout)
     for learning_rate, weight_decay in product(learning_rates, weight_decays):
         positive(learning_rates=learning_rate)
         at_least(0, weight_decays=weight_decay)

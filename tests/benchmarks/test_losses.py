@@ -28,6 +28,7 @@ def test_ours_is_measured(name):
     assert math.isfinite(value)
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_each_loss_and_batch(capsys):
     loss_table([16, 64], losses=["contrastive", "contrastive_hadsell"])
     head, *lines = capsys.readouterr().out.splitlines()

@@ -12,6 +12,7 @@ def test_both_losses_are_measured_and_agree(tmp_path):
     assert theirs["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_each_batch(capsys):
     tile_table([64, 128], peer="dense", largest=64)
     head, first, second = capsys.readouterr().out.splitlines()

@@ -261,9 +261,9 @@ def halve(path):
         (halve, r"config\.yaml is damaged: the following .* each checkpoint keeps a copy of it"),
         (
             lambda path: path.write_text("[]"),
-            r"config\.yaml is damaged: must hold keys with values",
+            r"config\.yaml must hold keys with values",
         ),
-        (lambda path: path.write_bytes(b"\0\xff"), r"config\.yaml is damaged: .* no YAML"),
+        (lambda path: path.write_bytes(b"\0\xff"), r"config\.yaml is no YAML"),
     ],
 )
 def test_a_configuration_that_is_gone_is_no_new_run(runs, tmp_path, damage, words):

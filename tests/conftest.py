@@ -1,6 +1,7 @@
 """What several tests share."""
 
 import os
+import signal
 
 # Threads that wait must not spin: on cores that others use, that costs a small step 30 times over.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -13,6 +14,15 @@ from ssl_dml.types import ImageSpec, SequenceSpec
 
 # Two threads suit the machines that run the tests; more only fight.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+# What starts the tests in the background may ignore signals, which a run then leaves ignored.
+for number, usual in {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}.items():
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 def pytest_addoption(parser):

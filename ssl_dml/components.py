@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from ssl_dml.trust import PackageError, check_package, imported
 from ssl_dml.types import shown
 
+SPEC = ("class_path", "init_args", "dict_kwargs")  # keys of a component
 LARGEST = 2**63 - 1  # an integer of a tensor has 64 bits
 # Modules of the types that hold or join others.
 CONTAINERS = ("builtins", "collections", "collections.abc", "types", "typing")
@@ -129,8 +130,8 @@ def _component(value: Mapping[str, Any], kinds: tuple[type, ...], key: str) -> I
             yield f"{key}.init_args must be keys with values, got {arguments!r}"
             return
         known = dict.fromkeys(action.dest.partition(".")[0] for action in parser._actions)
-        for name in arguments:
-            if str(name).partition(".")[0] not in known:
+        for name in {**arguments, **value}:
+            if str(name).partition(".")[0] not in (*known, *SPEC):
                 close = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
                 yield f"{key}.init_args.{name} is not an argument of {value['class_path']}; {hint}"

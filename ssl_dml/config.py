@@ -14,11 +14,11 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 
 from ssl_dml.components import mistakes
 from ssl_dml.config_errors import explain, nearest
-from ssl_dml.misfits import misfits
+from ssl_dml.misfits import building, misfits
 from ssl_dml.progress import say
 from ssl_dml.reading import reading, regular
 from ssl_dml.trust import naming
-from ssl_dml.types import ConfigError, one_line, raised_here, shown
+from ssl_dml.types import ConfigError, shown
 from ssl_dml.yaml_text import as_text, load, read_yaml
 
 # What looks like a component where any value will do is data, and modules that run commands are
@@ -85,33 +85,9 @@ def parse(
     with naming(packages):
         namespace = _read(parser, lambda: parser.parse_args(args), given)
         values = json.loads(parser.dump(namespace, format="json", skip_unset=False))
-        built: Any = _built(parser.instantiate, "")(namespace)
+        built: Any = building(parser.instantiate, "")(namespace)
     names = [field.name for field in fields(schema)]  # pyright: ignore[reportArgumentType]
-    return schema(**{name: _built(built[name], name) for name in names}), values
-
-
-def _built(value: Any, key: str) -> Any:  # noqa: ANN401
-    """A component of the configuration, which tells in a line why it cannot be built.
-
-    What this package raises by mistake is a bug, and keeps its traceback.
-    """
-    if not callable(value):
-        return value
-
-    def build(*args: Any) -> Any:  # noqa: ANN401
-        """Build it, or tell."""
-        try:
-            return value(*args)
-        except ConfigError:
-            raise
-        except Exception as error:
-            if raised_here(error) and not isinstance(error, ValueError):
-                raise
-            told = one_line(error)
-            prefix = f"{key}: " if key and not told.startswith(key) else ""
-            raise ConfigError(prefix + told) from error
-
-    return build
+    return schema(**{name: building(built[name], name) for name in names}), values
 
 
 def parse_run(

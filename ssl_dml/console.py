@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from ssl_dml.offline import keep_offline
 from ssl_dml.progress import say
+from ssl_dml.reading import raised_here
 from ssl_dml.stops import Interrupted, NonFiniteError
-from ssl_dml.types import ConfigError, one_line, raised_here
+from ssl_dml.types import ConfigError, one_line
 
 # How torch says it, of allocations that fail and of sizes that no machine has.
 OUT_OF_MEMORY = (

@@ -1,4 +1,4 @@
-"""Values of a configuration that are not of the type of their key, each in one line."""
+"""What is wrong with values of a configuration, or keeps them from being built, in one line."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,11 +17,10 @@ from ssl_dml.components import (
     find_class,
     parser_of,
 )
-from ssl_dml.config_errors import nearest
-from ssl_dml.types import shown
+from ssl_dml.reading import raised_here
+from ssl_dml.types import ConfigError, one_line, shown
 
 NAMES = {type(None): "null", Path: "a path"}
-SPEC = ("class_path", "init_args", "dict_kwargs")
 
 
 def misfits(parser: ArgumentParser, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -50,16 +49,33 @@ def _inner_misfits(value: Mapping[str, Any], kinds: tuple[type, ...], key: str) 
             yield from misfits(parser_of(kind), value, f"{key}.")
         return
     with suppress(ValueError):  # of which mistakes() tells
-        cls, given = find_class(value["class_path"], kinds), value.get("init_args") or {}
-        if not isinstance(given, Mapping):
-            yield f"{key}.init_args is a section of keys, and must not be {shown(given)}"
-        else:
-            given = {**given, **{name: one for name, one in value.items() if name not in SPEC}}
-            parser, path = parser_of(cls), value["class_path"]
-            known = [action.dest for action in parser._actions if action.dest != "help"]
-            for name in set(given).difference(dest.partition(".")[0] for dest in known):
-                yield f"{key}.init_args.{name} is not an argument of {path}{nearest(name, known)}"
-            yield from misfits(parser, given, f"{key}.init_args.")
+        parser = parser_of(find_class(value["class_path"], kinds))
+        given = {**(value.get("init_args") or {}), **value}
+        yield from misfits(parser, given, f"{key}.init_args.")
+
+
+def building(value: Any, key: str) -> Any:  # noqa: ANN401
+    """A component of the configuration, which tells in a line why it cannot be built.
+
+    What this package raises by mistake is a bug, and keeps its traceback.
+    """
+    if not callable(value):
+        return value
+
+    def build(*args: Any) -> Any:  # noqa: ANN401
+        """Build it, or tell."""
+        try:
+            return value(*args)
+        except ConfigError:
+            raise
+        except Exception as error:
+            if raised_here(error) and not isinstance(error, ValueError):
+                raise
+            reason = one_line(error)
+            prefix = f"{key}: " if key and not reason.startswith(key) else ""
+            raise ConfigError(prefix + reason) from error
+
+    return build
 
 
 def _fits(hint: Any, value: Any) -> bool:  # noqa: ANN401

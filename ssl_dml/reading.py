@@ -3,13 +3,18 @@
 import json
 import os
 import stat
+import traceback
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssl_dml.types import ConfigError, one_line, raised_here
+import psutil
 
+from ssl_dml.types import ConfigError, one_line
+
+PACKAGE = Path(__file__).parent
 MOST_TEXT = 1 << 26  # bytes of a file of metadata or text
 BLOCK = 1 << 20
 # Reading a pipe waits, and a device has no end.
@@ -125,6 +130,24 @@ def reading(what: str, remedy: str = "", *, foreign: bool = True) -> Iterator[No
         reason = reason or one_line(error)
         verb = "" if reason.startswith(("is ", "has ")) else "cannot be read: "
         raise ConfigError(f"{what} {verb}{reason}{end}") from error
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether the statement that raised stands in a file of this package."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and PACKAGE in Path(frames[-1].filename).parents
+
+
+def unpackable(archive: zipfile.ZipFile) -> list[str]:
+    """Names of what is in an archive, if all of it fits in memory.
+
+    Raises:
+        MemoryError: With both sizes, if not.
+    """
+    size, free = sum(i.file_size for i in archive.infolist()), psutil.virtual_memory().available
+    if size > free:
+        raise MemoryError(f"it unpacks to {size / 1e9:,.1f} GB; {free / 1e9:,.1f} GB are free")
+    return archive.namelist()
 
 
 def _check(mode: int) -> None:

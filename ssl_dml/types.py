@@ -1,18 +1,15 @@
 """Words that every part of the toolkit shares."""
 
 import math
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple, final
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
-PACKAGE = Path(__file__).parent
 Images = Float[Tensor, "batch channels height width"]
 Pixels = UInt8[Tensor, "batch channels height width"]
 Samples = Float[Tensor, "batch channels *extent"]
@@ -270,10 +267,8 @@ class EmbeddingTable:
     names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        rows = len(self.embeddings)
-        for name in ("labels", "names"):
-            given = getattr(self, name)
-            if given is not None and len(given) != rows:
+        for name, given in (("labels", self.labels), ("names", self.names)):
+            if given is not None and len(given) != (rows := len(self.embeddings)):
                 raise ValueError(f"{name} need one entry a row: {len(given)} for {rows} rows")
 
 
@@ -303,9 +298,3 @@ def shown(value: object, *, most: int = 80) -> str:
     except ValueError as error:  # an integer of thousands of digits
         text = str(error)
     return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
-
-
-def raised_here(error: BaseException) -> bool:
-    """Whether the statement that raised stands in a file of this package."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and PACKAGE in Path(frames[-1].filename).parents

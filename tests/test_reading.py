@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from ssl_dml.reading import (
+    PACKAGE,
     parse_json,
+    raised_here,
     read_bytes,
     read_json,
     read_text,
     reading,
     regular,
 )
-from ssl_dml.types import PACKAGE, ConfigError, raised_here
+from ssl_dml.types import ConfigError
 
 
 def odd_files(folder):

@@ -12,7 +12,7 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
-from ssl_dml.reading import regular
+from ssl_dml.reading import regular, unpackable
 from ssl_dml.types import one_line
 
 DEEPEST = 8  # sections within sections
@@ -97,7 +97,4 @@ def _is_arrays(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        size, free = sum(i.file_size for i in archive.infolist()), psutil.virtual_memory().available
-        if size > free:
-            raise MemoryError(f"it unpacks to {size / 1e9:,.1f} GB; {free / 1e9:,.1f} GB are free")
-        return all(name.endswith(".npy") for name in archive.namelist())
+        return all(name.endswith(".npy") for name in unpackable(archive))

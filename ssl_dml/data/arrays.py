@@ -7,7 +7,6 @@ from typing import Literal, final
 
 import datasets
 import numpy as np
-import psutil
 import pyarrow
 from jaxtyping import Shaped
 
@@ -23,7 +22,7 @@ from ssl_dml.data.tables import (
     unlabeled_note,
 )
 from ssl_dml.progress import progress
-from ssl_dml.reading import reading, regular
+from ssl_dml.reading import reading, regular, unpackable
 
 NUMBERS = "uif"
 ONE_CHANNEL, CHANNELS = 2, 3  # dimensions of an array of sequences
@@ -173,9 +172,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file, if they fit in memory once they are unpacked."""
     with reading(f"data.source {printable(str(path))!r}", "save it again with numpy.savez"):
         with zipfile.ZipFile(regular(path)) as archive:
-            size = sum(one.file_size for one in archive.infolist())
-        if size > (free := psutil.virtual_memory().available):
-            raise MemoryError(f"{size / 1e9:,.1f} GB unpacked, and {free / 1e9:,.1f} GB are free")
+            unpackable(archive)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
 

@@ -17,6 +17,7 @@ from ssl_dml.data.budget import refuse_large
 from ssl_dml.data.config import DataConfig, decoded_for
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.decoder import Decoder, aspects_of
+from ssl_dml.data.on_demand import OnDemand
 from ssl_dml.data.opening import open_source
 from ssl_dml.data.recordings import Lengths, Segments
 from ssl_dml.data.remote import copied, is_remote
@@ -24,7 +25,7 @@ from ssl_dml.data.samplers import EpochBatches
 from ssl_dml.data.sequences import open_sequences
 from ssl_dml.data.sources import SampleNames, Source
 from ssl_dml.data.split_names import printable
-from ssl_dml.data.store import OnDemand, Store, build_store, has_store, nbytes
+from ssl_dml.data.store import Store, build_store, has_store, nbytes
 from ssl_dml.data.survey import Survey, normalization, survey
 from ssl_dml.distributed import broadcast_object, rank, world_size
 from ssl_dml.reading import reading

@@ -11,6 +11,7 @@ from filelock import FileLock
 from ssl_dml.config import ConfigError
 from ssl_dml.offline import offline
 from ssl_dml.progress import progress, say
+from ssl_dml.reading import reading
 from ssl_dml.types import one_line
 
 BLOCK = 2**20
@@ -53,7 +54,7 @@ def copied(where: str, cache_dir: Path) -> Path:
             f"data.source {where!r} is not in the cache, and HF_HUB_OFFLINE is set; unset it once"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder.with_suffix(".lock")), reading(f"data.source {where!r}"):
         try:
             files, paths = fsspec.url_to_fs(where)
             several = any(mark in name for mark in PATTERN)
@@ -64,15 +65,10 @@ def copied(where: str, cache_dir: Path) -> Path:
             sizes = [int(files.info(path).get("size") or 0) for path in found]
             for path, own, size in zip(found, names, sizes, strict=True):
                 _copy(files, path, folder / own, size)
-        except ConfigError:
-            raise
         except ImportError as error:
             raise ConfigError(
                 f"data.source {where!r} needs a package: {one_line(error)}"
             ) from error
-        except Exception as error:  # file systems raise many unrelated types
-            reason = one_line(error)
-            raise ConfigError(f"data.source {where!r} cannot be read: {reason}") from error
     return folder if several else folder / names[0]
 
 

@@ -107,10 +107,11 @@ def change_own(
     """
     if cosines.shape[1] == 0:
         return cosines
-    changed = function(own_values(cosines, columns))
-    at = columns.clamp(min=0)[:, None]  # a row whose class is elsewhere puts back what it had
-    kept = cosines.gather(1, at)[:, 0]
-    return cosines.scatter(1, at, changed.where(columns >= 0, kept)[:, None])
+    here, at = columns >= 0, columns.clamp(min=0)[:, None]
+    found = cosines.gather(1, at)[:, 0]
+    changed = function(found.where(here, torch.zeros_like(found)))
+    # A row whose class is elsewhere puts back what it had.
+    return cosines.scatter(1, at, changed.where(here, found)[:, None])
 
 
 def own_values(

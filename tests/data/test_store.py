@@ -5,12 +5,11 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.folders import FolderSource
-from ssl_dml.data.store import OnDemand, build_store
+from ssl_dml.data.store import build_store
 from ssl_dml.files import replacing
 
 FORM = ImageDecoder(channels=1, size=4)
@@ -97,47 +96,11 @@ def test_a_full_disk_is_told_before_anything_is_written(folder, tmp_path, monkey
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_on_demand_reads_only_what_is_asked(folder):
-    source = FolderSource(folder)
-    pixels = OnDemand(source, FORM, [0, 2, 4])
-    (folder / "2.png").unlink()
-    assert pixels[np.array([2, 0])][:, 0, 0, 0].tolist() == [4, 0]
-    with pytest.raises(FileNotFoundError):
-        pixels[np.array([1])]
-
-
 def test_the_record_of_a_store_is_json(folder, tmp_path):
     build(folder, tmp_path / "cache", disk=True)
     (record,) = (tmp_path / "cache").glob("*/store.json")
     found = {"kept": list(range(7)), "damaged": [], "aspects": [1.0] * 7}
     assert json.loads(record.read_text()) == found
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_that_vanishes_during_the_run_is_named(folder, tmp_path, workers):
-    samples = build(folder, tmp_path / "cache").samples
-    (folder / "3.png").unlink()
-    loader = DataLoader(samples, sampler=[np.array([2, 3])], batch_size=None, num_workers=workers)
-    with pytest.raises(ConfigError, match=r"^damaged sample .*3.png: No such file or dir.*skip$"):
-        next(iter(loader))
-
-
-def test_the_next_of_its_class_takes_the_place_of_one_that_vanished(tmp_path, capsys):
-    for value, name in enumerate(["a/0", "b/1", "a/2", "b/3", "b/4"]):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (4, 4), value).save(tmp_path / "in" / f"{name}.png")
-    samples = build(tmp_path / "in", tmp_path / "cache", skip=True).samples
-    (tmp_path / "in/b/4.png").unlink()
-    for _ in range(2):
-        rows = samples[np.arange(5)][:, 0, 0, 0]
-        assert rows.tolist() == [0, 2, 1, 3, 1]
-    said = capsys.readouterr().out
-    assert said.count("b/4.png: No such file or directory; ") == 1
-    assert said.strip().endswith("b/1.png is taken in its place")
-    (tmp_path / "in/a/0.png").unlink()
-    (tmp_path / "in/a/2.png").unlink()
-    with pytest.raises(ConfigError, match=r"a/0.png: No such file"):
-        samples[np.array([0])]
 
 
 def test_links_to_nothing_and_names_that_are_no_text_are_damage(folder, tmp_path):

@@ -202,7 +202,8 @@ def _compare_numbers(own: Any, given: Any, at: str) -> None:  # noqa: ANN401
         for index, (one, other) in enumerate(zip(own, given, strict=False)):
             _compare_numbers(one, other, f"{at}[{index}]")
     elif isinstance(own, int | float) and math.isfinite(own):
-        if not (isinstance(given, int | float) and math.isfinite(given)):
+        number = isinstance(given, int | float) and math.isfinite(given)
+        if not number:
             raise ValueError(f"{at} must be a finite number, got {shown(given)}")
 
 

@@ -122,7 +122,10 @@ def load_train(config: DataConfig) -> SampleSet:
         decoder = found.decoder
     store = _store(source, decoder, config)
     mean, std = normalization(store, decoder.shape[0])
-    spec = decoder.spec(mean=config.mean or mean, std=config.std or std)
+    try:
+        spec = decoder.spec(mean=config.mean or mean, std=config.std or std)
+    except ValueError as error:  # one value a channel, which are known only now
+        raise ConfigError(f"data.mean, data.std: {error}") from error
     if isinstance(found, Survey) and isinstance(spec, ImageSpec):
         spec = replace(spec, test_view=found.test_view)
     return SampleSet(source, store, decoder, spec, found)

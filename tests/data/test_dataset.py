@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from ssl_dml.data import DataConfig, epochs, load_test, load_train, make_loader
 from ssl_dml.data.understood import announce
+from ssl_dml.types import ConfigError
 
 RNG = np.random.default_rng(0)
 
@@ -75,6 +76,12 @@ def test_normalization_can_be_given(tmp_path, config):
     save(tmp_path / "in/a.png", (8, 8))
     spec = load_train(config(mean=(0.1,), std=(0.9,))).spec
     assert (spec.mean, spec.std) == ((0.1,), (0.9,))
+
+
+def test_normalization_is_for_the_channels_there_are(tmp_path, config):
+    save(tmp_path / "in/a.png", (8, 8))
+    with pytest.raises(ConfigError, match=r"data\.mean, data\.std: mean and std need one value"):
+        load_train(config(mean=(0.1, 0.2), std=(0.9, 0.9)))
 
 
 def test_a_constant_channel_is_not_blown_up(tmp_path, config):

@@ -14,6 +14,7 @@ COMMANDS = {
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run",
     "benchmark": "samples a second of the real run beside the bare network",
+    "embed": "write the embeddings of a data set into a table",
     "describe": "say what is understood of images or audio, and draw 64 samples",
 }
 SINGLE_PROCESS = ("benchmark", "describe")  # on one process

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import psutil
 import torch
@@ -79,6 +79,11 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, indices: Int[Tensor, " batch"]) -> tuple[Stored, Indices]:
         return torch.from_numpy(self.samples[indices.numpy()]), indices
+
+    def columns_at(self, indices: Int[Tensor, " batch"]) -> dict[str, list[Any]]:
+        """Further columns of the table that samples are from, at some of them."""
+        rows = [self.names.rows[index] for index in indices.tolist()]
+        return {name: one.take(rows).to_pylist() for name, one in self.names.source.further.items()}
 
     def aspects_at(self, indices: Int[Tensor, " batch"]) -> Aspects | None:
         """Aspects of some samples; None if all of the data set have kept their shape."""

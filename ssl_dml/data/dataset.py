@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, final
@@ -195,8 +196,18 @@ def make_loader(
         batch_size=None,
         num_workers=workers if isinstance(samples.samples, OnDemand) else 0,
         pin_memory=device is not None and device.type == "cuda",
+        worker_init_fn=_leave_signals,
         generator=torch.Generator(),  # so that starting workers draws nothing from training's
     )
+
+
+def _leave_signals(_: int) -> None:
+    """Let the run heed what is sent to all its processes, as Slurm and a closed terminal do.
+
+    A worker that ends by itself would end the run before it has saved.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:

@@ -24,7 +24,7 @@ JOURNEY = """Self-supervised pretraining and deep metric learning: from images t
   2. ssl_dml pretrain --data.source ~/images --output_dir runs/mine
   3. ssl_dml evaluate --config linear --run runs/mine
   4. ssl_dml finetune --init runs/mine/backbone --data.source ~/labeled --output_dir runs/tuned
-  5. in Python: ssl_dml.load("runs/tuned").embed(["a.png", "b.png"])
+  5. ssl_dml embed --run runs/tuned --data.source ~/images --output tables/mine
 
 Without a source the second trains on 10,000 embedded images. Commands:
 {commands}

@@ -98,7 +98,7 @@ def embed(config: EmbedConfig) -> Path:
             class_names=samples.class_names if samples.labels is not None else None,
             weights={
                 "digest": weights_digest(backbone),
-                "path": str(place.resolve()) if place.exists() else weights,
+                "path": str(place.absolute()) if place.exists() else weights,
             },
             data=_origin(config, samples),
             inputs=asdict(backbone.inputs),
@@ -129,7 +129,7 @@ def _open(config: EmbedConfig) -> tuple[Initial, SampleSet]:
     if config.split == "test" and test is None:
         raise ConfigError(f"data.source {data.source!r} has no test samples; leave --split out")
     samples = train if test is None else test
-    announce(samples, None)
+    announce(samples, None, record="table.json")
     if isinstance(samples.samples, OnDemand):
         samples.samples.skip_damaged = False  # nothing takes the place of a file that is gone
     return begin, samples
@@ -153,10 +153,11 @@ def _origin(config: EmbedConfig, samples: SampleSet) -> dict[str, Any]:
     named = data.source if config.split == "train" else data.test_source or data.source
     place = Path(named).expanduser()
     return {
-        "source": str(place.resolve()) if place.exists() else named,
+        "source": str(place.absolute()) if place.exists() else named,
         "split": config.split,
         "fingerprint": samples.fingerprint,
         "damaged": samples.damaged,
+        "notes": samples.notes,
     }
 
 

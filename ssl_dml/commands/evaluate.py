@@ -1,4 +1,4 @@
-"""Evaluate a finished run: ``ssl_dml evaluate --config knn|linear|retrieval --run FOLDER``."""
+"""Measure a finished run, or tables: ``ssl_dml evaluate --config knn|linear|retrieval --run X``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +29,7 @@ from ssl_dml.evaluation import (
     write_neighbors,
 )
 from ssl_dml.evaluation.search import check_ks
+from ssl_dml.evaluation.stored import labeled_tables
 from ssl_dml.files import write_json
 from ssl_dml.progress import say
 from ssl_dml.training.accelerator import use_threads
@@ -47,10 +48,14 @@ FUNCTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """An evaluation of a finished run.
+    """An evaluation of a finished run, or of stored tables.
 
     Args:
         run: The run folder.
+        gallery: A table of ``ssl_dml embed`` to evaluate instead: of what is searched, or trained
+            on.
+        query: A table of what is searched for, or tested on; without it, retrieval searches for
+            each row of the gallery among the others.
         evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
             or, where labels are continuous, distances of the labels of nearest neighbors.
         model: Which model of the run: after the last step, or the best by validation of
@@ -61,7 +66,9 @@ class EvaluateConfig:
         trust: Import the module of any class that a saved backbone names.
     """
 
-    run: Path
+    run: Path | None = None
+    gallery: Path | None = None
+    query: Path | None = None
     evaluator: Literal["knn", "linear", "retrieval", "label_distances"]
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
@@ -71,11 +78,10 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.neighbors is not None and self.neighbors < 1:
             raise ConfigError(f"--neighbors must be at least 1, got {self.neighbors}")
-
-    @property
-    def folder(self) -> Path:
-        """Where the model is; see :func:`model_folder`."""
-        return model_folder(self.run, self.model)
+        if self.gallery is None and self.run is None:
+            raise ConfigError("name a run with --run FOLDER, or tables with --gallery TABLE")
+        if self.gallery is None and self.query is not None:
+            raise ConfigError("--query is a table beside that of --gallery; name both")
 
 
 def model_folder(run: Path, model: str) -> Path:
@@ -168,9 +174,11 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
         config: Which run and what to measure.
         values: Options of each measure, by section.
     """
-    own = read_metadata(config.folder)
+    assert config.run is not None
+    folder = model_folder(config.run, config.model)
+    own = read_metadata(folder)
     network = own["class_path"], own["init_args"]
-    begin = initial(config.init or config.folder, *network, trust=config.trust)
+    begin = initial(config.init or folder, *network, trust=config.trust)
     if begin.inputs is None and begin.preset is None:  # a file says nothing of its samples
         begin = replace(begin, inputs=own["inputs"])
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
@@ -192,7 +200,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     for table in tables:
         if not table.embeddings.isfinite().all():
             raise ConfigError(
-                f"{config.init or config.folder}: its embeddings of data.source {data.source!r} "
+                f"{config.init or folder}: its embeddings of data.source {data.source!r} "
                 "hold NaN or infinity; evaluate other weights or data"
             )
     if accelerator.is_main_process:
@@ -212,9 +220,31 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     return results
 
 
+def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:
+    """Measure stored tables, and write ``NAME.json`` beside the gallery's ``table.json``."""
+    assert config.gallery is not None
+    where, options = config.query or config.gallery, dict(values[config.evaluator])
+    if config.evaluator in ("knn", "linear") and config.query is None:
+        raise ConfigError(f"{config.evaluator} needs a table of test samples: --query TABLE")
+    tables, names = labeled_tables(config.gallery, config.query)
+    if (ks := options.get("ks")) is not None:
+        check_ks(ks, len(tables[0].labels) - (len(tables) == 1), config.evaluator)
+    if config.evaluator == "label_distances":
+        options["label_values"] = label_values_of(names)
+    results = FUNCTIONS[config.evaluator][0](*tables, **options)
+    say(f"{len(tables[-1].labels):,} rows of {where} query {len(tables[0].labels):,} rows")
+    say("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
+    write_json(config.gallery / f"{config.evaluator}.json", results)
+    if config.neighbors is not None:
+        path = config.gallery / "neighbors.csv"
+        write_neighbors(path, neighbors(*tables, k=config.neighbors, class_names=names))
+        say(f"nearest neighbors of each row: {path}")
+    return results
+
+
 def main(args: list[str] | None = None) -> None:
     """Parse the command line and evaluate."""
     config, values = parse(
         EvaluateConfig, args, kind="evaluate", default="knn", functions=FUNCTIONS
     )
-    evaluate(config, values)
+    (evaluate if config.gallery is None else evaluate_tables)(config, values)

@@ -12,12 +12,13 @@ from ssl_dml.types import SequenceSpec
 MAX_LINES = 8
 
 
-def announce(samples: SampleSet, test: SampleSet | None) -> None:
+def announce(samples: SampleSet, test: SampleSet | None, *, record: str = "data.json") -> None:
     """Say in at most eight lines what was read and what was left out.
 
     Args:
         samples: The samples to train on.
         test: The samples to test on; None if there are none.
+        record: File that tells more.
     """
     spec = samples.spec
     extent = "x".join(f"{side}" for side in reversed(samples.decoder.shape[1:]))  # width first
@@ -27,11 +28,11 @@ def announce(samples: SampleSet, test: SampleSet | None) -> None:
     lines += [] if test is None else [f"test: {len(test):,} samples, {_labels(test)}"]
     lines += [] if samples.found is None else samples.found.lines()
     if damaged := len(samples.damaged) + (0 if test is None else len(test.damaged)):
-        lines += [f"{damaged} damaged samples are left out; data.json names them"]
+        lines += [f"{damaged} damaged samples are left out; {record} names them"]
     lines += _notes(samples, test)
     if len(lines) > MAX_LINES:
         more = len(lines) - MAX_LINES + 1
-        lines[MAX_LINES - 1 :] = [f"and {more} more lines, under notes in data.json"]
+        lines[MAX_LINES - 1 :] = [f"and {more} more lines, under notes in {record}"]
     for line in lines:
         say(line)
 

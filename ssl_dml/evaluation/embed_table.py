@@ -60,7 +60,7 @@ def embed_table(
         own = torch.arange(done, done + len(features))
         _check_finite(features, samples, own)
         with replacing(folder / f"part-{done // shard_rows:05d}.parquet") as path:
-            write_part(path, _batch(features, samples, own), info)
+            write_part(path, _batch(features, samples, own, Path(info.data["source"])), info)
         done += len(features)
     if rank() == 0:
         write_info(folder, info)
@@ -127,12 +127,22 @@ def _shards(
 
 
 def _batch(
-    features: Float[Tensor, "rows dim"], samples: SampleSet, rows: Int[Tensor, " rows"]
+    features: Float[Tensor, "rows dim"], samples: SampleSet, rows: Int[Tensor, " rows"], root: Path
 ) -> TableBatch:
     labels = torch.full_like(rows, -1) if samples.labels is None else samples.labels[rows]
-    names = list(samples.names.at(rows.tolist()))
+    names = [_within(root, name) for name in samples.names.at(rows.tolist())]
     columns = samples.columns_at(rows)
     return TableBatch(names=names, labels=labels, embeddings=features, columns=columns)
+
+
+def _within(root: Path, name: str) -> str:
+    """Path of a file relative to the folder of the data; other names as they are.
+
+    >>> _within(Path("/data"), "/data/a/1.png"), _within(Path("moons"), "moons, row 3")
+    ('a/1.png', 'moons, row 3')
+    """
+    path = Path(name).absolute()
+    return str(path.relative_to(root)) if path != root and path.is_relative_to(root) else name
 
 
 def _check_finite(

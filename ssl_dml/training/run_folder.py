@@ -50,8 +50,7 @@ def locked(folder: Path, key: str, check: Callable[[], None] = lambda: None) -> 
     try:
         if rank() == 0:
             try:
-                if folder.exists() and not folder.is_dir():
-                    raise ConfigError(f"{key} {str(folder)!r} is a file; name a folder")
+                _refuse_file(folder, key)
                 lock = RunLock(folder, key)
                 check()
                 remove_leftovers(folder)
@@ -72,12 +71,18 @@ def refuse_existing(folder: Path, *, resume: bool) -> None:
     Raises:
         ConfigError: If there is something in the folder and it is not to be resumed.
     """
+    _refuse_file(folder, "output_dir")
     held = folder.iterdir() if folder.exists() else ()
     if not resume and any(path.name != LOCK and not is_part(path) for path in held):
         raise ConfigError(
             f"output_dir {str(folder)!r} exists already; name another with --output_dir, or go on "
             "with --resume true"
         )
+
+
+def _refuse_file(folder: Path, key: str) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{key} {str(folder)!r} is a file; name a folder")
 
 
 def write_config(folder: Path, values: dict[str, Any], *, since: Path | None = None) -> None:

@@ -16,10 +16,12 @@ from launching import completed
 from PIL import Image
 
 from ssl_dml.backbones import TimmBackbone, save
-from ssl_dml.commands.evaluate import FUNCTIONS, EvaluateConfig, data_of
+from ssl_dml.commands.evaluate import FUNCTIONS, EvaluateConfig, data_of, model_folder
+from ssl_dml.commands.evaluate import main as evaluate_main
 from ssl_dml.commands.evaluate import tested as divided
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, load_test, load_train
+from ssl_dml.tables import TableBatch, TableInfo, write_table
 from ssl_dml.types import ConfigError, ImageSpec
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +66,7 @@ def test_a_model_that_is_not_there_is_named(tmp_path, made, model, words):
     for name in made:
         (tmp_path / name).mkdir()
     with pytest.raises(ConfigError, match=words):
-        _ = EvaluateConfig(run=tmp_path, evaluator="knn", model=model).folder
+        model_folder(tmp_path, model)
 
 
 @pytest.mark.parametrize("text", ["data: [", "other: 1", "data: 3", "data: {sorce: x}", "\udcff"])
@@ -180,3 +182,39 @@ def test_the_class_of_a_stranger_needs_trust(tiny_run, tmp_path, monkeypatch):
     ended, measured = evaluated(tiny_run, *given, "--trust", "true", env=env)
     assert ended.returncode == 0, ended.stderr
     assert measured
+
+
+def table_of(folder, source, split):
+    """Pixels of a split as a stored table."""
+    train = load_train(DataConfig(source=source))
+    samples = train if split == "train" else load_test(DataConfig(source=source), train)
+    rows = torch.arange(0, len(samples), 5)
+    pixels = samples[rows][0].flatten(1).float()
+    names = list(samples.names.at(rows.tolist()))
+    batch = TableBatch(names=names, labels=samples.labels[rows], embeddings=pixels)
+    info = TableInfo(rows=0, dim=pixels.shape[1], class_names=samples.class_names)
+    return write_table(folder, info, [batch])
+
+
+def test_tables_are_measured_without_a_run(tmp_path, capsys):
+    gallery, query = (table_of(tmp_path / s, "fashion_mini", s) for s in ("train", "test"))
+    tables = "--gallery", str(gallery.folder), "--query", str(query.folder)
+    evaluate_main(["--config", "knn", *tables, "--neighbors", "2"])
+    expected = FUNCTIONS["knn"][0](gallery.load(), query.load())
+    assert json.loads((gallery.folder / "knn.json").read_text()) == expected
+    assert "400 rows of" in capsys.readouterr().out
+    lines = (gallery.folder / "neighbors.csv").read_text().splitlines()
+    assert len(lines) == 1 + 400 * 2
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--query", "b"], "--query is a table beside that of --gallery; name both"),
+        (["--gallery", "b"], "knn needs a table of test samples: --query TABLE"),
+        (["--gallery", "b", "--query", "c"], "b is no table: it lacks table.json"),
+    ],
+)
+def test_tables_that_are_missing_are_named(args, words):
+    with pytest.raises(ConfigError, match=words):
+        evaluate_main(["--config", "knn", *args])

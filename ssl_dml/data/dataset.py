@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, final
@@ -18,6 +17,7 @@ from ssl_dml.data.budget import refuse_large
 from ssl_dml.data.config import DataConfig, decoded_for
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.decoder import Decoder, aspects_of
+from ssl_dml.data.loader import Loader, end_with_the_run
 from ssl_dml.data.on_demand import OnDemand
 from ssl_dml.data.opening import open_source
 from ssl_dml.data.recordings import Lengths, Segments
@@ -190,24 +190,15 @@ def make_loader(
         workers: Processes that decode.
         device: Where the batches go next; memory is pinned for a GPU of CUDA.
     """
-    return DataLoader(
+    return Loader(
         samples,
         sampler=order,
         batch_size=None,
         num_workers=workers if isinstance(samples.samples, OnDemand) else 0,
         pin_memory=device is not None and device.type == "cuda",
-        worker_init_fn=_leave_signals,
+        worker_init_fn=end_with_the_run,
         generator=torch.Generator(),  # so that starting workers draws nothing from training's
     )
-
-
-def _leave_signals(_: int) -> None:
-    """Let the run heed what is sent to all its processes, as Slurm and a closed terminal do.
-
-    A worker that ends by itself would end the run before it has saved.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:

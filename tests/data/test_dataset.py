@@ -1,7 +1,4 @@
-import signal
-
 import numpy as np
-import psutil
 import pytest
 import torch
 from PIL import Image
@@ -144,18 +141,3 @@ def test_test_labels_are_matched_by_name(tmp_path, config):
     assert test.labels.tolist() == [1, 2]
     assert test.class_names == ["a", "b", "c"]
     assert load_test(config(source=str(tmp_path / "in/train")), train) is None
-
-
-def test_workers_leave_the_signals_of_a_group_to_the_run(tmp_path, config):
-    for i in range(8):
-        save(tmp_path / f"in/{i}.png", (8, 8))
-    train = load_train(config(memory_fraction=0.0, disk_fraction=0.0))
-    order = [torch.tensor([i % 8]) for i in range(40)]
-    batches = iter(make_loader(train, order, workers=2))
-    seen = [next(batches)]
-    workers = psutil.Process().children()
-    for worker in workers:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            worker.send_signal(number)
-    assert len([*seen, *batches]) == 40
-    assert len(workers) >= 2

@@ -136,7 +136,10 @@ class StoredTable:
 
         seen, paths = 0, sorted(self.folder.glob("part-*.parquet"))
         for path in paths:
-            with reading(str(path), "embed again"), pq.ParquetFile(regular(path)) as file:
+            with (
+                reading(str(path), "embed again", foreign=False),
+                pq.ParquetFile(regular(path)) as file,
+            ):
                 for batch in file.iter_batches(batch_size=rows):
                     part = _decoded(batch, self.info)
                     seen += len(part.names)
@@ -259,9 +262,9 @@ def _encoded(batch: TableBatch, info: TableInfo) -> "pa.Table":
 def _decoded(batch: "pa.RecordBatch", info: TableInfo) -> TableBatch:
     """What :func:`_encoded` wrote, as float32."""
     stored = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
-    values = stored.reshape(batch.num_rows, -1) if batch.num_rows else np.empty((0, info.dim))
-    if info.dtype == "bit" and batch.num_rows:
-        signs = np.unpackbits(values, axis=1, count=info.dim)
+    values = stored.reshape(max(1, batch.num_rows), -1)
+    if info.dtype == "bit":
+        signs = np.unpackbits(values.astype(np.uint8), axis=1, count=info.dim)
         values = (signs * 2.0 - 1.0) / info.dim**0.5
     elif info.dtype == "int8":
         values = values * batch.column("scale").to_numpy()[:, None]

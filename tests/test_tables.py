@@ -1,6 +1,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -116,6 +118,22 @@ def test_a_damaged_file_is_named(stored):
     path = stored.folder / "part-00001.parquet"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ConfigError, match=r"part-00001\.parquet.*embed again"):
+        stored.load()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"path": ["a"], "label": [0]},
+        {"path": ["a"], "label": [0], "embedding": ["x"]},
+        {"path": ["a"], "label": ["x"], "embedding": [[0.0] * DIM]},
+        {"path": ["a"], "label": [0], "embedding": [["x"] * DIM]},
+        {"path": [None], "label": [None], "embedding": [None]},
+    ],
+)
+def test_files_with_other_columns_are_named(stored, columns):
+    pq.write_table(pa.table(columns), stored.folder / "part-00001.parquet")
+    with pytest.raises(ConfigError, match=r"part-00001\.parquet"):
         stored.load()
 
 

@@ -1,7 +1,7 @@
 """Features of a network from timm, pooled otherwise than it does, or of an earlier layer."""
 
 import re
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.chunked import Chunked
 from ssl_dml.backbones.embedder import Embedder
 from ssl_dml.backbones.image import TimmBackbone
-from ssl_dml.types import ConfigError, Samples
+from ssl_dml.types import ConfigError, ImageSpec, Samples
 
 POOLS: Final = "mean, cls, gem or layer:N"
 POWER, LEAST = 3.0, 1e-6
@@ -62,7 +62,7 @@ class Pooled(Backbone):
                 "choose mean, gem or layer:N"
             )
         with torch.no_grad():
-            height, width = inner.inputs.sides
+            height, width = cast(ImageSpec, inner.inputs).sides
             one = torch.zeros(1, inner.inputs.channels, height, width)
             mode, self.feature_dim = inner.training, 0
             inner.eval()

@@ -41,7 +41,8 @@ class Averaged(nn.Module):
             raise ConfigError(f"views must be {', '.join(get_args(Views))}, got {views!r}")
         if views != "one" and not isinstance(backbone.inputs, ImageSpec):
             raise ConfigError(f"views {views!r} are for images, not sequences; leave it out")
-        self.backbone, self.views = backbone, views
+        self.backbone: Backbone = backbone
+        self.views: Views = views
 
     def forward(self, samples: Samples) -> Float[Tensor, "batch dim"]:
         """Embeddings of normalized samples."""

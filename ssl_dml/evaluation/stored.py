@@ -38,17 +38,17 @@ def labeled_tables(
     ids = {name: i for i, name in enumerate(names)}
     found = []
     for table in stored:
-        rows, own = EmbeddingTable.open(table.folder), table.info.class_names or ()
+        rows, classes = EmbeddingTable.open(table.folder), table.info.class_names or ()
         known = rows.labels >= 0
         if not known.any():
             raise ConfigError(
                 f"{table.folder} has no labels, which this measure needs; embed a source with "
                 "sub-folders or a label column"
             )
-        if int(rows.labels.max()) >= len(own):
+        if int(rows.labels.max()) >= len(classes):
             raise ConfigError(f"{table.folder} has labels without a name; embed again")
-        labels = torch.tensor([ids[name] for name in own])[rows.labels[known]]
-        kept = [rows.names[i] for i in known.nonzero()[:, 0].tolist()] if rows.names else None
+        labels = torch.tensor([ids[name] for name in classes])[rows.labels[known]]
+        kept = [name for name, own in zip(rows.names or (), known.tolist(), strict=True) if own]
         found.append(EmbeddingTable(embeddings=rows.embeddings[known], labels=labels, names=kept))
     return found, names
 

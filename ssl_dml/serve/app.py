@@ -1,0 +1,192 @@
+"""The page and what it asks for: about the index, embeddings of images, results, thumbnails."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from ssl_dml.data.sources import RawImage
+from ssl_dml.reading import parse_json
+from ssl_dml.serve.facets import MOST_LISTED, Facets, class_of
+from ssl_dml.serve.guard import Access, Guard
+from ssl_dml.serve.query import MOST_TERMS, Query, Searchable, answer, parse_query
+from ssl_dml.serve.uploads import MAX_BYTES, decode, pack, read_body, thumbnail
+from ssl_dml.serve.work import BusyError, Workers
+
+PAGE = Path(__file__).parent / "page"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+MOST_JSON = 1 << 21  # bytes of a question: 32 embeddings of 8,192 numbers
+THREADS, WAITING = 2, 96
+PNG = b"\x89PNG"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What is shown.
+
+    Args:
+        name: Of the index.
+        index: What is searched.
+        facets: Its classes and folders.
+        dim: Dimension of its embeddings.
+        embed: From an image to its embedding, by the model of the index; may be called from
+            several threads.
+        threshold: Cosine from which a calibrated model takes two images for the same; None if
+            there is none.
+    """
+
+    name: str
+    index: Searchable
+    facets: Facets
+    dim: int
+    embed: Callable[[RawImage], Float[np.ndarray, " dim"]]
+    threshold: float | None = None
+
+
+def build_app(site: Site, access: Access, workers: Workers | None = None) -> ASGIApp:
+    """The application, behind its guard.
+
+    Args:
+        site: What is shown.
+        access: Who may ask.
+        workers: The threads that work; None for two, and at most 96 requests at once.
+    """
+    handlers = _Handlers(site, workers or Workers(THREADS, WAITING))
+    names = {"" if path.name == "index.html" else path.name: path for path in PAGE.iterdir()}
+    app = Starlette(
+        routes=[
+            *(Route(f"/{name}", _file(path)) for name, path in names.items()),
+            Route("/api/index", handlers.about),
+            Route("/api/embed", handlers.embed, methods=["POST"]),
+            Route("/api/search", handlers.search, methods=["POST"]),
+            Route("/thumbnail/{id:int}", handlers.thumbnail),
+        ],
+        exception_handlers={
+            HTTPException: _told,
+            BusyError: _busy,
+            ClientDisconnect: _gone,
+            ValueError: _wrong,
+            Exception: _failed,
+        },
+    )
+    return Guard(app, access)
+
+
+@final
+class _Handlers:
+    def __init__(self, site: Site, workers: Workers) -> None:
+        self.site, self.workers = site, workers
+
+    async def about(self, request: Request) -> Response:  # noqa: ARG002
+        facets = self.site.facets
+        return JSONResponse(
+            {
+                "name": self.site.name,
+                "rows": len(facets.ids),
+                "classes": facets.classes[:MOST_LISTED],
+                "all_classes": len(facets.classes),
+                "folders": facets.folders[:MOST_LISTED],
+                "all_folders": len(facets.folders),
+                "limits": {"bytes": MAX_BYTES, "terms": MOST_TERMS},
+            }
+        )
+
+    async def embed(self, request: Request) -> Response:
+        with self.workers.place():
+            body = await read_body(request, MAX_BYTES)
+            return JSONResponse(await self.workers.run(self._embed, body))
+
+    def _embed(self, body: bytes) -> dict[str, str]:
+        pixels = decode(body)
+        return {"embedding": pack(self.site.embed(pixels)), "thumbnail": thumbnail(pixels)}
+
+    async def search(self, request: Request) -> Response:
+        with self.workers.place():
+            values = parse_json(await read_body(request, MOST_JSON))
+            query = parse_query(values, self.site.dim, self.site.facets.__contains__)
+            return JSONResponse(await self.workers.run(self._search, query))
+
+    def _search(self, query: Query) -> dict[str, Any]:
+        site = self.site
+        found = answer(site.index, site.facets, query)
+        rows = site.index.rows(found.ids)
+        scores = found.scores or [None] * len(rows)
+        single = len(query.like) == 1 and not query.unlike
+        return {
+            "rows": [
+                {"id": row.id, "name": row.path, "class": class_of(row), "score": score}
+                for row, score in zip(rows, scores, strict=True)
+            ],
+            # It was calibrated for pairs of images, and says nothing of a mean.
+            "threshold": site.threshold if single else None,
+            "seen": found.seen,
+        }
+
+    async def thumbnail(self, request: Request) -> Response:
+        row = request.path_params["id"]
+        if row not in self.site.facets:
+            raise HTTPException(404, "The index has no such row.")
+        data = await self.workers.run(self.site.index.thumbnail, row)
+        kind = "image/png" if data.startswith(PNG) else "image/jpeg"
+        return _cached(request, data, kind, "private, max-age=300")
+
+
+def _file(path: Path) -> Callable[[Request], Any]:
+    """Answers with a file of the page, read once."""
+    data, kind = path.read_bytes(), TYPES[path.suffix]
+
+    async def send(request: Request) -> Response:
+        return _cached(request, data, kind, "private, no-cache")
+
+    return send
+
+
+def _cached(request: Request, data: bytes, kind: str, control: str) -> Response:
+    """The data, or only that they are what the browser has already."""
+    headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"', "Cache-Control": control}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=kind, headers=headers)
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith(".") else f"{text}."
+
+
+async def _told(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": _sentence(error.detail)}, error.status_code, error.headers)
+
+
+async def _wrong(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return JSONResponse({"error": _sentence(str(error))}, 400)
+
+
+async def _busy(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    headers = {"Retry-After": "1", "Connection": "close"}  # the body is not read
+    return JSONResponse({"error": "The server is busy; try again."}, 503, headers)
+
+
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return Response(status_code=400)
+
+
+async def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return JSONResponse({"error": "The server failed; its terminal says why."}, 500)

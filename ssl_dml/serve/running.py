@@ -1,0 +1,118 @@
+"""Listen on an address, say it, and serve until Ctrl-C."""
+
+import asyncio
+import errno
+import html
+import os
+import socket
+import tempfile
+import threading
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ssl_dml.progress import say
+from ssl_dml.types import ConfigError
+
+MOST_CONNECTIONS = 256
+PATIENCE = 10.0  # seconds for the head of a request
+
+
+class Impatient(H11Protocol):
+    """Closes a connection that does not send the head of a request in time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # noqa: D102
+        super().connection_made(transport)  # pyright: ignore[reportArgumentType]
+        self._silent = False
+        self.loop.call_later(PATIENCE, self._look)
+
+    def _look(self) -> None:
+        if self.transport.is_closing():
+            return
+        silent = self.cycle is None or self.cycle.response_complete
+        if silent and self._silent:
+            self.transport.close()
+            return
+        self._silent = silent
+        self.loop.call_later(PATIENCE / 2, self._look)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections of this address alone.
+
+    Args:
+        host: Name or number of an address of this machine; ``0.0.0.0`` for all.
+        port: Its port; 0 for any that is free.
+
+    Raises:
+        ConfigError: Naming the key, if the address cannot be had.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigError(f"--host {host!r} is no address: {error.strerror}") from error
+    try:
+        return socket.create_server(address[:2], family=family, backlog=MOST_CONNECTIONS)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"--port {port} is in use: choose another, or 0 for any that is free"
+            ) from error
+        key = f"--port {port}" if error.errno == errno.EACCES else f"--host {host!r}"
+        raise ConfigError(f"{key} cannot be had: {os.strerror(error.errno or 0)}") from error
+
+
+def address(listening: socket.socket, token: str = "") -> str:
+    """What to type into a browser.
+
+    >>> with listen("127.0.0.1", 0) as listening:
+    ...     address(listening).rpartition(":")[0]
+    'http://127.0.0.1'
+    """
+    host, port = listening.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - any of this machine's
+        host = socket.gethostname()
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{port}/" + (f"?token={token}" if token else "")
+
+
+def serve(app: ASGIApp, listening: socket.socket, *, token: str = "", open: bool = False) -> None:
+    """Serve until Ctrl-C.
+
+    Args:
+        app: What answers.
+        listening: Where.
+        token: What the address shows.
+        open: Open the page in a browser.
+    """
+    config = uvicorn.Config(
+        app,
+        http=Impatient,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # headers do not say who asks
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=3,
+    )
+    where = address(listening, token)
+    say(f"search page: {where}\nCtrl-C stops it")
+    if open:
+        threading.Thread(target=_open, args=(where,), daemon=True).start()
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _open(where: str) -> None:
+    """Open an address by way of a file: a token on a command line is for everyone to read."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "open.html"
+        page.write_text(f'<meta http-equiv="refresh" content="0;url={html.escape(where)}">')
+        if webbrowser.open(page.as_uri()):
+            threading.Event().wait(30)  # until the browser has read it

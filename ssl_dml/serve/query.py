@@ -14,6 +14,7 @@ from ssl_dml.serve.uploads import unpack
 
 MOST_TERMS, MOST_RESULTS = 32, 200
 UNLIKE = 0.5  # weight of what results are not like; at 1, an image would cancel one of its kind
+BLOCK = 1 << 13  # rows that are compared at once
 MOST_SEEN = 1 << 16  # nearest rows that a filter is looked for among
 
 
@@ -156,10 +157,16 @@ def answer(index: Searchable, facets: Facets, query: Query) -> Answer:
     searched = direction(index, query)
     if mask is not None and int(mask.sum()) <= MOST_SEEN:
         ids = facets.ids[mask]
-        rows = torch.nn.functional.normalize(index.embeddings(ids).float(), dim=1)
-        scores, order = (rows @ searched[0]).sort(descending=True, stable=True)
+        parts = [_cosines(index.embeddings(part), searched) for part in ids.split(BLOCK)]
+        scores, order = torch.cat(parts or [torch.empty(0)]).sort(descending=True, stable=True)
         return _first(scores, ids[order], query, None)
     return _search(index, facets, query, searched, mask)
+
+
+def _cosines(
+    rows: Float[Tensor, "rows dim"], searched: Float[Tensor, "1 dim"]
+) -> Float[Tensor, " rows"]:
+    return torch.nn.functional.normalize(rows.float(), dim=1) @ searched[0]
 
 
 def _search(

@@ -23,22 +23,31 @@ PATIENCE = 10.0  # seconds for the head of a request
 
 
 class Impatient(H11Protocol):
-    """Closes a connection that does not send the head of a request in time."""
+    """Connections of which those that say nothing are closed, sooner where there are many."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # noqa: D102
         super().connection_made(transport)  # pyright: ignore[reportArgumentType]
-        self._silent = False
+        self._since = self.loop.time()
+        if len(self.connections) > MOST_CONNECTIONS:
+            others = [one for one in self.connections if isinstance(one, Impatient)]
+            min(others, key=lambda one: (not one.waits, one._since)).transport.abort()
         self.loop.call_later(PATIENCE, self._look)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the head of a request is still to come."""
+        return self.cycle is None or self.cycle.response_complete
+
     def _look(self) -> None:
+        """Close the connection if it has waited long, or look again."""
         if self.transport.is_closing():
             return
-        silent = self.cycle is None or self.cycle.response_complete
-        if silent and self._silent:
+        if not self.waits:
+            self._since = self.loop.time()
+        elif self.loop.time() - self._since >= PATIENCE:
             self.transport.close()
             return
-        self._silent = silent
-        self.loop.call_later(PATIENCE / 2, self._look)
+        self.loop.call_later(PATIENCE / 4, self._look)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -98,19 +107,21 @@ def serve(app: ASGIApp, listening: socket.socket, *, token: str = "", open: bool
         access_log=False,
         server_header=False,
         proxy_headers=False,  # headers do not say who asks
-        limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=3,
     )
     where = address(listening, token)
     say(f"search page: {where}\nCtrl-C stops it")
     if open:
-        threading.Thread(target=_open, args=(where,), daemon=True).start()
+        threading.Thread(target=_open, args=(where, token), daemon=True).start()
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def _open(where: str) -> None:
-    """Open an address by way of a file: a token on a command line is for everyone to read."""
+def _open(where: str, token: str) -> None:
+    """Open an address; one with a token by way of a file, since command lines are public."""
+    if not token:
+        webbrowser.open(where)
+        return
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "open.html"
         page.write_text(f'<meta http-equiv="refresh" content="0;url={html.escape(where)}">')

@@ -143,6 +143,8 @@ class _Handlers:
         if row not in self.site.facets:
             raise HTTPException(404, "The index has no such row.")
         data = await self.workers.run(self.site.index.thumbnail, row)
+        if not data:
+            raise HTTPException(404, "There is no thumbnail of this row.")
         kind = "image/png" if data.startswith(PNG) else "image/jpeg"
         return _cached(request, data, kind, "private, max-age=300")
 

@@ -1,7 +1,7 @@
 """Classes and folders of the rows of an index, to filter by."""
 
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
@@ -11,6 +11,7 @@ BLOCK = 1 << 16
 MOST_LISTED = 5000  # names that the page offers
 
 
+@runtime_checkable
 class Named(Protocol):
     """What is known of a row."""
 

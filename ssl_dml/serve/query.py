@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ BLOCK = 1 << 13  # rows that are compared at once
 MOST_SEEN = 1 << 16  # nearest rows that a filter is looked for among
 
 
+@runtime_checkable
 class Searchable(Protocol):
     """What the page needs of an index."""
 

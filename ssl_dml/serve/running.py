@@ -98,7 +98,17 @@ def serve(app: ASGIApp, listening: socket.socket, *, token: str = "", open: bool
         token: What the address shows.
         open: Open the page in a browser.
     """
-    config = uvicorn.Config(
+    where = address(listening, token)
+    say(f"search page: {where}\nCtrl-C stops it")
+    if open:
+        threading.Thread(target=_open, args=(where, token), daemon=True).start()
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(configuration(app)).run(sockets=[listening])
+
+
+def configuration(app: ASGIApp) -> uvicorn.Config:
+    """How the server runs an app: HTTP/1.1 alone, and no header says who asks."""
+    return uvicorn.Config(
         app,
         http=Impatient,
         ws="none",
@@ -106,15 +116,9 @@ def serve(app: ASGIApp, listening: socket.socket, *, token: str = "", open: bool
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # headers do not say who asks
+        proxy_headers=False,
         timeout_graceful_shutdown=3,
     )
-    where = address(listening, token)
-    say(f"search page: {where}\nCtrl-C stops it")
-    if open:
-        threading.Thread(target=_open, args=(where, token), daemon=True).start()
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _open(where: str, token: str) -> None:

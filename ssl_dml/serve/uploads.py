@@ -24,12 +24,18 @@ SIDE = 112  # pixels of the thumbnail of a query
 PERCENTILES = 1, 99  # of the values of an image of more than 8 bits, which become black and white
 
 
-async def read_body(request: Request, most: int, *, seconds: float = SLOWEST) -> bytes:
+async def read_body(request: Request, most: int, *, seconds: float | None = None) -> bytes:
     """The body of a request; refused when it is larger or slower, and not read on then.
+
+    Args:
+        request: Of whom.
+        most: Largest number of bytes.
+        seconds: How long it may take; None for :data:`SLOWEST`.
 
     Raises:
         HTTPException: 413 or 408.
     """
+    seconds = SLOWEST if seconds is None else seconds
     closing = {"Connection": "close"}
     too_large = HTTPException(413, f"This has more than {most >> 20} MB.", closing)
     if int(request.headers.get("content-length", 0)) > most:

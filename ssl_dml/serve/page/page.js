@@ -4,6 +4,7 @@
 const $ = (id) => document.getElementById(id);
 let terms = [];
 let limits = { bytes: Infinity, terms: 32 };
+let said = ""; // of the results
 let asked = 0; // number of the last search; answers of earlier ones are dropped
 
 function element(tag, properties = {}, ...children) {
@@ -60,7 +61,7 @@ async function addFiles(files, sign = 1) {
     }
   }
   if (added.length) change([...terms, ...added]);
-  else $("status").textContent = "";
+  else $("status").textContent = said;
 }
 
 const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MB`;
@@ -80,6 +81,7 @@ function change(next) {
   fail("");
   drawTerms();
   search();
+  scrollTo(0, 0);
 }
 
 function drawTerms() {
@@ -127,9 +129,10 @@ function draw({ rows, threshold, seen }) {
     const words = `threshold ${threshold.toFixed(3)}: ${above} above are the same, by the calibrated model`;
     cards.splice(above, 0, element("li", { className: "threshold" }, element("span", { textContent: words })));
   }
+  const within = $("results").contains(document.activeElement);
   $("results").replaceChildren(...cards);
-  rove(0);
-  $("status").textContent = summary(rows, seen);
+  rove(0, within && rows.length > 0);
+  $("status").textContent = said = summary(rows, seen);
 }
 
 function summary(rows, seen) {
@@ -144,14 +147,19 @@ function card(row, place) {
   const score = row.score === null ? "" : row.score.toFixed(3);
   const label = [`${place + 1}. ${row.name}`, row.class && `class ${row.class}`, score && `similarity ${score}`]
     .filter(Boolean).join(", ");
-  const lines = [["score", score], ["class", row.class], ["name", row.name]].filter(([, text]) => text)
+  const cut = row.name.lastIndexOf("/") + 1;
+  const told = [
+    ["score", score], ["class", row.class], ["name", row.name.slice(cut)], ["where", row.name.slice(0, cut)],
+  ];
+  const lines = told.filter(([, text]) => text)
     .map(([className, textContent]) => element("span", { className, textContent, title: textContent }));
   const go = button("", `${label}. Search with this image`, () => change([termOf(row, 1)]), "go");
-  go.append(element("img", { src: thumbnail(row.id), alt: "", loading: "lazy" }),
+  const image = element("img", { src: thumbnail(row.id), alt: "", loading: "lazy" });
+  image.addEventListener("error", () => image.removeAttribute("src"), { once: true });
+  go.append(image,
     element("span", { className: "text" }, ...lines));
   const also = button("+ add", `Add ${row.name} to the query`, () => change([...terms, termOf(row, 1)]), "also");
-  const not = button("− not", `Not like ${row.name}`, () => change([...terms, termOf(row, -1)]), "unlike");
-  not.title = "not like this";
+  const not = button("− not like", `Not like ${row.name}`, () => change([...terms, termOf(row, -1)]), "unlike");
   return element("li", { className: "card" }, go, element("div", { className: "actions" }, also, not));
 }
 

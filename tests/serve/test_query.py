@@ -1,0 +1,135 @@
+"""Results against NumPy: mean, subtraction, filters, and what may be asked."""
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_dml.serve import query as module
+from ssl_dml.serve.query import Query, answer, parse_query
+from ssl_dml.serve.uploads import pack
+
+
+def ask(site, like=(), unlike=(), k=10, class_name=None, folder=None):
+    query = Query(like=[*like], unlike=[*unlike], k=k, class_name=class_name, folder=folder)
+    return answer(site.index, site.facets, query)
+
+
+def unit(values):
+    values = np.asarray(values, np.float64)
+    return values / np.linalg.norm(values, axis=-1, keepdims=True)
+
+
+def expected(site, like, unlike, k, passes=lambda row: True):
+    """Ids and cosines, one row after another."""
+    rows = unit(site.index.embedded.numpy())
+    vector = lambda term: rows[term] if isinstance(term, int) else unit(term)
+    means = [
+        np.mean([vector(t) for t in terms], axis=0) if terms else 0 for terms in (like, unlike)
+    ]
+    direction = unit(means[0] - 0.5 * means[1])
+    asked = {term for term in (*like, *unlike) if isinstance(term, int)}
+    found = [
+        (float(row @ direction), i)
+        for i, row in enumerate(rows)
+        if i not in asked and passes(site.index.row(i))
+    ]
+    return sorted(found, key=lambda pair: -pair[0])[:k]
+
+
+OWN = np.array([0.3, -0.1, -0.2], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("like", "unlike"),
+    [([3], []), ([OWN], []), ([3, 8, OWN], []), ([3], [9]), ([5, OWN], [40, 2]), ([], [7])],
+)
+@pytest.mark.parametrize("class_name", [None, "blue"])
+def test_results_are_those_of_numpy(site, like, unlike, class_name):
+    found = ask(site, like, unlike, class_name=class_name)
+    wanted = expected(site, like, unlike, 10, lambda row: class_name in (None, row.class_name))
+    assert np.allclose(found.scores, [score for score, _ in wanted], atol=1e-5)
+    assert (
+        sorted(found.ids) == sorted(i for _, i in wanted)
+        or len(set(np.round(found.scores, 5))) < 10
+    )
+    assert found.seen is None
+
+
+def test_a_negative_turns_results_away(site):
+    near, away = ask(site, [0]), ask(site, [0], [3])
+    hues = [np.mean([i for i in found.ids if i < 30]) for found in (near, away)]
+    assert hues[1] < hues[0]
+    assert 3 not in away.ids
+
+
+def test_an_image_and_its_negative_do_not_cancel(site):
+    found = ask(site, [5], [5])
+    assert found.ids[0] in (4, 6)
+
+
+def test_what_cancels_is_refused(site):
+    opposite = -2 * site.index.embedded[5].numpy()
+    with pytest.raises(ValueError, match="cancel each other"):
+        ask(site, [5, opposite])
+    with pytest.raises(ValueError, match="cancel each other"):
+        ask(site, [np.zeros(3, np.float32)])
+
+
+def test_a_wide_filter_looks_ever_deeper(site, monkeypatch):
+    monkeypatch.setattr(module, "MOST_SEEN", 16)
+    found = ask(site, [10], k=3, folder="cold")  # 40 rows, all far from the tenth
+    assert found.seen == 16
+    assert found.ids == []
+    monkeypatch.setattr(module, "MOST_SEEN", 39)
+    found = ask(site, [10], k=3, folder="cold")
+    wanted = expected(site, [10], [], 3, lambda row: row.path.startswith("cold"))
+    assert np.allclose(found.scores, [score for score, _ in wanted], atol=1e-5)
+    assert found.seen is None
+
+
+def test_without_images_rows_are_spread_over_the_index(site):
+    assert ask(site, k=3).ids == [0, 30, 59]
+    assert ask(site, k=2, class_name="blue").ids == [40, 49]
+    assert ask(site, k=99).scores is None
+
+
+def test_more_than_there_is_is_all(site):
+    assert len(ask(site, [0], k=200).ids) == 59
+    assert len(ask(site, [0], k=200, class_name="red").ids) == 9
+
+
+def test_a_question_is_understood():
+    text = pack(np.array([1.0, 0.0]))
+    terms = [{"id": 1, "sign": 1}, {"embedding": text, "sign": -1}]
+    query = parse_query(
+        {"terms": terms, "k": 5, "class": "a", "folder": None}, 2, lambda row: row == 1
+    )
+    assert (query.like, query.k, query.class_name, query.folder) == ([1], 5, "a", None)
+    assert query.unlike[0].tolist() == [1.0, 0.0]
+    assert query.ids == [1]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (None, "must have terms"),
+        ([], "must have terms"),
+        ({"terms": 3, "k": 1}, "must have terms"),
+        ({"terms": [{"id": 1, "sign": 1}] * 33, "k": 1}, "at most 32"),
+        ({"terms": []}, "k must be"),
+        ({"terms": [], "k": True}, "k must be"),
+        ({"terms": [], "k": 201}, "k must be"),
+        ({"terms": [], "k": 1, "class": 3}, "must be text"),
+        ({"terms": [3], "k": 1}, "sign"),
+        ({"terms": [{"id": 1}], "k": 1}, "sign"),
+        ({"terms": [{"id": 1, "sign": [1]}], "k": 1}, "sign"),
+        ({"terms": [{"id": True, "sign": 1}], "k": 1}, "no such row"),
+        ({"terms": [{"id": "../../etc/passwd", "sign": 1}], "k": 1}, "no such row"),
+        ({"terms": [{"id": 2, "sign": 1}], "k": 1}, "no such row"),
+        ({"terms": [{"sign": 1}], "k": 1}, "no such row"),
+        ({"terms": [{"embedding": "x", "sign": 1}], "k": 1}, "an embedding"),
+    ],
+)
+def test_what_no_page_asks_is_refused_in_a_sentence(values, words):
+    with pytest.raises(ValueError, match=words):
+        parse_query(values, 2, lambda row: row == 1)

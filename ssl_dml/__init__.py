@@ -19,7 +19,7 @@ _HOMES = {
     "pretrain": "ssl_dml.api",
     "finetune": "ssl_dml.api",
     "Batch": "ssl_dml.types",
-    "EmbeddingTable": "ssl_dml.types",
+    "EmbeddingTable": "ssl_dml.tables",
     "ImageSpec": "ssl_dml.types",
     "SequenceSpec": "ssl_dml.types",
     "StepOutput": "ssl_dml.types",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +16,7 @@ from PIL import Image
 from ssl_dml.augment import Normalize, unsquash
 from ssl_dml.backbones import Backbone, initial
 from ssl_dml.backbones import load as load_backbone
+from ssl_dml.backbones.digest import weights_digest
 from ssl_dml.backbones.initial import ROUTES, TIMM
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.checks import at_least
@@ -50,6 +52,11 @@ class EmbeddingModel:
         self.backbone, self.decoder, self.device = backbone.to(device).eval(), decoder, device
         self.inputs, self.dim = backbone.inputs, backbone.feature_dim
         self._normalize = Normalize(backbone.inputs).to(device)
+
+    @cached_property
+    def digest(self) -> str:
+        """Name of its weights: SHA-256 over all of them, wherever they were read from."""
+        return weights_digest(self.backbone)
 
     @torch.inference_mode()
     def embed(

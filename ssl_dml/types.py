@@ -252,26 +252,6 @@ def as_floats(samples: Stored) -> Samples:
     return samples.float() / FULL_SCALE[samples.dtype]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmbeddingTable:
-    """Embeddings of a data set beside the labels of its rows, on the CPU.
-
-    Args:
-        embeddings: One row a sample.
-        labels: Class of each row, from 0.
-        names: Path or key of each row's sample; None if they are not known.
-    """
-
-    embeddings: Float[Tensor, "rows dim"]
-    labels: Int[Tensor, " rows"]
-    names: Sequence[str] | None = None
-
-    def __post_init__(self) -> None:
-        for name, given in (("labels", self.labels), ("names", self.names)):
-            if given is not None and len(given) != (rows := len(self.embeddings)):
-                raise ValueError(f"{name} need one entry a row: {len(given)} for {rows} rows")
-
-
 class ConfigError(ValueError):
     """A key, a value or a file of the configuration that cannot be used."""
 

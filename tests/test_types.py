@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ssl_dml.types import EmbeddingTable, ImageSpec, as_floats
+from ssl_dml.tables import EmbeddingTable
+from ssl_dml.types import ImageSpec, as_floats
 
 
 def test_a_spec_needs_a_value_for_each_channel():

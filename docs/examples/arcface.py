@@ -11,7 +11,7 @@ from ssl_dml.data import DataConfig, load_test, load_train
 from ssl_dml.evaluation import retrieval
 from ssl_dml.heads import MarginSoftmax, attach_partial_fc
 from ssl_dml.margins import ArcFace
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 NETWORK = {"name": "resnet18", "width": 0.25, "options": {"layers": [1, 1, 1, 1]}}
 

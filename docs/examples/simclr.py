@@ -9,7 +9,8 @@ from ssl_dml.backbones import TimmBackbone
 from ssl_dml.data import DataConfig, epochs, load_test, load_train, make_loader
 from ssl_dml.evaluation import knn
 from ssl_dml.methods import RunInfo, SimCLR
-from ssl_dml.types import Batch, EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
+from ssl_dml.types import Batch
 
 
 def main(steps: int = 200) -> float:

@@ -12,7 +12,7 @@ from ssl_dml.data.class_batches import ClassBatches
 from ssl_dml.evaluation import retrieval
 from ssl_dml.losses import Triplet
 from ssl_dml.mining import SemiHard
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 network = nn.Sequential(  # yours: anything from images to [batch, dim]
     nn.Conv2d(1, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.ReLU(),

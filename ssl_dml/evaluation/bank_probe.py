@@ -12,7 +12,8 @@ from ssl_dml.distributed import rank
 from ssl_dml.evaluation.embed import ProbeSplit, embed_labeled, encoder, evaluating
 from ssl_dml.evaluation.probe import ProbeConfig, Seen, probe
 from ssl_dml.methods import BankMethod, Method
-from ssl_dml.types import Embeddings, EmbeddingTable, Stored
+from ssl_dml.tables import EmbeddingTable
+from ssl_dml.types import Embeddings, Stored
 
 
 def probe_method(

@@ -15,7 +15,8 @@ from ssl_dml.data import SampleSet, make_loader
 from ssl_dml.distributed import gather, rank, world_size
 from ssl_dml.evaluation.log_mel import log_mel_statistics
 from ssl_dml.progress import progress
-from ssl_dml.types import EmbeddingTable, Images, ImageSpec, Pixels, SequenceSpec, Stored, as_floats
+from ssl_dml.tables import EmbeddingTable
+from ssl_dml.types import Images, ImageSpec, Pixels, SequenceSpec, Stored, as_floats
 
 PIXEL_SIDE = 32
 Encoder = Callable[[Stored], Float[Tensor, "batch dim"]]

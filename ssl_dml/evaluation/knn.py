@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_dml.checks import positive
 from ssl_dml.evaluation.search import check_ks, most_similar
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 CHUNK = 1024
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range, positive
 from ssl_dml.progress import progress
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 MOMENTUM = 0.9
 CHUNK = 1024

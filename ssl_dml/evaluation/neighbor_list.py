@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from ssl_dml.evaluation.search import nearest
 from ssl_dml.files import replacing
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 COLUMNS = ("sample", "label", "rank", "neighbor", "neighbor_label", "cosine")
 Row = tuple[str, str, int, str, str, float]

@@ -26,7 +26,7 @@ from ssl_dml.evaluation.embed import (
 from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health
 from ssl_dml.evaluation.knn import knn_correct
 from ssl_dml.progress import say
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 ALIGNMENT_ROWS = 512
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_dml.evaluation.search import Metric, check_ks, nearest
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 
 def retrieval(

@@ -1,5 +1,6 @@
 """Full training state in folders that are whole or not there."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
@@ -21,7 +22,7 @@ from ssl_dml.training.manifest import (
     write_metadata,
 )
 from ssl_dml.training.rng_state import restore, rng_state
-from ssl_dml.types import one_line
+from ssl_dml.types import one_line, shown
 from ssl_dml.yaml_text import to_yaml
 
 # What loading raises where a state is of something else.
@@ -119,6 +120,8 @@ class Checkpoints:
             try:
                 if name == "model":
                     cut_rows(item, state[name], [read(path, mmap=True) for path in tables])
+                else:
+                    _compare_numbers(item.state_dict(), state[name], name)
                 item.load_state_dict(state[name])
             except MISFITS as error:
                 reason = one_line(error, words=60)
@@ -188,6 +191,20 @@ class Checkpoints:
         found = {path: step_of(path) for path in self.folder.glob("step_*")}
         steps = {path: step for path, step in found.items() if step is not None}
         return sorted(steps, key=steps.__getitem__)
+
+
+def _compare_numbers(own: Any, given: Any, at: str) -> None:  # noqa: ANN401
+    """Raise where a state has text, NaN or infinity, and that of this run a finite number."""
+    if isinstance(own, dict) and isinstance(given, dict):
+        for key in own.keys() & given.keys():
+            _compare_numbers(own[key], given[key], f"{at}.{key}")
+    elif isinstance(own, list | tuple) and isinstance(given, list | tuple):
+        for index, (one, other) in enumerate(zip(own, given, strict=False)):
+            _compare_numbers(one, other, f"{at}[{index}]")
+    elif isinstance(own, int | float) and math.isfinite(own):
+        number = isinstance(given, int | float) and math.isfinite(given)
+        if not number:
+            raise ValueError(f"{at} must be a finite number, got {shown(given)}")
 
 
 def _compare(path: Path, expected: str) -> None:

@@ -224,6 +224,11 @@ def _resume(
         changes = changes_between({**values, **before}, values)
         check_changes(changes, config.output_dir, optimizer)
     start = checkpoints.resume(state, metadata, say=say)
+    if start != (made := state["scheduler"].last_epoch):
+        raise ValueError(
+            f"{place} is of step {start}, and its schedule of step {made}: it was changed; remove "
+            "it to go on from the one before"
+        )
     if changes:
         take_over(changes, fresh, state["scheduler"])
     return start

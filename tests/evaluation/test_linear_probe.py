@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ssl_dml.evaluation import linear_probe
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 
 def table(rows, labels):

@@ -5,7 +5,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from ssl_dml.evaluation import neighbors, write_neighbors
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 
 def table(rows, prefix):

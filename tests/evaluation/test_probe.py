@@ -10,7 +10,7 @@ from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.evaluation import ProbeConfig, baseline, probe, probe_split
 from ssl_dml.evaluation.probe import open_probe
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 CPU = torch.device("cpu")
 

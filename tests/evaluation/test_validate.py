@@ -5,7 +5,7 @@ from torch import nn
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.evaluation import retrieval, validate
-from ssl_dml.types import EmbeddingTable
+from ssl_dml.tables import EmbeddingTable
 
 
 class Pixels(Backbone):

@@ -136,6 +136,16 @@ def test_nothing_in_it_is_executed(store, tmp_path):
     assert not (tmp_path / "proof").exists()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.1", None, [0.1]])
+def test_a_rate_that_is_no_number_is_refused(store, value):
+    parts = made()
+    parts["optimizer"].param_groups[0]["lr"] = value
+    place = store.save(3, parts, METADATA)
+    with pytest.raises(ValueError, match=r"optimizer.param_groups\[0\].lr must be a finite number"):
+        store.resume(made(), METADATA, say=silent)
+    assert place.exists()
+
+
 def test_other_data_are_refused(store):
     store.save(3, made(), METADATA)
     with pytest.raises(ValueError, match="was made with samples 10 and this run has 11"):

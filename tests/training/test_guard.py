@@ -5,8 +5,9 @@ import torch
 
 from ssl_dml.evaluation import ProbeConfig
 from ssl_dml.evaluation.probe import Seen
+from ssl_dml.tables import EmbeddingTable
 from ssl_dml.training.guard import Guard, GuardSettings
-from ssl_dml.types import ConfigError, EmbeddingTable
+from ssl_dml.types import ConfigError
 
 
 def guard(folder, *, labeled=True, **settings):

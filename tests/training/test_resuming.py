@@ -13,7 +13,8 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from PIL import Image
 
 from ssl_dml.commands import finetune, pretrain
-from ssl_dml.training.files import read
+from ssl_dml.training.files import digest, read, write
+from ssl_dml.training.manifest import write_metadata
 from ssl_dml.training.resuming import changes_between
 from ssl_dml.types import ConfigError
 
@@ -300,6 +301,26 @@ def test_an_edited_configuration_is_refused_or_said(runs, tmp_path, capsys):
     command("pretrain", folder, resume="true")
     assert "train.steps 4 -> 6" in capsys.readouterr().err
     assert rows(folder)[-1]["step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (999, "is of step 4, and its schedule of step 999"),
+        ("4", r"scheduler.last_epoch must be a finite number, got '4'"),
+    ],
+)
+def test_a_schedule_of_another_step_is_refused(runs, tmp_path, step, words):
+    folder = copied(runs, "pretrain", tmp_path)
+    place = folder / "checkpoints/step_4"
+    state = read(place / "state.pt")
+    state["scheduler"]["last_epoch"] = step
+    write(place / "state.pt", state)
+    about = json.loads((place / "checkpoint.json").read_text())
+    about["files"]["state.pt"] = digest(place / "state.pt")
+    write_metadata(place, {key: value for key, value in about.items() if key != "digest"})
+    with pytest.raises(ValueError, match=words):
+        command("pretrain", folder, resume="true", **{"train.steps": 6})
 
 
 @pytest.mark.parametrize("value", ["null", "[a]"])

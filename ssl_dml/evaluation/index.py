@@ -1,0 +1,392 @@
+"""An index of embeddings in a folder: search, look up, add and remove."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, final
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ssl_dml.checks import at_least, in_range
+from ssl_dml.evaluation.candidates import (
+    NAMES,
+    SAMPLED,
+    TUNED_RECALL,
+    build,
+    candidates,
+    choose,
+    row_bytes,
+)
+from ssl_dml.evaluation.manifest import Manifest, read_manifest, write_removed, writing
+from ssl_dml.evaluation.ranked import best, tuned
+from ssl_dml.evaluation.segment import Kind, Segment, SegmentInfo, SegmentWriter
+from ssl_dml.evaluation.thumbnails import Thumbnails
+from ssl_dml.progress import progress, say
+from ssl_dml.tables import StoredTable, TableInfo
+from ssl_dml.types import ConfigError
+
+SIDE = 96  # pixels of a thumbnail
+
+
+class Row(NamedTuple):
+    """A row of an index.
+
+    Attributes:
+        id: Number that the row keeps as long as the index is not built again.
+        path: Path or key of its sample.
+        label: Its class, from 0; -1 without.
+        class_name: Name of the class, where there is one.
+        source: Where the sample is, as the table named it.
+    """
+
+    id: int
+    path: str
+    label: int
+    class_name: str | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexInfo:
+    """What is in an index, and how it is searched.
+
+    Args:
+        table: What the table that it was built from says of itself, with the names of all classes.
+        rows: Rows that can be found.
+        kind: How the largest part is searched.
+        recall: Part of the 10 nearest rows that its search finds, measured on a sample.
+        segments: Parts that are searched one after another.
+    """
+
+    table: TableInfo
+    rows: int
+    kind: Kind
+    recall: float
+    segments: int
+
+
+@final
+class Index:
+    """An index that was opened: what others add or remove afterwards it does not see.
+
+    Args:
+        folder: What :func:`build_index` wrote.
+
+    Raises:
+        ConfigError: Naming the file, if it is no index, damaged or of another version.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._read()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Index":
+        """The index in a folder."""
+        return cls(folder)
+
+    def _read(self) -> None:
+        manifest = read_manifest(self.folder)
+        while True:
+            try:
+                self._open(manifest)
+                return
+            except ConfigError:
+                latest = read_manifest(self.folder)
+                if latest == manifest:
+                    raise
+                manifest = latest  # it was changed meanwhile, and the files are gone
+
+    def _open(self, manifest: Manifest) -> None:
+        dim = manifest.table.dim
+        self._manifest = manifest
+        self._segments = [Segment(self.folder, one, dim) for one in manifest.segments]
+        self._candidates = [candidates(one) for one in self._segments]
+        removed = manifest.removed_ids(self.folder)
+        self._live = np.ones(manifest.ids, np.bool_)
+        self._live[removed] = False
+
+    @property
+    def info(self) -> IndexInfo:
+        """What is in the index."""
+        largest = max(self._manifest.segments, key=lambda one: one.rows)
+        return IndexInfo(
+            table=self._manifest.table,
+            rows=int(self._live.sum()),
+            kind=largest.kind,
+            recall=largest.recall,
+            segments=len(self._segments),
+        )
+
+    def search(
+        self,
+        embeddings: Float[Tensor, "queries dim"],
+        k: int,
+        *,
+        among: Bool[np.ndarray, " ids"] | None = None,
+    ) -> tuple[Float[Tensor, "queries k"], Int[Tensor, "queries k"]]:
+        """Cosines and ids of the k most similar rows of each query, from near to far.
+
+        Args:
+            embeddings: Queries, of any length above 0.
+            k: Number of neighbors; fewer are found if there are fewer rows.
+            among: For each id whether it may be found; None for all. See :meth:`where`.
+        """
+        at_least(1, k=k)
+        if embeddings.shape[1] != self._manifest.table.dim:
+            raise ValueError(
+                f"queries have {embeddings.shape[1]} values; "
+                f"rows of {self.folder} have {self._manifest.table.dim}"
+            )
+        queries = F.normalize(embeddings.float(), dim=1)
+        if not queries.isfinite().all():
+            raise ValueError("a query holds NaN or infinity")
+        live = self._live if among is None else self._live & among
+        scores, ids = [], []
+        for segment, found in zip(self._segments, self._candidates, strict=True):
+            first, rows = segment.info.first, segment.info.rows
+            own = live[first : first + rows]
+            near = best(segment, found, queries, k, live=None if own.all() else own)
+            scores.append(near[0])
+            ids.append(near[1] + first)
+        top = torch.cat(scores, dim=1)
+        top = top.topk(min(k, top.shape[1]), dim=1)
+        return top.values, torch.cat(ids, dim=1).gather(1, top.indices)
+
+    def rows(self, ids: Iterable[int]) -> list[Row]:
+        """Path, class and source of rows, those that were removed included."""
+        return [self._row(int(i)) for i in ids]
+
+    def _row(self, i: int) -> Row:
+        segment, row = self._at(i)
+        label, names = int(segment.labels[row]), self._manifest.table.class_names or ()
+        name = names[label] if 0 <= label < len(names) else None
+        return Row(i, segment.path(row), label, name, segment.info.source)
+
+    def _at(self, i: int) -> tuple[Segment, int]:
+        in_range(0, self._manifest.ids - 1, id=i)
+        segment = next(one for one in reversed(self._segments) if one.info.first <= i)
+        return segment, i - segment.info.first
+
+    def thumbnail(self, i: int) -> bytes:
+        """A small JPEG of the sample of a row; empty if there is none."""
+        segment, row = self._at(i)
+        return segment.thumbnail(row)
+
+    def where(
+        self, *, label: int | None = None, folder: str | None = None
+    ) -> Bool[np.ndarray, " ids"]:
+        """For each id whether its row is of a class, and its path begins with a folder."""
+        kept = self._live.copy()
+        for segment in self._segments:
+            own = kept[segment.info.first :][: segment.info.rows]
+            if label is not None:
+                own &= segment.labels == label
+            if folder is not None:
+                begins = pc.starts_with(segment.paths(), pattern=f"{folder.rstrip('/')}/")
+                own &= begins.to_numpy(zero_copy_only=False)
+        return kept
+
+    def find(self, paths: Sequence[str], *, source: str | None = None) -> Int[np.ndarray, " found"]:
+        """Ids of the rows with one of these paths.
+
+        Args:
+            paths: As the table has them.
+            source: Only rows whose samples are there; None for all.
+        """
+        wanted = pa.array([path.encode() for path in paths], pa.large_binary())
+        found = [np.empty(0, np.int64)]
+        for segment in self._segments:
+            if source is None or source == segment.info.source:
+                same = pc.is_in(segment.paths(), value_set=wanted).to_numpy(zero_copy_only=False)
+                found.append(segment.info.first + same.nonzero()[0])
+        ids = np.concatenate(found)
+        return ids[self._live[ids]]
+
+    def add(self, table: StoredTable | str | Path) -> str:
+        """Add the rows of a table that the same model embedded, without a new build.
+
+        A row takes the place of an earlier one with the same path and source.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            ConfigError: If the table is of another model, or another process writes the index.
+        """
+        table = table if isinstance(table, StoredTable) else StoredTable(table)
+        with writing(self.folder) as manifest:
+            assert manifest is not None
+            self._read()
+            check_same_model(self.folder, manifest.table, table)
+            names = [name for part in table.batches() for name in part.names]
+            own = self.find(names, source=source_of(table.info))
+            written, words = extended(self.folder, manifest, table)
+            self._commit(written, own)
+        replaced = f"; {len(own):,} of them take the place of earlier rows" if len(own) else ""
+        return f"{table.info.rows:,} rows added{replaced}; {words}"
+
+    def remove(self, paths: Sequence[str]) -> int:
+        """Remove the rows with these paths, without a new build.
+
+        Returns:
+            How many rows were removed.
+
+        Raises:
+            ConfigError: If a path is not in the index; nothing is removed then.
+        """
+        with writing(self.folder):
+            self._read()
+            ids = self.find(paths)
+            known = {self._row(int(i)).path for i in ids}
+            missing = next((path for path in paths if path not in known), None)
+            if missing is not None:
+                raise ConfigError(f"{self.folder} has no row with the path {missing!r}")
+            if len(ids) == self._live.sum():
+                raise ConfigError(f"{self.folder} would be empty; remove the folder instead")
+            self._commit(self._manifest, ids)
+        return len(ids)
+
+    def _commit(self, manifest: Manifest, removed: np.ndarray) -> None:
+        """Make a manifest that of the index, without some more rows, and open it."""
+        if len(removed):
+            ids = np.union1d(manifest.removed_ids(self.folder), removed)
+            number = manifest.next_number
+            write_removed(self.folder, number, ids)
+            manifest = replace(manifest, removed=number)
+        manifest.write(self.folder)
+        self._read()
+
+
+def build_index(
+    table: StoredTable | str | Path,
+    folder: str | Path,
+    *,
+    memory: int | None = None,
+    kind: Kind | None = None,
+    side: int = SIDE,
+) -> Index:
+    """Build an index of a table, whole or not at all, and say how it is searched.
+
+    Args:
+        table: The table.
+        folder: Folder to write; an index in it is replaced, and nothing else is.
+        memory: Bytes that a search may take; None for half of what is free.
+        kind: How to search; None for what suits the rows and the memory.
+        side: Largest side of thumbnails in pixels; 0 for none.
+
+    Raises:
+        ConfigError: If the folder holds something else, another process writes it, or the table
+            cannot be read.
+    """
+    table, folder = table if isinstance(table, StoredTable) else StoredTable(table), Path(folder)
+    if not table.info.rows:
+        raise ConfigError(f"{table.folder} has no rows to search")
+    memory = psutil.virtual_memory().available // 2 if memory is None else memory
+    with writing(folder) as former:
+        begun = Manifest(table=table.info, memory=memory, side=side)
+        number = former.next_number if former else 0
+        manifest, words = extended(folder, begun, table, number=number, kind=kind)
+        manifest.write(folder)
+    say(words)
+    return Index(folder)
+
+
+def extended(
+    folder: Path,
+    manifest: Manifest,
+    table: StoredTable,
+    *,
+    number: int | None = None,
+    kind: Kind | None = None,
+) -> tuple[Manifest, str]:
+    """Write the rows of a table as a segment; the index has it when the manifest is written.
+
+    Returns:
+        The manifest with the segment, and what the segment is in words.
+    """
+    dim, rows = manifest.table.dim, table.info.rows
+    kind = kind or choose(rows, dim, manifest.memory)
+    info = SegmentInfo(
+        number=manifest.next_number if number is None else number,
+        first=manifest.ids,
+        rows=rows,
+        row_type="float32" if kind == "exact" else "float16",
+        kind=kind,
+        source=source_of(table.info),
+    )
+    names, mapped = _joined(manifest.table.class_names, table.info.class_names)
+    thumbs = Thumbnails(table.info, manifest.side)
+    with SegmentWriter(folder, info) as writer, progress(rows, "indexing", "rows") as bar:
+        for part in table.batches(4096):
+            labels = mapped[part.labels] if len(mapped) > 1 else part.labels
+            writer.write(part.embeddings, labels, part.names, thumbs.of(part.names))
+            bar.update(len(part.names))
+    if kind != "exact":
+        segment = Segment(folder, info, dim)
+        build(segment)
+        found = candidates(segment)
+        assert found is not None
+        info = tuned(segment, found, TUNED_RECALL)
+    words = f"{described(info, dim, manifest.memory)}; {thumbs}"
+    known = replace(manifest.table, class_names=names)
+    return replace(manifest, table=known, segments=(*manifest.segments, info)), words
+
+
+def described(info: SegmentInfo, dim: int, memory: int) -> str:
+    """How a segment is searched, why, and how many of the nearest rows it finds."""
+    takes = info.rows * row_bytes(info.kind, dim) / 1e6
+    words = f"{NAMES[info.kind]}: {info.rows:,} rows take {takes:,.1f} of {memory / 1e6:,.0f} MB"
+    if info.kind == "exact":
+        return words
+    return f"{words}; recall@10 against exact {info.recall:.3f} on {SAMPLED} sampled rows"
+
+
+def source_of(info: TableInfo) -> str:
+    """Where the samples of a table are; a folder from the root on."""
+    source = str(info.data.get("source", ""))
+    path = Path(source).expanduser()
+    return str(path.absolute()) if source and path.exists() else source
+
+
+def check_same_model(folder: Path, own: TableInfo, table: StoredTable) -> None:
+    """Raise unless the rows of a table can be compared with those of an index."""
+    other = table.info
+    check_weights(folder, own, str(other.weights.get("path")), str(other.weights.get("digest")))
+    for name in ("dim", "pool", "inputs", "modality"):
+        if getattr(own, name) != getattr(other, name):
+            raise ConfigError(
+                f"{table.folder} has {name} {getattr(other, name)}, and {folder} "
+                f"{getattr(own, name)}: embed it the same way"
+            )
+
+
+def check_weights(folder: Path, info: TableInfo, path: str, digest: str) -> None:
+    """Raise unless weights are those that the rows of an index were embedded by.
+
+    Raises:
+        ConfigError: Naming both.
+    """
+    if digest != info.weights.get("digest"):
+        own = f"{info.weights.get('path')} (digest {str(info.weights.get('digest'))[:12]})"
+        raise ConfigError(
+            f"{folder} was embedded by {own}, and not by {path} (digest {digest[:12]}): "
+            "cosines between two models mean nothing"
+        )
+
+
+def _joined(
+    own: Sequence[str] | None, other: Sequence[str] | None
+) -> tuple[Sequence[str] | None, Int[Tensor, " labels"]]:
+    """All class names, and what becomes of each label of the other; the last is that of -1."""
+    if own is None or other is None:
+        return own or other, torch.tensor([-1])
+    names = list(dict.fromkeys([*own, *other]))
+    return names, torch.tensor([*(names.index(name) for name in other), -1])

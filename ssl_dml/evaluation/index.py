@@ -175,10 +175,34 @@ class Index:
         segment = next(one for one in reversed(self._segments) if one.info.first <= i)
         return segment, i - segment.info.first
 
+    def embeddings(self, ids: Iterable[int]) -> Float[Tensor, "some dim"]:
+        """Unit vectors of rows."""
+        found = [segment.embeddings(np.array([row])) for segment, row in map(self._at, ids)]
+        return torch.cat(found) if found else torch.empty(0, self._manifest.table.dim)
+
     def thumbnail(self, i: int) -> bytes:
         """A small JPEG of the sample of a row; empty if there is none."""
         segment, row = self._at(i)
         return segment.thumbnail(row)
+
+    def labels(self) -> list[int]:
+        """Labels of the rows, the most frequent first; -1 is none."""
+        found = np.concatenate([segment.labels for segment in self._segments])[self._live]
+        labels, counts = np.unique(found, return_counts=True)
+        return labels[np.argsort(-counts, kind="stable")].tolist()
+
+    def folders(self) -> list[str]:
+        """Folders of the paths, with those above them."""
+        found = set[str]()
+        for segment in self._segments:
+            live = self._live[segment.info.first :][: segment.info.rows]
+            paths = segment.paths().filter(pa.array(live))
+            for folder in pc.unique(pc.replace_substring_regex(paths, "/?[^/]*$", "")).to_pylist():
+                name = folder.decode(errors="replace")
+                while name and name not in found:
+                    found.add(name)
+                    name = name.rpartition("/")[0]
+        return sorted(found)
 
     def where(
         self, *, label: int | None = None, folder: str | None = None

@@ -16,10 +16,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ssl_dml.data.sources import RawImage
+from ssl_dml.evaluation.index import Index, Row
 from ssl_dml.reading import parse_json
-from ssl_dml.serve.facets import MOST_LISTED, Facets, class_of
 from ssl_dml.serve.guard import Access, Guard
-from ssl_dml.serve.query import MOST_TERMS, Query, Searchable, answer, parse_query
+from ssl_dml.serve.query import MOST_TERMS, Query, answer, parse_query
 from ssl_dml.serve.uploads import MAX_BYTES, decode, pack, read_body, thumbnail
 from ssl_dml.serve.work import BusyError, Workers
 
@@ -31,6 +31,7 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 MOST_JSON = 1 << 21  # bytes of a question: 32 embeddings of 8,192 numbers
+MOST_LISTED = 5000  # classes or folders that the page offers
 THREADS, WAITING = 2, 96
 PNG = b"\x89PNG"
 
@@ -43,8 +44,6 @@ class Site:
     Args:
         name: Of the index.
         index: What is searched.
-        facets: Its classes and folders.
-        dim: Dimension of its embeddings.
         embed: From an image to its embedding, by the model of the index; may be called from
             several threads.
         threshold: Cosine from which a calibrated model takes two images for the same; None if
@@ -52,9 +51,7 @@ class Site:
     """
 
     name: str
-    index: Searchable
-    facets: Facets
-    dim: int
+    index: Index
     embed: Callable[[RawImage], Float[np.ndarray, " dim"]]
     threshold: float | None = None
 
@@ -92,20 +89,11 @@ def build_app(site: Site, access: Access, workers: Workers | None = None) -> ASG
 class _Handlers:
     def __init__(self, site: Site, workers: Workers) -> None:
         self.site, self.workers = site, workers
+        self.dim, self.live = site.index.info.table.dim, site.index.where()
+        self.about_index = _described(site)
 
     async def about(self, request: Request) -> Response:  # noqa: ARG002
-        facets = self.site.facets
-        return JSONResponse(
-            {
-                "name": self.site.name,
-                "rows": len(facets.ids),
-                "classes": facets.classes[:MOST_LISTED],
-                "all_classes": len(facets.classes),
-                "folders": facets.folders[:MOST_LISTED],
-                "all_folders": len(facets.folders),
-                "limits": {"bytes": MAX_BYTES, "terms": MOST_TERMS},
-            }
-        )
+        return JSONResponse(self.about_index)
 
     async def embed(self, request: Request) -> Response:
         with self.workers.place():
@@ -119,34 +107,57 @@ class _Handlers:
     async def search(self, request: Request) -> Response:
         with self.workers.place():
             values = parse_json(await read_body(request, MOST_JSON))
-            query = parse_query(values, self.site.dim, self.site.facets.__contains__)
+            query = parse_query(values, self.dim, self._has)
             return JSONResponse(await self.workers.run(self._search, query))
+
+    def _has(self, row: int) -> bool:
+        return 0 <= row < len(self.live) and bool(self.live[row])
 
     def _search(self, query: Query) -> dict[str, Any]:
         site = self.site
-        found = answer(site.index, site.facets, query)
+        found = answer(site.index, query)
         rows = site.index.rows(found.ids)
         scores = found.scores or [None] * len(rows)
         single = len(query.like) == 1 and not query.unlike
         return {
             "rows": [
-                {"id": row.id, "name": row.path, "class": class_of(row), "score": score}
+                {"id": row.id, "name": row.path, "class": _class_of(row), "score": score}
                 for row, score in zip(rows, scores, strict=True)
             ],
             # It was calibrated for pairs of images, and says nothing of a mean.
             "threshold": site.threshold if single else None,
-            "seen": found.seen,
         }
 
     async def thumbnail(self, request: Request) -> Response:
         row = request.path_params["id"]
-        if row not in self.site.facets:
+        if not self._has(row):
             raise HTTPException(404, "The index has no such row.")
         data = await self.workers.run(self.site.index.thumbnail, row)
         if not data:
             raise HTTPException(404, "There is no thumbnail of this row.")
         kind = "image/png" if data.startswith(PNG) else "image/jpeg"
         return _cached(request, data, kind, "private, max-age=300")
+
+
+def _described(site: Site) -> dict[str, Any]:
+    """What the page shows of the index before anything is asked."""
+    index, labels, folders = site.index, site.index.labels(), site.index.folders()
+    names = index.info.table.class_names or ()
+    listed = [label for label in labels if label >= 0][:MOST_LISTED]
+    return {
+        "name": site.name,
+        "rows": index.info.rows,
+        "classes": [[i, names[i] if i < len(names) else str(i)] for i in listed],
+        "all_classes": sum(label >= 0 for label in labels),
+        "folders": folders[:MOST_LISTED] if len(folders) > 1 else [],
+        "all_folders": len(folders),
+        "limits": {"bytes": MAX_BYTES, "terms": MOST_TERMS},
+    }
+
+
+def _class_of(row: Row) -> str | None:
+    """Name of the class of a row, its number if it has none, None if it is unlabeled."""
+    return row.class_name or (str(row.label) if row.label >= 0 else None)
 
 
 def _file(path: Path) -> Callable[[Request], Any]:

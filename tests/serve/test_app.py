@@ -7,12 +7,17 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
-from ssl_dml.serve import Access, build_app, uploads
+from ssl_dml.evaluation.index import build_index
+from ssl_dml.serve import Access, Site, build_app, uploads
 from ssl_dml.serve.app import MOST_JSON, PAGE
 from ssl_dml.serve.work import Workers
+from ssl_dml.tables import TableBatch, TableInfo, write_table
+
+LOCAL = "http://127.0.0.1"
 
 
 def encoded(image, format="PNG"):
@@ -47,6 +52,7 @@ def test_the_index_is_described(client):
     about = client.get("/api/index").json()
     assert (about["name"], about["rows"], len(about["classes"])) == ("colors", 60, 6)
     assert about["folders"][:2] == ["cold", "cold/blue"]
+    assert about["classes"][1] == [1, "yellow"]
     assert about["limits"] == {"bytes": 32 << 20, "terms": 32}
 
 
@@ -79,13 +85,13 @@ def test_the_threshold_is_for_single_images(client):
 
 
 def test_results_are_filtered(client):
-    rows = ask(client, {"id": 1, "sign": 1}, folder="cold/blue", **{"class": "blue"})["rows"]
+    rows = ask(client, {"id": 1, "sign": 1}, folder="cold/blue", label=4)["rows"]
     assert [row["class"] for row in rows] == ["blue"] * 5
 
 
 def test_thumbnails_are_cached_by_their_content(client, index):
     answer = client.get("/thumbnail/7")
-    assert (answer.content, answer.headers["content-type"]) == (index.thumbnail(7), "image/png")
+    assert (answer.content, answer.headers["content-type"]) == (index.thumbnail(7), "image/jpeg")
     tag = answer.headers["etag"]
     again = client.get("/thumbnail/7", headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
@@ -148,21 +154,12 @@ def test_a_damaged_question_is_refused_in_a_sentence(client, body):
 
 
 def test_a_mistake_of_ours_tells_nothing_of_the_inside(site):
-    class Broken:
-        def __getattr__(self, name):
-            raise RuntimeError("secret path /home/me")
+    def embed(pixels):
+        raise RuntimeError("secret path /home/me")
 
-    broken = type(site)(name="x", index=Broken(), facets=site.facets, dim=3, embed=site.embed)  # noqa
-    client = TestClient(
-        build_app(broken, Access(host="localhost")),
-        "http://localhost",
-        raise_server_exceptions=False,
-    )
-    answer = client.post(
-        "/api/search",
-        json={"terms": [{"id": 1, "sign": 1}], "k": 1},
-        headers={"Origin": "http://localhost"},
-    )
+    app = build_app(Site(name="x", index=site.index, embed=embed), Access(host="127.0.0.1"))
+    client = TestClient(app, LOCAL, headers={"Origin": LOCAL}, raise_server_exceptions=False)
+    answer = client.post("/api/embed", content=encoded(Image.new("L", (4, 4))))
     assert answer.status_code == 500
     assert answer.json() == {"error": "The server failed; its terminal says why."}
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -176,7 +173,7 @@ def test_more_than_may_wait_are_told_to_come_again(site):
         gate.wait(10)
         return site.embed(pixels)
 
-    slow = type(site)(name="x", index=site.index, facets=site.facets, dim=3, embed=embed)
+    slow = Site(name="x", index=site.index, embed=embed)
     app = build_app(slow, Access(host="127.0.0.1"), Workers(1, 1))
     with TestClient(app, "http://127.0.0.1", headers={"Origin": "http://127.0.0.1"}) as client:
         data, answers = encoded(Image.new("RGB", (4, 4), "red")), []
@@ -193,24 +190,19 @@ def test_more_than_may_wait_are_told_to_come_again(site):
         assert answers[0].status_code == 200
 
 
-def test_names_are_data(site):
+def test_names_are_data(tmp_path):
     name = "a/<img src=x onerror=alert(1)>.png"
-    row = type("Row", (), {"id": 0, "path": name, "label": -1, "class_name": "<b>"})()
-
-    class Index:
-        def __getattr__(self, attribute):
-            return getattr(site.index, attribute)
-
-        def rows(self, ids):
-            return [row for _ in ids]
-
-    odd = type(site)(name="<i>", index=Index(), facets=site.facets, dim=3, embed=site.embed)
-    client = TestClient(build_app(odd, Access(host="127.0.0.1")), "http://127.0.0.1")
-    answer = client.post(
-        "/api/search", json={"terms": [], "k": 1}, headers={"Origin": "http://127.0.0.1"}
-    )
+    rows = torch.eye(2)
+    batch = TableBatch(names=[name, "b"], labels=torch.tensor([0, -1]), embeddings=rows)
+    info = TableInfo(rows=2, dim=2, class_names=["<b>"])
+    index = build_index(write_table(tmp_path / "table", info, [batch]), tmp_path / "index")
+    odd = Site(name="<i>", index=index, embed=lambda pixels: np.ones(2, np.float32))
+    client = TestClient(build_app(odd, Access(host="127.0.0.1")), LOCAL, headers={"Origin": LOCAL})
+    answer = client.post("/api/search", json={"terms": [], "k": 2})
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["rows"][0]["name"] == name
+    first, second = answer.json()["rows"]
+    assert (first["name"], first["class"], second["class"]) == (name, "<b>", None)
+    assert client.get("/thumbnail/0").status_code == 404
 
 
 def test_every_file_of_the_page_is_small():

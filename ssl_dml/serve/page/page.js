@@ -107,7 +107,7 @@ async function search() {
   const query = {
     terms: terms.map(({ id, embedding, sign }) => (id === undefined ? { embedding, sign } : { id, sign })),
     k: Number($("k").value),
-    class: $("class").value || null,
+    label: $("class").value ? Number($("class").value) : null,
     folder: $("folder").value || null,
   };
   const options = { method: "POST", body: JSON.stringify(query) };
@@ -122,7 +122,7 @@ async function search() {
   $("results").removeAttribute("aria-busy");
 }
 
-function draw({ rows, threshold, seen }) {
+function draw({ rows, threshold }) {
   const cards = rows.map((row, place) => card(row, place));
   if (threshold !== null && rows.length) {
     const above = rows.filter((row) => row.score >= threshold).length;
@@ -132,15 +132,14 @@ function draw({ rows, threshold, seen }) {
   const within = $("results").contains(document.activeElement);
   $("results").replaceChildren(...cards);
   rove(0, within && rows.length > 0);
-  $("status").textContent = said = summary(rows, seen);
+  $("status").textContent = said = summary(rows);
 }
 
-function summary(rows, seen) {
-  const among = seen === null ? "" : ` Only the ${seen.toLocaleString()} nearest were looked at.`;
-  if (!rows.length) return `Nothing found.${among}`;
+function summary(rows) {
+  if (!rows.length) return "Nothing found.";
   if (!terms.length) return "Add an image, or begin with one of these.";
   const count = rows.length === 1 ? "1 result" : `${rows.length} results`;
-  return `${count}; similarity from ${rows[0].score.toFixed(3)} to ${rows.at(-1).score.toFixed(3)}.${among}`;
+  return `${count}; similarity from ${rows[0].score.toFixed(3)} to ${rows.at(-1).score.toFixed(3)}.`;
 }
 
 function card(row, place) {
@@ -195,7 +194,7 @@ function move(event) {
 }
 
 function options(select, names, all) {
-  select.append(...names.map((name) => element("option", { value: name, textContent: name })));
+  select.append(...names.map(([value, textContent]) => element("option", { value, textContent })));
   if (all > names.length) {
     const words = `(${(all - names.length).toLocaleString()} more are not listed)`;
     select.append(element("option", { disabled: true, textContent: words }));
@@ -239,7 +238,7 @@ async function begin() {
     $("about").textContent = `${about.name}: ${about.rows.toLocaleString()} images`;
     document.title = `${about.name} · image search`;
     options($("class"), about.classes, about.all_classes);
-    options($("folder"), about.folders, about.all_folders);
+    options($("folder"), about.folders.map((name) => [name, name]), about.all_folders);
     limits = about.limits;
     terms = history.state ?? [];
     drawTerms();

@@ -83,7 +83,7 @@ def address(listening: socket.socket, token: str = "") -> str:
     'http://127.0.0.1'
     """
     host, port = listening.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - any of this machine's
+    if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{port}/" + (f"?token={token}" if token else "")

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import threading
 
 import numpy as np
@@ -98,14 +97,14 @@ def test_thumbnails_are_cached_by_their_content(client, index):
     assert client.get("/thumbnail/8", headers={"If-None-Match": tag}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/thumbnail/60", "/thumbnail/-1", "/thumbnail/99999999999999999999999", "/thumbnail/1.5", "/thumbnail/",
-        "/thumbnail/..%2f..%2fetc%2fpasswd", "/..%2f..%2fetc%2fpasswd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd",
-        "/page/index.html", "/app.py", "/../app.py", "/index.html%00", "/api", "/thumbnail/0x1", "/thumbnail/%D9%A1%00",
-    ],
-)  # fmt: skip
+ELSEWHERE = """
+/thumbnail/60 /thumbnail/-1 /thumbnail/99999999999999999999999 /thumbnail/1.5 /thumbnail/
+/thumbnail/..%2f..%2fetc%2fpasswd /..%2f..%2fetc%2fpasswd /%2e%2e/%2e%2e/etc/passwd //etc/passwd
+/page/index.html /app.py /../app.py /index.html%00 /api /thumbnail/0x1 /thumbnail/%D9%A1%00
+"""
+
+
+@pytest.mark.parametrize("path", ELSEWHERE.split())
 def test_there_is_nothing_else(client, path):
     answer = client.get(path)
     assert answer.status_code == 404
@@ -154,7 +153,7 @@ def test_a_damaged_question_is_refused_in_a_sentence(client, body):
 
 
 def test_a_mistake_of_ours_tells_nothing_of_the_inside(site):
-    def embed(pixels):
+    def embed(_):
         raise RuntimeError("secret path /home/me")
 
     app = build_app(Site(name="x", index=site.index, embed=embed), Access(host="127.0.0.1"))
@@ -196,7 +195,7 @@ def test_names_are_data(tmp_path):
     batch = TableBatch(names=[name, "b"], labels=torch.tensor([0, -1]), embeddings=rows)
     info = TableInfo(rows=2, dim=2, class_names=["<b>"])
     index = build_index(write_table(tmp_path / "table", info, [batch]), tmp_path / "index")
-    odd = Site(name="<i>", index=index, embed=lambda pixels: np.ones(2, np.float32))
+    odd = Site(name="<i>", index=index, embed=lambda _: np.ones(2, np.float32))
     client = TestClient(build_app(odd, Access(host="127.0.0.1")), LOCAL, headers={"Origin": LOCAL})
     answer = client.post("/api/search", json={"terms": [], "k": 2})
     assert answer.headers["content-type"] == "application/json"

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from ssl_dml.serve.query import Query, answer, parse_query
 from ssl_dml.serve.uploads import pack
@@ -18,10 +17,13 @@ def unit(values):
     return values / np.linalg.norm(values, axis=-1, keepdims=True)
 
 
-def expected(site, like, unlike, k, passes=lambda row: True):
+def expected(site, like, unlike, k, passes=lambda _: True):
     """Ids and cosines, one row after another."""
     rows = unit(site.index.embeddings(range(60)).numpy())
-    vector = lambda term: rows[term] if isinstance(term, int) else unit(term)
+
+    def vector(term):
+        return rows[term] if isinstance(term, int) else unit(term)
+
     means = [
         np.mean([vector(t) for t in terms], axis=0) if terms else 0 for terms in (like, unlike)
     ]

@@ -4,8 +4,8 @@ import socket
 import threading
 import time
 import urllib.request
+from urllib.parse import urlsplit
 
-import httpx
 import pytest
 import uvicorn
 
@@ -14,12 +14,13 @@ from ssl_dml.serve.running import address
 from ssl_dml.types import ConfigError
 
 
-@pytest.fixture
-def server(site, monkeypatch):
+@pytest.fixture(scope="module")
+def server(site):
     """The address of a server in a thread, which closes silent connections soon."""
-    monkeypatch.setattr(running, "PATIENCE", 0.4)
-    monkeypatch.setattr(running, "MOST_CONNECTIONS", 8)
-    with listen("127.0.0.1", 0) as listening:
+    with pytest.MonkeyPatch.context() as patch, listen("127.0.0.1", 0) as listening:
+        patch.setattr(running, "PATIENCE", 0.3)
+        patch.setattr(running, "MOST_CONNECTIONS", 8)
+        patch.setattr("ssl_dml.serve.uploads.SLOWEST", 0.3)
         app = build_app(site, Access(host="127.0.0.1"))
         own = uvicorn.Server(running.configuration(app))
         thread = threading.Thread(target=own.run, args=([listening],))
@@ -31,8 +32,8 @@ def server(site, monkeypatch):
 
 
 def connect(where):
-    url = httpx.URL(where)
-    return socket.create_connection((url.host, url.port), timeout=5)
+    url = urlsplit(where)
+    return socket.create_connection((url.hostname, url.port), timeout=5)
 
 
 def closed(connection):
@@ -86,7 +87,8 @@ def test_a_silent_connection_is_closed(server):
 def test_silent_connections_give_way_to_one_that_asks(server):
     silent = [connect(server) for _ in range(40)]
     began = time.monotonic()
-    assert httpx.get(f"{server}api/index").status_code == 200
+    with urllib.request.urlopen(f"{server}api/index") as answer:
+        assert answer.status == 200
     assert time.monotonic() - began < 2
     for connection in silent:
         connection.close()
@@ -98,12 +100,9 @@ def test_who_asks_for_more_than_a_head_may_have_is_refused(server):
         assert loud.recv(12) == b"HTTP/1.1 400"
 
 
-def test_a_body_that_does_not_come_ends_with_408(server, monkeypatch):
-    monkeypatch.setattr(running, "PATIENCE", 60)
-    monkeypatch.setattr("ssl_dml.serve.uploads.SLOWEST", 0.3)
+def test_a_body_that_does_not_come_ends_with_408(server):
+    host = urlsplit(server).netloc
+    head = f"POST /api/embed HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n"
     with connect(server) as slow:
-        host = server.removeprefix("http://").rstrip("/")
-        slow.sendall(
-            f"POST /api/embed HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 9\r\n\r\nx".encode()
-        )
+        slow.sendall(f"{head}Content-Length: 9\r\n\r\nx".encode())
         assert slow.recv(12) == b"HTTP/1.1 408"

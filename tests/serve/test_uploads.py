@@ -59,7 +59,7 @@ def test_an_image_is_turned_upright():
     ],
 )
 def test_what_is_no_image_is_refused_in_a_line(data):
-    with pytest.raises(ConfigError, match="^This file (is|cannot be read)") as caught:
+    with pytest.raises(ConfigError, match=r"^This file (is|cannot be read)") as caught:
         decode(data)
     assert "\n" not in str(caught.value)
 
@@ -73,7 +73,7 @@ def test_no_interpreter_of_another_language_is_started(tmp_path):
 
 def test_half_a_file_is_damaged():
     whole = encoded(Image.effect_noise((64, 64), 50), "JPEG")
-    with pytest.raises(ConfigError, match="This file cannot be read"):
+    with pytest.raises(ConfigError, match=r"This file cannot be read"):
         decode(whole[: len(whole) // 2])
 
 
@@ -134,7 +134,7 @@ def test_an_embedding_comes_back():
     ],
 )
 def test_a_damaged_embedding_is_refused(text):
-    with pytest.raises(ValueError, match="^an embedding"):
+    with pytest.raises(ValueError, match=r"^an embedding"):
         unpack(text, 2)
 
 

@@ -30,9 +30,8 @@ def test_no_more_work_at_once_than_there_are_threads():
 
 def test_who_finds_no_place_is_told_at_once_and_a_place_is_free_again():
     workers = Workers(1, 2)
-    with workers.place(), workers.place():
-        with pytest.raises(BusyError), workers.place():
-            pass
+    with workers.place(), workers.place(), pytest.raises(BusyError), workers.place():
+        pass
     with pytest.raises(KeyError), workers.place():
         raise KeyError
     with workers.place(), workers.place():

@@ -2,6 +2,6 @@
 
 from ssl_dml.serve.app import Site, build_app
 from ssl_dml.serve.guard import Access, new_token
-from ssl_dml.serve.running import listen, serve
+from ssl_dml.serve.running import address, listen, serve
 
-__all__ = ["Access", "Site", "build_app", "listen", "new_token", "serve"]
+__all__ = ["Access", "Site", "address", "build_app", "listen", "new_token", "serve"]

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
-from jaxtyping import Float
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -15,12 +13,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ssl_dml.data.sources import RawImage
 from ssl_dml.evaluation.index import Index, Row
 from ssl_dml.reading import parse_json
 from ssl_dml.serve.guard import Access, Guard
 from ssl_dml.serve.query import MOST_TERMS, Query, answer, parse_query
-from ssl_dml.serve.uploads import MAX_BYTES, decode, pack, read_body, thumbnail
+from ssl_dml.serve.uploads import MAX_BYTES, Embed, embedded, read_body
 from ssl_dml.serve.work import BusyError, Workers
 
 PAGE = Path(__file__).parent / "page"
@@ -52,7 +49,7 @@ class Site:
 
     name: str
     index: Index
-    embed: Callable[[RawImage], Float[np.ndarray, " dim"]]
+    embed: Embed
     threshold: float | None = None
 
 
@@ -98,11 +95,7 @@ class _Handlers:
     async def embed(self, request: Request) -> Response:
         with self.workers.place():
             body = await read_body(request, MAX_BYTES)
-            return JSONResponse(await self.workers.run(self._embed, body))
-
-    def _embed(self, body: bytes) -> dict[str, str]:
-        pixels = decode(body)
-        return {"embedding": pack(self.site.embed(pixels)), "thumbnail": thumbnail(pixels)}
+            return JSONResponse(await self.workers.run(embedded, body, self.site.embed))
 
     async def search(self, request: Request) -> Response:
         with self.workers.place():

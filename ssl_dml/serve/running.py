@@ -28,8 +28,9 @@ class Impatient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # noqa: D102
         super().connection_made(transport)  # pyright: ignore[reportArgumentType]
         self._since = self.loop.time()
-        if len(self.connections) > MOST_CONNECTIONS:
-            others = [one for one in self.connections if isinstance(one, Impatient)]
+        others = [one for one in self.connections if isinstance(one, Impatient)]
+        others = [one for one in others if not one.transport.is_closing()]
+        if len(others) > MOST_CONNECTIONS:
             min(others, key=lambda one: (not one.waits, one._since)).transport.abort()
         self.loop.call_later(PATIENCE, self._look)
 
@@ -113,7 +114,7 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
         http=Impatient,
         ws="none",
         lifespan="off",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,

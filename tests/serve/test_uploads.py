@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from ssl_dml.serve import uploads
-from ssl_dml.serve.uploads import decode, pack, read_body, thumbnail, unpack
+from ssl_dml.serve.uploads import embedded, pack, read_body, thumbnail, unpack
 from ssl_dml.types import ConfigError
 
 
@@ -21,6 +21,13 @@ def encoded(image, format="PNG", **options):
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
+
+
+def decode(data):
+    """What is embedded of a file."""
+    found = []
+    embedded(data, lambda pixels: found.append(pixels) or np.zeros(1, np.float32))
+    return found[0]
 
 
 def chunk(kind, data):
@@ -71,6 +78,14 @@ def test_no_interpreter_of_another_language_is_started(tmp_path):
         decode(file.read_bytes())
 
 
+def test_what_the_model_cannot_take_is_told():
+    def embed(_):
+        raise ValueError("sample 0 cannot be embedded") from ValueError("has 5 channels")
+
+    with pytest.raises(ConfigError, match=r"^This file cannot be embedded: has 5 channels$"):
+        embedded(encoded(Image.new("L", (4, 4))), embed)
+
+
 def test_half_a_file_is_damaged():
     whole = encoded(Image.effect_noise((64, 64), 50), "JPEG")
     with pytest.raises(ConfigError, match=r"This file cannot be read"):
@@ -107,6 +122,11 @@ def test_a_thumbnail_is_a_small_png(pixels):
     assert small.format == "PNG"
     assert max(small.size) <= 112
     assert small.width / small.height == pytest.approx(1.5, abs=0.1)
+
+
+def test_a_thumbnail_has_a_pixel_at_least():
+    small = Image.open(io.BytesIO(base64.b64decode(thumbnail(Image.new("L", (9000, 1)))[22:])))
+    assert small.size == (112, 1)
 
 
 def test_sixteen_bits_fill_the_range_of_a_thumbnail():
@@ -166,13 +186,13 @@ def test_a_larger_body_is_not_read_on():
     with pytest.raises(HTTPException) as caught:
         asyncio.run(read_body(request(chunks()), 3000))
     assert caught.value.status_code == 413
-    assert len(read) == 4
+    assert len(read) == 13  # four times the limit, so that who sends a little too much is told
 
 
 def test_a_body_that_promises_more_is_not_read_at_all():
     chunks = iter([b"x"])
     with pytest.raises(HTTPException) as caught:
-        asyncio.run(read_body(request(chunks, content_length="5"), 4))
+        asyncio.run(read_body(request(chunks, content_length="17"), 4))
     assert caught.value.status_code == 413
     assert next(chunks) == b"x"
 

@@ -26,7 +26,7 @@ NAMES: dict[Kind, str] = {
     "exact": "exact search",
     "hnsw": "HNSW graph",
     "ivf": "IVF, inverted lists",
-    "pq": "IVF with product quantisation, rescored",
+    "pq": "IVF with product quantization, rescored",
     "bits": "bits, rescored",
 }
 
@@ -48,7 +48,12 @@ def row_bytes(kind: Kind, dim: int) -> int:
     [512, 524, 264, 40, 32]
     """
     links = 2 * 32 * 4 + 12
-    own = {"exact": 4 * dim, "hnsw": 2 * dim + links, "ivf": 2 * dim + 8, "pq": _codes(dim) + 8}
+    own = {
+        "exact": 4 * dim,
+        "hnsw": 2 * dim + links,
+        "ivf": 2 * dim + 8,
+        "pq": -(-_codes(dim) // 2) + 8,
+    }
     return own.get(kind, _bits(dim) // 8)
 
 
@@ -72,16 +77,27 @@ def choose(rows: int, dim: int, memory: int) -> Kind:
     for kind in possible:
         if rows * row_bytes(kind, dim) <= memory:
             return kind
-    least = rows * row_bytes("bits", dim)
     raise ConfigError(
-        f"--memory {memory / 1e6:,.1f}MB is too little: even a bit for each value of "
-        f"{rows:,} rows takes {least / 1e6:,.1f}MB"
+        f"--memory {amount(memory)} is too little: even bits of {rows:,} rows take "
+        f"{amount(rows * row_bytes('bits', dim))}"
     )
 
 
+def amount(size: int) -> str:
+    """Bytes in words.
+
+    >>> amount(2_560_000_000), amount(160_000_000), amount(1920)
+    ('2.6 GB', '160.0 MB', '1.9 kB')
+    """
+    for unit, name in ((10**9, "GB"), (10**6, "MB")):
+        if size >= unit:
+            return f"{size / unit:,.1f} {name}"
+    return f"{size / 1000:,.1f} kB"
+
+
 def _codes(dim: int) -> int:
-    """Bytes of a product-quantised row: at least 4 values share one."""
-    return max(parts for parts in range(1, max(1, dim // 4) + 1) if dim % parts == 0)
+    """Half bytes of a product-quantized row: at least 2 values share one."""
+    return max(parts for parts in range(1, max(1, dim // 2) + 1) if dim % parts == 0)
 
 
 def _bits(dim: int) -> int:
@@ -107,7 +123,7 @@ def _learned(segment: Segment) -> faiss.Index:
     names = {
         "hnsw": "HNSW32_SQfp16",
         "ivf": f"IVF{lists},SQfp16",
-        "pq": f"IVF{lists},PQ{_codes(dim)}",
+        "pq": f"IVF{lists},PQ{_codes(dim)}x4fs",
     }
     index = faiss.index_factory(dim, names[info.kind], faiss.METRIC_INNER_PRODUCT)
     count = min(info.rows, max(64 * lists, 20_000))
@@ -161,7 +177,7 @@ class Bits:
 
 
 class Learned:
-    """An index of faiss: a graph, or lists with or without product quantisation."""
+    """An index of faiss: a graph, or lists with or without product quantization."""
 
     def __init__(self, segment: Segment) -> None:
         path, self.kind = segment.info.file(segment.folder, "faiss"), segment.info.kind

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -19,6 +19,43 @@ from ssl_dml.types import ConfigError, shown
 MANIFEST, FORMAT, LOCK = "index.json", 1, "index.lock"
 OWN = re.compile(r"\d{5,}\.[a-z_]+")  # files that a manifest names, or once did
 MOST = 2**48
+
+
+class Row(NamedTuple):
+    """A row of an index.
+
+    Attributes:
+        id: Number that the row keeps as long as the index is not built again.
+        path: Path or key of its sample.
+        label: Its class, from 0; -1 without.
+        class_name: Name of the class, where there is one.
+        source: Where the sample is, as the table named it.
+    """
+
+    id: int
+    path: str
+    label: int
+    class_name: str | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexInfo:
+    """What is in an index, and how it is searched.
+
+    Args:
+        table: What the table that it was built from says of itself, with the names of all classes.
+        rows: Rows that can be found.
+        kind: How the largest part is searched.
+        recall: Part of the 10 nearest rows that its search finds, measured on a sample.
+        segments: Parts that are searched one after another.
+    """
+
+    table: TableInfo
+    rows: int
+    kind: Kind
+    recall: float
+    segments: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ ol { display: grid; flex: 1; gap: .8rem; grid-template-columns: repeat(auto-fill
 figure { margin: 0; width: 104px; }
 section > figure { flex: none; border-right: 1px solid var(--line); padding-right: 1rem; }
 .image { align-items: center; display: flex; height: 96px; }
-.image.none { justify-content: center; border: 1px dashed var(--line); color: var(--soft); font-size: .8rem; }
+.image.none { border: 1px dashed var(--line); color: var(--soft); font-size: .8rem;
+  justify-content: center; }
 img { display: block; outline: 1px solid var(--line); max-height: 96px; max-width: 96px; }
 figcaption { font-size: .8rem; overflow-wrap: anywhere; }
 figcaption b, figcaption span { display: block; }

@@ -14,7 +14,7 @@ from ssl_dml.evaluation.segment import Kind, RowType, SegmentInfo
 from ssl_dml.files import remove_leftovers, replacing, synchronize, write_json
 from ssl_dml.reading import read_json, reading, regular
 from ssl_dml.tables import TableInfo, info_from
-from ssl_dml.types import ConfigError, shown
+from ssl_dml.types import ConfigError, one_line, shown
 
 MANIFEST, FORMAT, LOCK = "index.json", 1, "index.lock"
 OWN = re.compile(r"\d{5,}\.[a-z_]+")  # files that a manifest names, or once did
@@ -129,6 +129,10 @@ def read_manifest(folder: Path) -> Manifest:
         return _manifest(values)
 
 
+def _present(folder: Path) -> Manifest | None:
+    return read_manifest(folder) if (folder / MANIFEST).exists() else None
+
+
 def _manifest(values: dict[str, Any]) -> Manifest:
     segments = tuple(map(_segment, values["segments"]))
     if [one.first for one in segments] != np.cumsum([0, *(s.rows for s in segments)])[:-1].tolist():
@@ -166,7 +170,7 @@ def remove_others(folder: Path, manifest: Manifest | None) -> None:
     numbers |= {manifest.removed} if manifest and manifest.removed is not None else set()
     for path in folder.iterdir():
         if OWN.fullmatch(path.name) and int(path.name.partition(".")[0]) not in numbers:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # the next writer tries again
                 path.unlink()
 
 
@@ -199,11 +203,15 @@ def writing(folder: Path) -> Iterator[Manifest | None]:
     except Timeout:
         raise ConfigError(f"{folder} is being written by another process; wait for it") from None
     with held:
-        manifest = read_manifest(folder) if (folder / MANIFEST).exists() else None
+        manifest = _present(folder)
         remove_leftovers(folder)
         remove_others(folder, manifest)
         try:
             yield manifest
-        except BaseException:
-            remove_others(folder, manifest)
+        except BaseException as error:
+            # It may have failed when the new manifest was already in place.
+            remove_others(folder, _present(folder))
+            if isinstance(error, OSError):
+                whole = "; the index in it is whole" if (folder / MANIFEST).exists() else ""
+                raise OSError(f"{folder} cannot be written: {one_line(error)}{whole}") from error
             raise

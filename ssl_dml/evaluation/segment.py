@@ -188,7 +188,7 @@ class Segment:
         for first in range(0, self.info.rows, BLOCK):
             yield first, self.embeddings(slice(first, first + BLOCK))
 
-    def embeddings(self, rows: slice | np.ndarray) -> Float[Tensor, "some dim"]:
+    def embeddings(self, rows: slice | np.ndarray) -> Float[Tensor, "*some dim"]:
         """Some embeddings in float32."""
         return torch.from_numpy(np.asarray(self.rows[rows])).float()
 

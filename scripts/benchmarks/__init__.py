@@ -6,6 +6,7 @@ from benchmarks.classes import class_table
 from benchmarks.finetune import finetune_table
 from benchmarks.losses import loss_table
 from benchmarks.methods import method_table
+from benchmarks.search import search_table
 from benchmarks.speech import speak
 from benchmarks.tiles import tile_table
 
@@ -17,6 +18,7 @@ __all__ = [
     "finetune_table",
     "loss_table",
     "method_table",
+    "search_table",
     "speak",
     "tile_table",
 ]

@@ -136,7 +136,10 @@ def test_a_row_of_the_same_path_and_source_takes_the_place_of_the_earlier(index,
     words = index.add(stored(tmp_path / "other", rows=2, data={"source": "elsewhere"}))
     assert "take the place" not in words
     assert len(index.find(["ant/0.png"])) == 2
-    assert [row.source for row in index.rows(index.find(["ant/0.png"]).tolist())] == ["", "elsewhere"]
+    assert [row.source for row in index.rows(index.find(["ant/0.png"]).tolist())] == [
+        "",
+        "elsewhere",
+    ]
 
 
 def test_classes_of_another_table_are_told_by_their_names(index, tmp_path):

@@ -1,8 +1,9 @@
 """Which rows may be nearest, found without reading all: graphs, lists, codes and bits."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol
+from typing import final
 
 import faiss
 import numpy as np
@@ -11,9 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.evaluation.segment import Kind, Segment
+from ssl_dml.files import synchronize
 from ssl_dml.progress import progress
 from ssl_dml.reading import reading, regular
-from ssl_dml.types import ConfigError
+from ssl_dml.types import ConfigError, one_line
 
 EXACT_BELOW = 1_000_000  # rows; more are searched approximately
 GRAPH_BELOW = 2_000_000  # rows; a graph of more takes hours to build
@@ -26,19 +28,19 @@ NAMES: dict[Kind, str] = {
     "exact": "exact search",
     "hnsw": "HNSW graph",
     "ivf": "IVF, inverted lists",
-    "pq": "IVF with product quantisation, rescored",
+    "pq": "IVF with product quantization, rescored",
     "bits": "bits, rescored",
 }
 
 
-class Candidates(Protocol):
+class Candidates(ABC):
     """What proposes rows of a segment for some queries."""
 
+    @abstractmethod
     def find(
         self, queries: Float[Tensor, "queries dim"], k: int, effort: int
     ) -> Int[Tensor, "queries some"]:
         """Rows that may be among the k nearest, each once; -1 where there are no more."""
-        ...
 
 
 def row_bytes(kind: Kind, dim: int) -> int:
@@ -48,7 +50,12 @@ def row_bytes(kind: Kind, dim: int) -> int:
     [512, 524, 264, 40, 32]
     """
     links = 2 * 32 * 4 + 12
-    own = {"exact": 4 * dim, "hnsw": 2 * dim + links, "ivf": 2 * dim + 8, "pq": _codes(dim) + 8}
+    own = {
+        "exact": 4 * dim,
+        "hnsw": 2 * dim + links,
+        "ivf": 2 * dim + 8,
+        "pq": -(-_codes(dim) // 2) + 8,
+    }
     return own.get(kind, _bits(dim) // 8)
 
 
@@ -72,16 +79,27 @@ def choose(rows: int, dim: int, memory: int) -> Kind:
     for kind in possible:
         if rows * row_bytes(kind, dim) <= memory:
             return kind
-    least = rows * row_bytes("bits", dim)
     raise ConfigError(
-        f"--memory {memory / 1e6:,.1f}MB is too little: even a bit for each value of "
-        f"{rows:,} rows takes {least / 1e6:,.1f}MB"
+        f"--memory {amount(memory)} is too little: even bits of {rows:,} rows take "
+        f"{amount(rows * row_bytes('bits', dim))}"
     )
 
 
+def amount(size: int) -> str:
+    """Bytes in words.
+
+    >>> amount(2_560_000_000), amount(160_000_000), amount(1920)
+    ('2.6 GB', '160.0 MB', '1.9 kB')
+    """
+    for unit, name in ((10**9, "GB"), (10**6, "MB")):
+        if size >= unit:
+            return f"{size / unit:,.1f} {name}"
+    return f"{size / 1000:,.1f} kB"
+
+
 def _codes(dim: int) -> int:
-    """Bytes of a product-quantised row: at least 4 values share one."""
-    return max(parts for parts in range(1, max(1, dim // 4) + 1) if dim % parts == 0)
+    """Half bytes of a product-quantized row: at least 2 values share one."""
+    return max(parts for parts in range(1, max(1, dim // 2) + 1) if dim % parts == 0)
 
 
 def _bits(dim: int) -> int:
@@ -89,16 +107,28 @@ def _bits(dim: int) -> int:
 
 
 def build(segment: Segment) -> None:
-    """Write what a search that is not exact needs, beside the rows of a segment."""
+    """Write what a search that is not exact needs, beside the rows of a segment.
+
+    Raises:
+        OSError: If the disk is full.
+    """
     folder, info = segment.folder, segment.info
+    parts = ("bits", "rotation") if info.kind == "bits" else ("faiss",)
+    written = [info.file(folder, part) for part in parts]
     if info.kind == "bits":
         rotation = _rotation(segment.dim)
-        info.file(folder, "rotation").write_bytes(rotation.numpy().tobytes())
-        with info.file(folder, "bits").open("xb") as file:
-            for _, rows in _shown(segment, "signs"):
+        written[1].write_bytes(rotation.numpy().tobytes())
+        with written[0].open("xb") as file:
+            for rows in _shown(segment):
                 file.write(_packed(rows @ rotation).data)
     else:
-        faiss.write_index(_learned(segment), str(info.file(folder, "faiss")))
+        index = _learned(segment)
+        try:
+            faiss.write_index(index, str(written[0]))
+        except RuntimeError as error:
+            raise OSError(f"{written[0]}: {one_line(error)}") from error
+    for path in written:
+        synchronize(path)
 
 
 def _learned(segment: Segment) -> faiss.Index:
@@ -107,21 +137,22 @@ def _learned(segment: Segment) -> faiss.Index:
     names = {
         "hnsw": "HNSW32_SQfp16",
         "ivf": f"IVF{lists},SQfp16",
-        "pq": f"IVF{lists},PQ{_codes(dim)}",
+        "pq": f"IVF{lists},PQ{_codes(dim)}x4fs",
     }
     index = faiss.index_factory(dim, names[info.kind], faiss.METRIC_INNER_PRODUCT)
     count = min(info.rows, max(64 * lists, 20_000))
     sample = np.sort(np.random.default_rng(0).choice(info.rows, count, replace=False))
     index.train(segment.embeddings(sample).numpy())
-    for _, rows in _shown(segment, info.kind):
+    for rows in _shown(segment):
         index.add(rows.numpy())
     return index
 
 
-def _shown(segment: Segment, what: str) -> Iterator[tuple[int, Tensor]]:
-    with progress(segment.info.rows, f"building {what}", "rows") as bar:
-        for first, rows in segment.blocks():
-            yield first, rows
+def _shown(segment: Segment) -> Iterator[Float[Tensor, "block dim"]]:
+    """Embeddings in blocks, with a bar."""
+    with progress(segment.info.rows, "building", "rows") as bar:
+        for _, rows in segment.blocks():
+            yield rows
             segment.forget()
             bar.update(len(rows))
 
@@ -142,7 +173,8 @@ def _packed(values: Float[Tensor, "rows bits"]) -> np.ndarray:
     return np.packbits((values > 0).numpy(), axis=1)
 
 
-class Bits:
+@final
+class Bits(Candidates):
     """Signs of a rotated row; few of them differ from those of a near row."""
 
     def __init__(self, segment: Segment) -> None:
@@ -160,8 +192,9 @@ class Bits:
         ).long()
 
 
-class Learned:
-    """An index of faiss: a graph, or lists with or without product quantisation."""
+@final
+class Learned(Candidates):
+    """An index of faiss: a graph, or lists with or without product quantization."""
 
     def __init__(self, segment: Segment) -> None:
         path, self.kind = segment.info.file(segment.folder, "faiss"), segment.info.kind
@@ -170,7 +203,10 @@ class Learned:
                 self.index = faiss.read_index(str(regular(path)))
             except RuntimeError as error:
                 raise ValueError("is damaged") from error
-            if (self.index.ntotal, self.index.d) != (segment.info.rows, segment.dim):
+            fits = isinstance(
+                self.index, faiss.IndexHNSW if self.kind == "hnsw" else faiss.IndexIVF
+            )
+            if not fits or (self.index.ntotal, self.index.d) != (segment.info.rows, segment.dim):
                 raise ValueError("is of another index")
 
     def find(

@@ -1,9 +1,9 @@
 """An index of embeddings in a folder: search, look up, add and remove."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 import psutil
@@ -15,61 +15,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range
-from ssl_dml.evaluation.candidates import (
-    NAMES,
-    SAMPLED,
-    TUNED_RECALL,
-    build,
-    candidates,
-    choose,
-    row_bytes,
+from ssl_dml.evaluation.candidates import candidates
+from ssl_dml.evaluation.indexing import check_same_model, check_weights, extended, source_of
+from ssl_dml.evaluation.manifest import (
+    IndexInfo,
+    Manifest,
+    Row,
+    read_manifest,
+    write_removed,
+    writing,
 )
-from ssl_dml.evaluation.manifest import Manifest, read_manifest, write_removed, writing
-from ssl_dml.evaluation.ranked import best, tuned
-from ssl_dml.evaluation.segment import Kind, Segment, SegmentInfo, SegmentWriter
-from ssl_dml.evaluation.thumbnails import Thumbnails
-from ssl_dml.progress import progress, say
-from ssl_dml.tables import StoredTable, TableInfo
+from ssl_dml.evaluation.ranked import best
+from ssl_dml.evaluation.segment import Kind, Segment
+from ssl_dml.evaluation.thumbnails import SIDE
+from ssl_dml.progress import say
+from ssl_dml.tables import StoredTable
 from ssl_dml.types import ConfigError
 
-SIDE = 96  # pixels of a thumbnail
-
-
-class Row(NamedTuple):
-    """A row of an index.
-
-    Attributes:
-        id: Number that the row keeps as long as the index is not built again.
-        path: Path or key of its sample.
-        label: Its class, from 0; -1 without.
-        class_name: Name of the class, where there is one.
-        source: Where the sample is, as the table named it.
-    """
-
-    id: int
-    path: str
-    label: int
-    class_name: str | None
-    source: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexInfo:
-    """What is in an index, and how it is searched.
-
-    Args:
-        table: What the table that it was built from says of itself, with the names of all classes.
-        rows: Rows that can be found.
-        kind: How the largest part is searched.
-        recall: Part of the 10 nearest rows that its search finds, measured on a sample.
-        segments: Parts that are searched one after another.
-    """
-
-    table: TableInfo
-    rows: int
-    kind: Kind
-    recall: float
-    segments: int
+__all__ = ["Index", "IndexInfo", "Row", "build_index", "check_weights"]
 
 
 @final
@@ -321,96 +284,3 @@ def build_index(
         manifest.write(folder)
     say(words)
     return Index(folder)
-
-
-def extended(
-    folder: Path,
-    manifest: Manifest,
-    table: StoredTable,
-    *,
-    number: int | None = None,
-    kind: Kind | None = None,
-) -> tuple[Manifest, str]:
-    """Write the rows of a table as a segment; the index has it when the manifest is written.
-
-    Returns:
-        The manifest with the segment, and what the segment is in words.
-    """
-    dim, rows = manifest.table.dim, table.info.rows
-    kind = kind or choose(rows, dim, manifest.memory)
-    info = SegmentInfo(
-        number=manifest.next_number if number is None else number,
-        first=manifest.ids,
-        rows=rows,
-        row_type="float32" if kind == "exact" else "float16",
-        kind=kind,
-        source=source_of(table.info),
-    )
-    names, mapped = _joined(manifest.table.class_names, table.info.class_names)
-    thumbs = Thumbnails(table.info, manifest.side)
-    with SegmentWriter(folder, info) as writer, progress(rows, "indexing", "rows") as bar:
-        for part in table.batches(4096):
-            labels = mapped[part.labels] if len(mapped) > 1 else part.labels
-            writer.write(part.embeddings, labels, part.names, thumbs.of(part.names))
-            bar.update(len(part.names))
-    if kind != "exact":
-        segment = Segment(folder, info, dim)
-        build(segment)
-        found = candidates(segment)
-        assert found is not None
-        info = tuned(segment, found, TUNED_RECALL)
-    words = f"{described(info, dim, manifest.memory)}; {thumbs}"
-    known = replace(manifest.table, class_names=names)
-    return replace(manifest, table=known, segments=(*manifest.segments, info)), words
-
-
-def described(info: SegmentInfo, dim: int, memory: int) -> str:
-    """How a segment is searched, why, and how many of the nearest rows it finds."""
-    takes = info.rows * row_bytes(info.kind, dim) / 1e6
-    words = f"{NAMES[info.kind]}: {info.rows:,} rows take {takes:,.1f} of {memory / 1e6:,.0f} MB"
-    if info.kind == "exact":
-        return words
-    return f"{words}; recall@10 against exact {info.recall:.3f} on {SAMPLED} sampled rows"
-
-
-def source_of(info: TableInfo) -> str:
-    """Where the samples of a table are; a folder from the root on."""
-    source = str(info.data.get("source", ""))
-    path = Path(source).expanduser()
-    return str(path.absolute()) if source and path.exists() else source
-
-
-def check_same_model(folder: Path, own: TableInfo, table: StoredTable) -> None:
-    """Raise unless the rows of a table can be compared with those of an index."""
-    other = table.info
-    check_weights(folder, own, str(other.weights.get("path")), str(other.weights.get("digest")))
-    for name in ("dim", "pool", "inputs", "modality"):
-        if getattr(own, name) != getattr(other, name):
-            raise ConfigError(
-                f"{table.folder} has {name} {getattr(other, name)}, and {folder} "
-                f"{getattr(own, name)}: embed it the same way"
-            )
-
-
-def check_weights(folder: Path, info: TableInfo, path: str, digest: str) -> None:
-    """Raise unless weights are those that the rows of an index were embedded by.
-
-    Raises:
-        ConfigError: Naming both.
-    """
-    if digest != info.weights.get("digest"):
-        own = f"{info.weights.get('path')} (digest {str(info.weights.get('digest'))[:12]})"
-        raise ConfigError(
-            f"{folder} was embedded by {own}, and not by {path} (digest {digest[:12]}): "
-            "cosines between two models mean nothing"
-        )
-
-
-def _joined(
-    own: Sequence[str] | None, other: Sequence[str] | None
-) -> tuple[Sequence[str] | None, Int[Tensor, " labels"]]:
-    """All class names, and what becomes of each label of the other; the last is that of -1."""
-    if own is None or other is None:
-        return own or other, torch.tensor([-1])
-    names = list(dict.fromkeys([*own, *other]))
-    return names, torch.tensor([*(names.index(name) for name in other), -1])

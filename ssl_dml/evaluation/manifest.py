@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -14,11 +14,48 @@ from ssl_dml.evaluation.segment import Kind, RowType, SegmentInfo
 from ssl_dml.files import remove_leftovers, replacing, synchronize, write_json
 from ssl_dml.reading import read_json, reading, regular
 from ssl_dml.tables import TableInfo, info_from
-from ssl_dml.types import ConfigError, shown
+from ssl_dml.types import ConfigError, one_line, shown
 
 MANIFEST, FORMAT, LOCK = "index.json", 1, "index.lock"
 OWN = re.compile(r"\d{5,}\.[a-z_]+")  # files that a manifest names, or once did
 MOST = 2**48
+
+
+class Row(NamedTuple):
+    """A row of an index.
+
+    Attributes:
+        id: Number that the row keeps as long as the index is not built again.
+        path: Path or key of its sample.
+        label: Its class, from 0; -1 without.
+        class_name: Name of the class, where there is one.
+        source: Where the sample is, as the table named it.
+    """
+
+    id: int
+    path: str
+    label: int
+    class_name: str | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexInfo:
+    """What is in an index, and how it is searched.
+
+    Args:
+        table: What the table that it was built from says of itself, with the names of all classes.
+        rows: Rows that can be found.
+        kind: How the largest part is searched.
+        recall: Part of the 10 nearest rows that its search finds, measured on a sample.
+        segments: Parts that are searched one after another.
+    """
+
+    table: TableInfo
+    rows: int
+    kind: Kind
+    recall: float
+    segments: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +129,10 @@ def read_manifest(folder: Path) -> Manifest:
         return _manifest(values)
 
 
+def _present(folder: Path) -> Manifest | None:
+    return read_manifest(folder) if (folder / MANIFEST).exists() else None
+
+
 def _manifest(values: dict[str, Any]) -> Manifest:
     segments = tuple(map(_segment, values["segments"]))
     if [one.first for one in segments] != np.cumsum([0, *(s.rows for s in segments)])[:-1].tolist():
@@ -129,7 +170,7 @@ def remove_others(folder: Path, manifest: Manifest | None) -> None:
     numbers |= {manifest.removed} if manifest and manifest.removed is not None else set()
     for path in folder.iterdir():
         if OWN.fullmatch(path.name) and int(path.name.partition(".")[0]) not in numbers:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # the next writer tries again
                 path.unlink()
 
 
@@ -162,11 +203,15 @@ def writing(folder: Path) -> Iterator[Manifest | None]:
     except Timeout:
         raise ConfigError(f"{folder} is being written by another process; wait for it") from None
     with held:
-        manifest = read_manifest(folder) if (folder / MANIFEST).exists() else None
+        manifest = _present(folder)
         remove_leftovers(folder)
         remove_others(folder, manifest)
         try:
             yield manifest
-        except BaseException:
-            remove_others(folder, manifest)
+        except BaseException as error:
+            # It may have failed when the new manifest was already in place.
+            remove_others(folder, _present(folder))
+            if isinstance(error, OSError):
+                whole = "; the index in it is whole" if (folder / MANIFEST).exists() else ""
+                raise OSError(f"{folder} cannot be written: {one_line(error)}{whole}") from error
             raise

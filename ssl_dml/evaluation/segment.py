@@ -106,6 +106,16 @@ class SegmentWriter:
         self._append("thumbs", thumbs)
         self.rows += len(paths)
 
+    def copy(self, segment: "Segment") -> None:
+        """Append the rows of another segment."""
+        rows = range(segment.info.rows)
+        self.write(
+            segment.embeddings(slice(None)),
+            torch.from_numpy(segment.labels.copy()),
+            [segment.path(row) for row in rows],
+            [segment.thumbnail(row) for row in rows],
+        )
+
     def _append(self, text: str, entries: Sequence[bytes]) -> None:
         ends = self._ends[text] + np.cumsum([len(entry) for entry in entries], dtype=np.int64)
         self._ends[text] = int(ends[-1]) if len(ends) else self._ends[text]
@@ -178,7 +188,7 @@ class Segment:
         for first in range(0, self.info.rows, BLOCK):
             yield first, self.embeddings(slice(first, first + BLOCK))
 
-    def embeddings(self, rows: slice | np.ndarray) -> Float[Tensor, "some dim"]:
+    def embeddings(self, rows: slice | np.ndarray) -> Float[Tensor, "*some dim"]:
         """Some embeddings in float32."""
         return torch.from_numpy(np.asarray(self.rows[rows])).float()
 

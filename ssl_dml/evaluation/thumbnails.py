@@ -11,6 +11,7 @@ from ssl_dml.data.originals import open_sample
 from ssl_dml.tables import TableInfo
 from ssl_dml.types import ConfigError
 
+SIDE = 96  # pixels
 TRIED = 100  # samples that cannot be opened, after which no other is tried
 
 
@@ -29,22 +30,27 @@ class Thumbnails:
 
     def of(self, paths: Sequence[str]) -> list[bytes]:
         """A JPEG of each sample; empty bytes where there is none."""
-        if not self.side or self.info.modality != "image":
+        if not self._possible():
             return [b""] * len(paths)
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(self._of, paths))
+            found = list(pool.map(self._of, paths))
+        reasons = [one for one in found if isinstance(one, str)]
+        self.failed += len(reasons)
+        self.made += len(found) - len(reasons)
+        self.reason = self.reason or (reasons[0] if reasons else "")
+        return [b"" if isinstance(one, str) else one for one in found]
 
-    def _of(self, path: str) -> bytes:
-        if self.failed >= TRIED and not self.made:
-            return b""
+    def _possible(self) -> bool:
+        wanted = self.side > 0 and self.info.modality == "image"
+        if wanted and not self.info.data.get("source"):
+            self.failed, self.reason = TRIED, "the table does not say where the images are"
+        return wanted and (self.made > 0 or self.failed < TRIED)
+
+    def _of(self, path: str) -> bytes | str:
         try:
-            found = jpeg(open_sample(self.info.data, path), self.side)
+            return jpeg(open_sample(self.info.data, path), self.side)
         except (ConfigError, OSError, ValueError) as error:
-            self.failed += 1
-            self.reason = self.reason or str(error)
-            return b""
-        self.made += 1
-        return found
+            return str(error)
 
     def __str__(self) -> str:
         """What was made, in words."""
@@ -56,18 +62,12 @@ class Thumbnails:
 
 
 def jpeg(image: Image.Image, side: int) -> bytes:
-    r"""An image as a JPEG, reduced to so many pixels a side; transparent parts are white.
+    r"""An RGB image as a JPEG, reduced to so many pixels a side.
 
     >>> jpeg(Image.new("RGB", (300, 200)), 96)[:2]
-    b'\\xff\\xd8'
+    b'\xff\xd8'
     """
-    with image:
-        image.draft("RGB", (side, side))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("RGB")
-        image.thumbnail((side, side))
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=80)
+    image.thumbnail((side, side))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
     return file.getvalue()

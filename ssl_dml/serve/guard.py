@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+import socket
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -56,9 +57,11 @@ class Access:
             name = urlsplit(f"//{value}").hostname or ""
         except ValueError:
             return False
-        if name in ("localhost", self.host.lower()):
+        if name in ("localhost", self.host.lower()) or (is_address(name) and is_loopback(name)):
             return True
-        return is_address(name) and (is_loopback(name) or not is_loopback(self.host))
+        # Beyond this machine the token decides, which another name's page has no cookie of.
+        own = is_address(name) or name == socket.gethostname().lower()
+        return own and not is_loopback(self.host)
 
     @property
     def cookie(self) -> str:

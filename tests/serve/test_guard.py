@@ -1,5 +1,7 @@
 """Who may ask, and what every answer says."""
 
+import socket
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -57,6 +59,8 @@ def test_the_names_of_this_machine_pass(client, host):
 def test_where_all_may_connect_an_address_passes_and_a_strange_name_does_not(guarded):
     guarded.cookies.set(Access(host="0.0.0.0", token=TOKEN).cookie, TOKEN)
     assert guarded.get("/api/index").status_code == 200
+    own = {"Host": f"{socket.gethostname()}:8000"}  # as the printed address has it
+    assert guarded.get("/api/index", headers=own).status_code == 200
     assert guarded.get("/api/index", headers={"Host": "evil.com:8000"}).status_code == 421
 
 

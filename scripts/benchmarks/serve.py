@@ -25,6 +25,7 @@ from ssl_dml.data import DataConfig, load_train
 from ssl_dml.evaluation.index import Index, build_index
 from ssl_dml.files import write_json
 from ssl_dml.tables import TableBatch, TableInfo, write_table
+from ssl_dml.types import ImageSpec
 
 K, TIMEOUT = 24, 30.0  # results; seconds of a request
 
@@ -82,6 +83,7 @@ def _prepare(folder: Path, run: str | None) -> list[bytes]:
     train = load_train(DataConfig(source="fashion_mini"))
     if run is None:
         options = {"name": "resnet18", "width": 0.25}
+        assert isinstance(train.spec, ImageSpec)
         backbone = TimmBackbone(train.spec, **options)
         path = "ssl_dml.backbones.TimmBackbone"
         save(backbone, folder / "model", path, options, trained={})
@@ -142,7 +144,7 @@ def _ask(
 
 def _round(connection: http.client.HTTPConnection, image: bytes, times: dict[str, Any]) -> None:
     embedded = json.loads(_request(connection, "upload", "/api/embed", image, times))
-    term = {"embedding": embedded["embedding"], "sign": 1}
+    term, rows = {"embedding": embedded["embedding"], "sign": 1}, []
     for _ in range(2):
         asked = json.dumps({"terms": [term], "k": K}).encode()
         rows = json.loads(_request(connection, "search", "/api/search", asked, times))["rows"]

@@ -160,7 +160,7 @@ class Index:
         for segment in self._segments:
             live = self._live[segment.info.first :][: segment.info.rows]
             paths = segment.paths().filter(pa.array(live))
-            for folder in pc.unique(pc.replace_substring_regex(paths, "/?[^/]*$", "")).to_pylist():
+            for folder in pc.replace_substring_regex(paths, "/?[^/]*$", "").unique().to_pylist():
                 name = folder.decode(errors="replace")
                 while name and name not in found:
                     found.add(name)

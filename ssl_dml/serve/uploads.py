@@ -79,7 +79,8 @@ def embedded(data: bytes, embed: Embed) -> dict[str, str]:
         try:
             return {"embedding": pack(embed(pixels)), "thumbnail": thumbnail(pixels)}
         except ValueError as error:
-            reason = one_line(error.__cause__ or error)
+            cause = error.__cause__  # the reason without the name of a sample
+            reason = one_line(cause if isinstance(cause, Exception) else error)
             raise ConfigError(f"This file cannot be embedded: {reason}") from error
 
 

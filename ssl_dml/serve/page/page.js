@@ -126,7 +126,7 @@ function draw({ rows, threshold }) {
   const cards = rows.map((row, place) => card(row, place));
   if (threshold !== null && rows.length) {
     const above = rows.filter((row) => row.score >= threshold).length;
-    const words = `threshold ${threshold.toFixed(3)}: ${above} above are the same, by the calibrated model`;
+    const words = `threshold ${threshold.toFixed(3)}: the ${above} above are the same, by the calibrated model`;
     cards.splice(above, 0, element("li", { className: "threshold" }, element("span", { textContent: words })));
   }
   const within = $("results").contains(document.activeElement);

@@ -153,7 +153,6 @@ def _shown(segment: Segment) -> Iterator[Float[Tensor, "block dim"]]:
     with progress(segment.info.rows, "building", "rows") as bar:
         for _, rows in segment.blocks():
             yield rows
-            segment.forget()
             bar.update(len(rows))
 
 

@@ -21,6 +21,7 @@ from ssl_dml.types import ConfigError
 RowType = Literal["float32", "float16"]
 Kind = Literal["exact", "hnsw", "ivf", "pq", "bits"]
 BLOCK = 1 << 16  # rows
+TOUCHED = 1 << 10  # rows; the system maps 64 kB around each
 TEXTS = ("paths", "thumbs")  # each beside the file of where its entries end
 
 
@@ -110,7 +111,7 @@ class SegmentWriter:
         """Append the rows of another segment."""
         rows = range(segment.info.rows)
         self.write(
-            segment.embeddings(slice(None)),
+            segment.embeddings(np.arange(segment.info.rows)),
             torch.from_numpy(segment.labels.copy()),
             [segment.path(row) for row in rows],
             [segment.thumbnail(row) for row in rows],
@@ -138,6 +139,7 @@ class Segment:
 
     def __init__(self, folder: Path, info: SegmentInfo, dim: int) -> None:
         self.info, self.dim, self.folder = info, dim, folder
+        self._inode = self._identity()
         self.rows = self.map("rows", info.row_type, (info.rows, dim))
         self.labels = self.map("labels", "int64", (info.rows,))
         self._ends, self._texts = {}, {}
@@ -145,6 +147,15 @@ class Segment:
             ends = self.map(f"{text}_ends", "int64", (info.rows + 1,))
             self._ends[text] = ends
             self._texts[text] = self.map(text, "uint8", (max(0, int(ends[-1])),))
+
+    def _identity(self) -> int | None:
+        path = self.info.file(self.folder, "rows")
+        return path.stat().st_ino if path.exists() else None
+
+    @property
+    def present(self) -> bool:
+        """Whether its files are still those that were opened."""
+        return self._identity() == self._inode
 
     def map(self, part: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         """A file of numbers as an array that is read where it is looked at."""
@@ -186,11 +197,19 @@ class Segment:
     def blocks(self) -> Iterator[tuple[int, Float[Tensor, "block dim"]]]:
         """First row and float32 embeddings of one part after another."""
         for first in range(0, self.info.rows, BLOCK):
-            yield first, self.embeddings(slice(first, first + BLOCK))
+            yield first, torch.from_numpy(np.asarray(self.rows[first : first + BLOCK])).float()
+            if self.info.kind != "exact":
+                self.forget()
 
-    def embeddings(self, rows: slice | np.ndarray) -> Float[Tensor, "*some dim"]:
-        """Some embeddings in float32."""
-        return torch.from_numpy(np.asarray(self.rows[rows])).float()
+    def embeddings(self, rows: Int[np.ndarray, "*some"]) -> Float[Tensor, "*some dim"]:
+        """Some embeddings in float32; those of other rows take no memory."""
+        found = np.empty((rows.size, self.dim), self.info.row_type)
+        for first in range(0, rows.size, TOUCHED):
+            part = slice(first, first + TOUCHED)
+            found[part] = self.rows[rows.reshape(-1)[part]]
+            if self.info.kind != "exact":
+                self.forget()
+        return torch.from_numpy(found.reshape(*rows.shape, self.dim)).float()
 
     def forget(self) -> None:
         """Give back the memory of what was looked at; it is read again where it is needed."""

@@ -100,7 +100,15 @@ class SegmentWriter:
         if len(broken):
             raise ConfigError(f"the embedding of {paths[int(broken[0])]!r} holds NaN or infinity")
         unit = F.normalize(embeddings.float(), dim=1)
-        kept = unit.half() if self.info.row_type == "float16" else unit
+        self._put(unit.half() if self.info.row_type == "float16" else unit, labels, paths, thumbs)
+
+    def _put(
+        self,
+        kept: Float[Tensor, "batch dim"],
+        labels: Int[Tensor, " batch"],
+        paths: Sequence[str],
+        thumbs: Sequence[bytes],
+    ) -> None:
         self._files["rows"].write(kept.contiguous().numpy().data)
         self._files["labels"].write(labels.to(torch.int64).contiguous().numpy().data)
         self._append("paths", [path.encode() for path in paths])
@@ -108,10 +116,10 @@ class SegmentWriter:
         self.rows += len(paths)
 
     def copy(self, segment: "Segment") -> None:
-        """Append the rows of another segment."""
+        """Append the rows of another segment of the same row type."""
         rows = range(segment.info.rows)
-        self.write(
-            segment.embeddings(np.arange(segment.info.rows)),
+        self._put(
+            torch.from_numpy(np.asarray(segment.rows)),
             torch.from_numpy(segment.labels.copy()),
             [segment.path(row) for row in rows],
             [segment.thumbnail(row) for row in rows],

@@ -21,7 +21,7 @@ from ssl_dml.types import ConfigError
 RowType = Literal["float32", "float16"]
 Kind = Literal["exact", "hnsw", "ivf", "pq", "bits"]
 BLOCK = 1 << 16  # rows
-TOUCHED = 1 << 10  # rows; the system maps 64 kB around each
+TOUCHED = 64  # rows; the system maps up to 2 MB around each
 TEXTS = ("paths", "thumbs")  # each beside the file of where its entries end
 
 
@@ -211,10 +211,11 @@ class Segment:
 
     def embeddings(self, rows: Int[np.ndarray, "*some"]) -> Float[Tensor, "*some dim"]:
         """Some embeddings in float32; those of other rows take no memory."""
-        found = np.empty((rows.size, self.dim), self.info.row_type)
-        for first in range(0, rows.size, TOUCHED):
-            part = slice(first, first + TOUCHED)
-            found[part] = self.rows[rows.reshape(-1)[part]]
+        flat, found = rows.reshape(-1), np.empty((rows.size, self.dim), self.info.row_type)
+        order = flat.argsort()  # the disk is read in its order
+        for first in range(0, len(order), TOUCHED):
+            own = order[first : first + TOUCHED]
+            found[own] = self.rows[flat[own]]
             if self.info.kind != "exact":
                 self.forget()
         return torch.from_numpy(found.reshape(*rows.shape, self.dim)).float()

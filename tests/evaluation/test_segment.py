@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch.testing import assert_close
 from ssl_dml.evaluation.segment import TOUCHED, Segment, SegmentInfo, SegmentWriter
 from ssl_dml.types import ConfigError
 
-ROWS, DIM = 3 * TOUCHED + 5, 6
+ROWS, DIM = 50 * TOUCHED + 5, 6
 
 
 def rows(seed=0):
@@ -88,3 +90,22 @@ def test_a_replaced_segment_is_no_longer_present(tmp_path):
     assert not segment.present
     written(tmp_path, info())
     assert not segment.present
+
+
+def mapped():
+    """Bytes of files that this process has in memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+
+def test_rows_that_were_looked_up_do_not_stay_in_memory(tmp_path):
+    count, dim = 200_000, 64
+    about = SegmentInfo(number=0, first=0, rows=count, row_type="float16", kind="bits")
+    with SegmentWriter(tmp_path, about) as writer:
+        values = torch.randn(count, dim)
+        writer.write(values, torch.full((count,), -1), [""] * count, [b""] * count)
+    segment = Segment(tmp_path, about, dim)
+    chosen = np.random.default_rng(0).integers(0, count, (20, 500))
+    before = mapped()
+    segment.embeddings(chosen)
+    assert mapped() - before < 5_000_000  # of 25.6 MB

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import psutil
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -31,6 +31,8 @@ from ssl_dml.evaluation.thumbnails import SIDE
 from ssl_dml.progress import say
 from ssl_dml.tables import StoredTable
 from ssl_dml.types import ConfigError
+
+pc: Any = pa.compute  # its functions are made at import
 
 __all__ = ["Index", "IndexInfo", "Row", "build_index", "check_weights"]
 

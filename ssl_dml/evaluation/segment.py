@@ -66,7 +66,7 @@ class SegmentWriter:
     def __init__(self, folder: Path, info: SegmentInfo) -> None:
         self.folder, self.info, self.rows = folder, info, 0
         self._files: dict[str, Any] = {}
-        self._ends = dict.fromkeys(TEXTS, 0)
+        self._ends: dict[str, int] = dict.fromkeys(TEXTS, 0)
         self._stack = ExitStack()
 
     def __enter__(self) -> "SegmentWriter":

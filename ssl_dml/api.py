@@ -12,12 +12,14 @@ import soundfile
 import torch
 from jaxtyping import Float, Shaped
 from PIL import Image
+from torch import nn
 
 from ssl_dml.augment import Normalize, unsquash
 from ssl_dml.backbones import Backbone, initial
 from ssl_dml.backbones import load as load_backbone
 from ssl_dml.backbones.digest import weights_digest
 from ssl_dml.backbones.initial import ROUTES, TIMM
+from ssl_dml.backbones.pooled import Pooled
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.checks import at_least
 from ssl_dml.data.audio import read_resampled
@@ -26,6 +28,7 @@ from ssl_dml.data.decoder import Decoded, aspects_of
 from ssl_dml.data.images import MAX_PIXELS, read_file
 from ssl_dml.data.recordings import SequenceDecoder
 from ssl_dml.data.trim import sounding, trimmed
+from ssl_dml.evaluation.averaged import Averaged, Views
 from ssl_dml.reading import regular
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
 
@@ -40,6 +43,8 @@ class EmbeddingModel:
         backbone: The network.
         decoder: Turns an image or a recording into what the network was trained on.
         device: Where it runs.
+        pool: How features are pooled, if otherwise than in training.
+        views: Views of a sample whose embeddings are averaged.
 
     Attributes:
         dim: Dimension of an embedding.
@@ -47,11 +52,19 @@ class EmbeddingModel:
     """
 
     def __init__(
-        self, backbone: Backbone, decoder: ImageDecoder | SequenceDecoder, device: torch.device
+        self,
+        backbone: Backbone,
+        decoder: ImageDecoder | SequenceDecoder,
+        device: torch.device,
+        *,
+        pool: str | None = None,
+        views: Views = "one",
     ) -> None:
         self.backbone, self.decoder, self.device = backbone.to(device).eval(), decoder, device
-        self.inputs, self.dim = backbone.inputs, backbone.feature_dim
-        self._normalize = Normalize(backbone.inputs).to(device)
+        network = backbone if pool is None else Pooled(backbone, pool)
+        self.inputs, self.dim = backbone.inputs, network.feature_dim
+        layers = Normalize(backbone.inputs), Averaged(network, views)
+        self._encode = nn.Sequential(*layers).eval().to(device)
 
     @cached_property
     def digest(self) -> str:
@@ -86,7 +99,7 @@ class EmbeddingModel:
                 stored = torch.from_numpy(np.stack([one.values for one in decoded]))
                 aspects = aspects_of([one.aspect for one in decoded])
                 seen = unsquash(stored.to(self.device), aspects, self.inputs)
-                rows = self.backbone(self._normalize(seen))
+                rows = self._encode(seen)
                 found[part.start : part.stop] = rows.float().cpu().numpy()
         return found
 
@@ -121,7 +134,13 @@ def _recording(sample: Sample, decoder: SequenceDecoder) -> Shaped[np.ndarray, "
     return values.mean(axis=0, keepdims=True) if mono else values
 
 
-def load(folder: str | Path, *, device: torch.device | str | None = None) -> EmbeddingModel:
+def load(
+    folder: str | Path,
+    *,
+    device: torch.device | str | None = None,
+    pool: str | None = None,
+    views: Views = "one",
+) -> EmbeddingModel:
     """The model of a run, ready to embed.
 
     Nothing in the folder is executed.
@@ -131,6 +150,8 @@ def load(folder: str | Path, *, device: torch.device | str | None = None) -> Emb
             ``best`` folder in one; or published weights, ``timm:NAME``, ``hf:USER/NAME`` or
             ``torchvision:NAME``.
         device: Where it runs; None for an accelerator if there is one, else the CPU.
+        pool: How features are pooled; see :class:`~ssl_dml.backbones.pooled.Pooled`.
+        views: Views that are averaged; see :class:`~ssl_dml.evaluation.averaged.Averaged`.
 
     Raises:
         ValueError: Naming the file, if one is missing or damaged.
@@ -141,7 +162,8 @@ def load(folder: str | Path, *, device: torch.device | str | None = None) -> Emb
         begin = initial(folder, TIMM, {})
         assert begin.preset is not None
         backbone = begin.backbone(begin.preset)
-        return EmbeddingModel(backbone, _decoder(backbone.inputs, {}), device)
+        decoder = _decoder(backbone.inputs, {})
+        return EmbeddingModel(backbone, decoder, device, pool=pool, views=views)
     folder = Path(folder).expanduser()
     if (folder / "config.yaml").exists():
         if not (folder / "backbone").exists():
@@ -149,7 +171,8 @@ def load(folder: str | Path, *, device: torch.device | str | None = None) -> Emb
         folder = folder / "backbone"
     backbone = load_backbone(folder)
     saved = read_metadata(folder)["trained"].get("data", {}).get("decoder", {})
-    return EmbeddingModel(backbone, _decoder(backbone.inputs, saved), device)
+    decoder = _decoder(backbone.inputs, saved)
+    return EmbeddingModel(backbone, decoder, device, pool=pool, views=views)
 
 
 def _decoder(

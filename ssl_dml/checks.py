@@ -63,6 +63,17 @@ def inside(low: Number, high: Number, section: str = "", /, **values: Number | N
         _check(section, name, value, wanted, value is None or low < value < high)
 
 
+def below(high: Number, section: str = "", /, **values: Number | None) -> None:
+    """Raise unless every value is from 0 to below ``high``; the rest as :func:`positive`.
+
+    >>> below(1, tau_plus=1.0)
+    Traceback (most recent call last):
+    ValueError: tau_plus must be from 0 to below 1, got 1.0
+    """
+    for name, value in values.items():
+        _check(section, name, value, f"from 0 to below {high}", value is None or 0 <= value < high)
+
+
 def finite(section: str = "", /, **values: Number | Sequence[Number] | None) -> None:
     """Raise if a value, or one of several, is NaN or infinite.
 

@@ -133,9 +133,16 @@ def _component(value: Mapping[str, Any], kinds: tuple[type, ...], key: str) -> I
         for name in {**arguments, **value}:
             if str(name).partition(".")[0] not in (*known, *SPEC):
                 close = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+                own = (one for one in known if one != "help" and one not in _given(found))
+                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(own)}"
                 yield f"{key}.init_args.{name} is not an argument of {value['class_path']}; {hint}"
         yield from mistakes(parser, {**arguments, **value}, f"{key}.init_args.")
+
+
+def _given(cls: type) -> list[str]:
+    """Arguments of a class that the toolkit gives, such as the backbone of a method."""
+    found = inspect.signature(cls).parameters.values()
+    return [one.name for one in found if one.kind != one.KEYWORD_ONLY and one.default is one.empty]
 
 
 def find_class(name: Any, kinds: tuple[type, ...]) -> type:  # noqa: ANN401

@@ -185,6 +185,11 @@ def test_a_key_of_the_command_line_unsets_its_alternative(file):
             {"augment": {"class_path": "ssl_dml.augment.Gray", "init_args": {"blurr": 1}}},
             "blurr is not an argument of ssl_dml.augment.Gray; did you mean blur",
         ),
+        (
+            [],
+            {"augment": {"class_path": "ssl_dml.augment.Gray", "init_args": {"xyz": 1}}},
+            "xyz is not an argument of ssl_dml.augment.Gray; it has crops,",
+        ),
         ([], {"augment": {"class_path": "ssl_dml.augment.Grau"}}, "Grau"),
         ([], {"augment": None}, "augment"),
         ([], {"seed": None}, "seed must not be null; leave it out to keep the default"),

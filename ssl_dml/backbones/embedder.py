@@ -63,7 +63,7 @@ class Embedder(Backbone):
                 f"dim must be null or the {features} of the backbone with neck {neck}, got {dim}; "
                 "neck linear maps to any"
             )
-        self.inputs, self.feature_dim = inputs, dim or features
+        self.inputs, self.feature_dim = inputs, features if dim is None else dim
         layers: list[nn.Module] = []
         if neck.startswith("linear"):
             # A bias would be lost: the batch norm subtracts the mean.

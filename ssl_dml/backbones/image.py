@@ -95,12 +95,18 @@ class TimmBackbone(Backbone):
 
         Views of another size than that of the images are resized for a network of a fixed size.
         """
+        return self.network(self.fitted(samples))
+
+    def fitted(
+        self, samples: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels *size"]:
+        """Images in the size and layout that the network takes."""
         size: Any = self.arguments.get("img_size")
         if size is not None and not self.arguments.get("dynamic_img_size"):
             size = [size, size] if isinstance(size, int) else list(size)
             if list(samples.shape[2:]) != size:
                 samples = F.interpolate(samples, size, mode="bilinear", antialias=True)
-        return self.network(samples.contiguous(memory_format=torch.channels_last))
+        return samples.contiguous(memory_format=torch.channels_last)
 
     def advice(self) -> str:
         """Sizes of images that the network takes."""

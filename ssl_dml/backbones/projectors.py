@@ -9,7 +9,7 @@ from ssl_dml.checks import at_least
 
 def mlp(
     in_dim: int,
-    hidden_dim: int,
+    hidden_dim: int | None,
     out_dim: int,
     *,
     layers: int = 2,
@@ -26,12 +26,13 @@ def mlp(
 
     Args:
         in_dim: Dimension of a feature.
-        hidden_dim: Dimension between layers.
+        hidden_dim: Dimension between layers; None for ``in_dim``.
         out_dim: Dimension of an embedding.
         layers: Number of linear layers.
         norm: Where batch norm follows: after the ``hidden`` layers; after ``all``, the last one
             without weight and bias (Chen et al., 2021, arXiv:2104.02057); or ``none``.
     """
+    hidden_dim = in_dim if hidden_dim is None else hidden_dim
     at_least(1, layers=layers, hidden_dim=hidden_dim, output_dim=out_dim)
     steps: list[nn.Module] = []
     for _ in range(layers - 1):

@@ -74,21 +74,26 @@ class EvaluateConfig:
 
     @property
     def folder(self) -> Path:
-        """Where the model is.
+        """Where the model is; see :func:`model_folder`."""
+        return model_folder(self.run, self.model)
 
-        Raises:
-            ConfigError: If this is no run, or the run has no such model.
-        """
-        if not (self.run / "config.yaml").exists():
-            raise ConfigError(f"--run {str(self.run)!r} is no run folder: it has no config.yaml")
-        if (self.run / self.model).exists():
-            return self.run / self.model
-        missing = {
-            "best": "best model: fine-tuning keeps one where it validates, and pretraining where "
-            "it goes on from --init with labels",
-            "backbone": "backbone yet: finish it with --resume true",
-        }
-        raise ConfigError(f"--run {str(self.run)!r} has no {missing[self.model]}")
+
+def model_folder(run: Path, model: str) -> Path:
+    """Where a model of a run is.
+
+    Raises:
+        ConfigError: If this is no run, or the run has no such model.
+    """
+    if not (run / "config.yaml").exists():
+        raise ConfigError(f"--run {str(run)!r} is no run folder: it has no config.yaml")
+    if (run / model).exists():
+        return run / model
+    missing = {
+        "best": "best model: fine-tuning keeps one where it validates, and pretraining where "
+        "it goes on from --init with labels",
+        "backbone": "backbone yet: finish it with --resume true",
+    }
+    raise ConfigError(f"--run {str(run)!r} has no {missing[model]}")
 
 
 def data_of(run: Path) -> DataConfig:

@@ -79,8 +79,9 @@ def model_of(index: Index, weights: str | None = None) -> "ssl_dml.EmbeddingMode
     path = weights or str(info.weights.get("path") or "")
     if not path:
         raise ConfigError(f"{index.folder} does not name its model; give it with --weights")
+    given = {"pool": info.pool, "views": info.views}
     try:
-        model = ssl_dml.load(path)
+        model = ssl_dml.load(path, **{name: value for name, value in given.items() if value})
     except (ValueError, OSError) as error:
         raise ConfigError(
             f"the model of {index.folder}: {error}; give it with --weights"

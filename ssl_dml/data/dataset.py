@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import psutil
 import torch
@@ -80,6 +81,11 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, indices: Int[Tensor, " batch"]) -> tuple[Stored, Indices]:
         return torch.from_numpy(self.samples[indices.numpy()]), indices
 
+    def columns_at(self, indices: Int[Tensor, " batch"]) -> dict[str, list[Any]]:
+        """Further columns of the table that samples are from, at some of them."""
+        rows = [self.names.rows[index] for index in indices.tolist()]
+        return {name: one.take(rows).to_pylist() for name, one in self.names.source.further.items()}
+
     def aspects_at(self, indices: Int[Tensor, " batch"]) -> Aspects | None:
         """Aspects of some samples; None if all of the data set have kept their shape."""
         return None if self.aspects is None else self.aspects[indices]
@@ -122,7 +128,10 @@ def load_train(config: DataConfig) -> SampleSet:
         decoder = found.decoder
     store = _store(source, decoder, config)
     mean, std = normalization(store, decoder.shape[0])
-    spec = decoder.spec(mean=config.mean or mean, std=config.std or std)
+    try:
+        spec = decoder.spec(mean=config.mean or mean, std=config.std or std)
+    except ValueError as error:  # one value a channel, which are known only now
+        raise ConfigError(f"data.mean, data.std: {error}") from error
     if isinstance(found, Survey) and isinstance(spec, ImageSpec):
         spec = replace(spec, test_view=found.test_view)
     return SampleSet(source, store, decoder, spec, found)
@@ -187,8 +196,18 @@ def make_loader(
         batch_size=None,
         num_workers=workers if isinstance(samples.samples, OnDemand) else 0,
         pin_memory=device is not None and device.type == "cuda",
+        worker_init_fn=_leave_signals,
         generator=torch.Generator(),  # so that starting workers draws nothing from training's
     )
+
+
+def _leave_signals(_: int) -> None:
+    """Let the run heed what is sent to all its processes, as Slurm and a closed terminal do.
+
+    A worker that ends by itself would end the run before it has saved.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:

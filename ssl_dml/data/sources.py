@@ -3,11 +3,13 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import final, overload
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 RawImage = Image.Image | np.ndarray
@@ -24,6 +26,7 @@ class Source(ABC):
         class_names: Names of the classes; empty without labels.
         notes: What was decided or left out on opening, a short sentence each.
         labeled_by: Where the labels are from, in words; empty without labels.
+        further: Columns of a table that are neither images nor labels, by name.
     """
 
     fingerprint: str
@@ -32,6 +35,7 @@ class Source(ABC):
     class_names: list[str]
     notes: list[str]
     labeled_by: str = ""
+    further: Mapping[str, pa.ChunkedArray] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int:

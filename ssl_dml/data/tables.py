@@ -76,6 +76,12 @@ class TableSource(Source):
         self.labels, self.class_names, more = column_labels(
             rows, label_column, beside=[column], missing=missing_labels
         )
+        self.further = {
+            name: rows.data.column(name)
+            for name, kind in rows.features.items()
+            if isinstance(kind, datasets.Value) and "binary" not in kind.dtype
+            if name not in (column, label_column)
+        }
         self.notes = [*table.notes, *found, *more]
         self.labeled_by = f"column {label_column!r}" if self.labels else ""
 

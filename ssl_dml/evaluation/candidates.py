@@ -153,7 +153,6 @@ def _shown(segment: Segment) -> Iterator[Float[Tensor, "block dim"]]:
     with progress(segment.info.rows, "building", "rows") as bar:
         for _, rows in segment.blocks():
             yield rows
-            segment.forget()
             bar.update(len(rows))
 
 
@@ -215,9 +214,9 @@ class Learned(Candidates):
         """Rows of as many lists, or from as many nodes, as the effort says."""
         count = k * effort if self.kind == "pq" else k
         if self.kind == "hnsw":
-            options = faiss.SearchParametersHNSW(efSearch=effort)
+            options = faiss.SearchParametersHNSW(efSearch=effort)  # pyright: ignore
         else:
-            options = faiss.SearchParametersIVF(nprobe=effort)
+            options = faiss.SearchParametersIVF(nprobe=effort)  # pyright: ignore
         count = min(self.index.ntotal, count)
         return torch.from_numpy(self.index.search(queries.numpy(), count, params=options)[1])
 

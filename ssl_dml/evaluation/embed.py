@@ -129,7 +129,7 @@ def embed(
 ) -> Float[Tensor, "found dim"]:
     """Features of some samples of a data set, in float32 on the CPU.
 
-    Every process encodes its part. The first one returns all features, the others no rows.
+    The first process returns all features, the others no rows; see :func:`embedded`.
 
     Args:
         encode: From stored samples on ``device`` to features.
@@ -144,8 +144,24 @@ def embed(
     >>> embed(pixel_features, train, rows, device=cpu).shape  # images of 28 x 28 pixels
     torch.Size([2, 784])
     """
+    parts = list(embedded(encode, samples, rows, device=device, batch_size=batch_size))
+    return torch.cat(parts or [torch.empty(0, 1)])
+
+
+@torch.no_grad()
+def embedded(
+    encode: Encoder,
+    samples: SampleSet,
+    rows: Int[Tensor, " rows"],
+    *,
+    device: torch.device,
+    batch_size: int = 256,
+) -> Iterator[Float[Tensor, "some dim"]]:
+    """Yield the features that :func:`embed` joins, as they are made.
+
+    Every process encodes its part of each batch, and the first one yields the whole.
+    """
     world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)
-    parts = [torch.empty(0, 1)]
     bar = progress(len(rows), "embedding", "samples", delay=5.0)
     chunks = rows.split(world * batch_size)
     shares = chunks
@@ -155,10 +171,9 @@ def embed(
         seen = unsquash(part.to(device), samples.aspects_at(own_rows), samples.spec)
         everyone = gather(encode(seen).float())
         if rank() == 0:
-            parts.append(everyone[: len(chunk)].cpu())
+            yield everyone[: len(chunk)].cpu()
         bar.update(len(chunk))
     bar.close()
-    return torch.cat(parts[1:] or parts)
 
 
 def embed_labeled(

@@ -3,19 +3,19 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import psutil
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range
-from ssl_dml.evaluation.candidates import candidates
+from ssl_dml.evaluation.candidates import Candidates, candidates
 from ssl_dml.evaluation.indexing import check_same_model, check_weights, extended, source_of
 from ssl_dml.evaluation.manifest import (
     IndexInfo,
@@ -31,6 +31,8 @@ from ssl_dml.evaluation.thumbnails import SIDE
 from ssl_dml.progress import say
 from ssl_dml.tables import StoredTable
 from ssl_dml.types import ConfigError
+
+pc: Any = pa.compute  # its functions are made at import
 
 __all__ = ["Index", "IndexInfo", "Row", "build_index", "check_weights"]
 
@@ -48,6 +50,7 @@ class Index:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._parts: list[tuple[Segment, Candidates | None]] = []
         self._read()
 
     @classmethod
@@ -70,11 +73,22 @@ class Index:
     def _open(self, manifest: Manifest) -> None:
         dim = manifest.table.dim
         self._manifest = manifest
-        self._segments = [Segment(self.folder, one, dim) for one in manifest.segments]
-        self._candidates = [candidates(one) for one in self._segments]
+        known = {one.info: (one, found) for one, found in self._parts if one.present}
+        parts: list[tuple[Segment, Candidates | None]] = []
+        for info in manifest.segments:
+            segment, found = known.get(info, (None, None))
+            if segment is None:
+                segment = Segment(self.folder, info, dim)
+                found = candidates(segment)
+            parts.append((segment, found))
+        self._parts = parts
         removed = manifest.removed_ids(self.folder)
         self._live = np.ones(manifest.ids, np.bool_)
         self._live[removed] = False
+
+    @property
+    def _segments(self) -> list[Segment]:
+        return [segment for segment, _ in self._parts]
 
     @property
     def info(self) -> IndexInfo:
@@ -85,7 +99,7 @@ class Index:
             rows=int(self._live.sum()),
             kind=largest.kind,
             recall=largest.recall,
-            segments=len(self._segments),
+            segments=len(self._parts),
         )
 
     def search(
@@ -113,7 +127,7 @@ class Index:
             raise ValueError("a query holds NaN or infinity")
         live = self._live if among is None else self._live & among
         scores, ids = [], []
-        for segment, found in zip(self._segments, self._candidates, strict=True):
+        for segment, found in self._parts:
             first, rows = segment.info.first, segment.info.rows
             own = live[first : first + rows]
             near = best(segment, found, queries, k, live=None if own.all() else own)

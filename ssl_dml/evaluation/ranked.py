@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_dml.evaluation.candidates import DEPTH, MOST_EFFORT, SAMPLED, Candidates
 from ssl_dml.evaluation.segment import BLOCK, Segment, SegmentInfo
 
-TILE = 1 << 24  # values of candidates that are compared at once
+TILE = 1 << 22  # values of candidates that are compared at once
 Ranked = tuple[Float[Tensor, "queries k"], Int[Tensor, "queries k"]]
 Live = Bool[np.ndarray, " rows"] | None  # rows that may be found; None for all
 
@@ -84,7 +84,6 @@ def _of_some(
             return _of_all(segment, queries, k, live)
     compared = segment.embeddings(rows.clamp_min(0).numpy())
     cosines = torch.einsum("qd,qcd->qc", queries, compared)
-    segment.forget()
     return _merged([cosines.masked_fill(~known, -torch.inf)], [rows], k)
 
 
@@ -104,7 +103,6 @@ def tuned(segment: Segment, found: Candidates, recall: float) -> SegmentInfo:
     )
     queries = segment.embeddings(rows)
     exact = _others(_of_all(segment, queries, DEPTH + 1, None), rows)
-    segment.forget()
     effort, reached = 1, -1.0
     while True:
         near = _others(best(segment, found, queries, DEPTH + 1, effort=effort), rows)

@@ -21,6 +21,7 @@ from ssl_dml.types import ConfigError
 RowType = Literal["float32", "float16"]
 Kind = Literal["exact", "hnsw", "ivf", "pq", "bits"]
 BLOCK = 1 << 16  # rows
+TOUCHED = 64  # rows; the system maps up to 2 MB around each
 TEXTS = ("paths", "thumbs")  # each beside the file of where its entries end
 
 
@@ -65,7 +66,7 @@ class SegmentWriter:
     def __init__(self, folder: Path, info: SegmentInfo) -> None:
         self.folder, self.info, self.rows = folder, info, 0
         self._files: dict[str, Any] = {}
-        self._ends = dict.fromkeys(TEXTS, 0)
+        self._ends: dict[str, int] = dict.fromkeys(TEXTS, 0)
         self._stack = ExitStack()
 
     def __enter__(self) -> "SegmentWriter":
@@ -99,7 +100,15 @@ class SegmentWriter:
         if len(broken):
             raise ConfigError(f"the embedding of {paths[int(broken[0])]!r} holds NaN or infinity")
         unit = F.normalize(embeddings.float(), dim=1)
-        kept = unit.half() if self.info.row_type == "float16" else unit
+        self._put(unit.half() if self.info.row_type == "float16" else unit, labels, paths, thumbs)
+
+    def _put(
+        self,
+        kept: Float[Tensor, "batch dim"],
+        labels: Int[Tensor, " batch"],
+        paths: Sequence[str],
+        thumbs: Sequence[bytes],
+    ) -> None:
         self._files["rows"].write(kept.contiguous().numpy().data)
         self._files["labels"].write(labels.to(torch.int64).contiguous().numpy().data)
         self._append("paths", [path.encode() for path in paths])
@@ -107,10 +116,10 @@ class SegmentWriter:
         self.rows += len(paths)
 
     def copy(self, segment: "Segment") -> None:
-        """Append the rows of another segment."""
+        """Append the rows of another segment of the same row type."""
         rows = range(segment.info.rows)
-        self.write(
-            segment.embeddings(slice(None)),
+        self._put(
+            torch.from_numpy(np.asarray(segment.rows)),
             torch.from_numpy(segment.labels.copy()),
             [segment.path(row) for row in rows],
             [segment.thumbnail(row) for row in rows],
@@ -138,6 +147,7 @@ class Segment:
 
     def __init__(self, folder: Path, info: SegmentInfo, dim: int) -> None:
         self.info, self.dim, self.folder = info, dim, folder
+        self._inode = self._identity()
         self.rows = self.map("rows", info.row_type, (info.rows, dim))
         self.labels = self.map("labels", "int64", (info.rows,))
         self._ends, self._texts = {}, {}
@@ -145,6 +155,15 @@ class Segment:
             ends = self.map(f"{text}_ends", "int64", (info.rows + 1,))
             self._ends[text] = ends
             self._texts[text] = self.map(text, "uint8", (max(0, int(ends[-1])),))
+
+    def _identity(self) -> int | None:
+        path = self.info.file(self.folder, "rows")
+        return path.stat().st_ino if path.exists() else None
+
+    @property
+    def present(self) -> bool:
+        """Whether its files are still those that were opened."""
+        return self._identity() == self._inode
 
     def map(self, part: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         """A file of numbers as an array that is read where it is looked at."""
@@ -186,11 +205,20 @@ class Segment:
     def blocks(self) -> Iterator[tuple[int, Float[Tensor, "block dim"]]]:
         """First row and float32 embeddings of one part after another."""
         for first in range(0, self.info.rows, BLOCK):
-            yield first, self.embeddings(slice(first, first + BLOCK))
+            yield first, torch.from_numpy(np.asarray(self.rows[first : first + BLOCK])).float()
+            if self.info.kind != "exact":
+                self.forget()
 
-    def embeddings(self, rows: slice | np.ndarray) -> Float[Tensor, "*some dim"]:
-        """Some embeddings in float32."""
-        return torch.from_numpy(np.asarray(self.rows[rows])).float()
+    def embeddings(self, rows: Int[np.ndarray, "*some"]) -> Float[Tensor, "*some dim"]:
+        """Some embeddings in float32; those of other rows take no memory."""
+        flat, found = rows.reshape(-1), np.empty((rows.size, self.dim), self.info.row_type)
+        order = flat.argsort()  # the disk is read in its order
+        for first in range(0, len(order), TOUCHED):
+            own = order[first : first + TOUCHED]
+            found[own] = self.rows[flat[own]]
+            if self.info.kind != "exact":
+                self.forget()
+        return torch.from_numpy(found.reshape(*rows.shape, self.dim)).float()
 
     def forget(self) -> None:
         """Give back the memory of what was looked at; it is read again where it is needed."""

@@ -63,8 +63,7 @@ def hcl(
     """
     checks.positive(temperature=temperature)
     checks.at_least(0, beta=beta)
-    if not 0 <= tau_plus < 1:
-        raise ValueError(f"tau_plus must be from 0 to below 1, got {tau_plus}")
+    checks.below(1, tau_plus=tau_plus)
     batch = views.shape[1] * group.count
     checks.at_least(2, batch=batch)
     views = unit_views(views)

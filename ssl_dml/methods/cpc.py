@@ -155,7 +155,9 @@ class CPCImages(Method):
         self.horizon = horizon
         self.backbone: PatchBackbone = backbone  # pyright: ignore[reportIncompatibleVariableOverride]
         self.contexts = nn.ModuleList(
-            GridContext(dim, hidden_dim=context_dim or dim, blocks=context_blocks)
+            GridContext(
+                dim, hidden_dim=dim if context_dim is None else context_dim, blocks=context_blocks
+            )
             for _ in range(directions)
         )
         self.ahead = nn.ModuleList(

@@ -57,7 +57,11 @@ class FeatureAlignment(Method):
         width = backbone.feature_dim
         self.backbone, self.teacher = backbone, Teacher(teacher, backbone.inputs)
         self.projector = mlp(
-            width, hidden_dim or width, self.teacher.dim, layers=layers, norm="none"
+            width,
+            hidden_dim,
+            self.teacher.dim,
+            layers=layers,
+            norm="none",
         )
 
     def forward(self, batch: Batch) -> StepOutput:

@@ -4,7 +4,7 @@ from typing import final
 
 from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
-from ssl_dml.checks import at_least, in_range
+from ssl_dml.checks import at_least, below
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import RunInfo
 from ssl_dml.methods.views import InBatchContrast, check_run_info
@@ -52,6 +52,6 @@ class HCL(InBatchContrast):
     ) -> None:
         check_run_info(run_info, temperature=temperature)
         at_least(0, beta=beta)
-        in_range(0, 1, tau_plus=tau_plus)
+        below(1, tau_plus=tau_plus)
         loss = losses.HCL(temperature=temperature, beta=beta, tau_plus=tau_plus, tile_size=TILE)
         super().__init__(backbone, loss, hidden_dim, output_dim, layers)

@@ -55,7 +55,7 @@ class NNCLR(Method):
         check_run_info(run_info, temperature=temperature)
         width = backbone.feature_dim
         self.backbone = backbone
-        self.projector = mlp(width, hidden_dim or width, output_dim, layers=3, norm="all")
+        self.projector = mlp(width, hidden_dim, output_dim, layers=3, norm="all")
         self.predictor = mlp(output_dim, predictor_dim, output_dim, layers=2)
         check_queue(run_info, queue_size)
         self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)

@@ -68,7 +68,7 @@ class SEED(Method):
         positive(temperature=temperature, teacher_temperature=teacher_temperature)
         width = backbone.feature_dim
         self.backbone, self.teacher = backbone, Teacher(teacher, backbone.inputs)
-        self.projector = mlp(width, hidden_dim or width, self.teacher.dim, norm="none")
+        self.projector = mlp(width, hidden_dim, self.teacher.dim, norm="none")
         check_queue(run_info, queue_size)
         self.queue = Queue(queue_size, self.teacher.dim, batch_size=run_info.batch_size)
         self.loss = losses.SEED(

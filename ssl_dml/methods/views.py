@@ -35,7 +35,7 @@ class InBatchContrast(Method, ABC):
         super().__init__()
         width = backbone.feature_dim
         self.backbone = backbone
-        self.projector = mlp(width, hidden_dim or width, output_dim, layers=layers)
+        self.projector = mlp(width, hidden_dim, output_dim, layers=layers)
         self.loss = loss
 
     def forward(self, batch: Batch) -> StepOutput:

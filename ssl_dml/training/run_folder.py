@@ -1,7 +1,7 @@
 """The folder of a run: who may write into it, and what it says of the run."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,28 @@ def claim(folder: Path, *, resume: bool) -> Iterator[None]:
         ConfigError: If another process is at work in the folder, or :func:`refuse_existing` does.
         OSError: If the folder cannot be made or written into.
     """
+    with locked(folder, "output_dir", lambda: refuse_existing(folder, resume=resume)):
+        yield
+
+
+@contextmanager
+def locked(folder: Path, key: str, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """A folder that no other process of another command writes into; see :func:`claim`.
+
+    Args:
+        folder: Made if there is none.
+        key: Names it on the command line.
+        check: Raises if it cannot be used; called with the lock held.
+    """
     lock: RunLock | None = None
     problem: ConfigError | OSError | None = None
     try:
         if rank() == 0:
             try:
-                if folder.is_dir() or not folder.exists():
-                    lock = RunLock(folder)
-                refuse_existing(folder, resume=resume)
+                if folder.exists() and not folder.is_dir():
+                    raise ConfigError(f"{key} {str(folder)!r} is a file; name a folder")
+                lock = RunLock(folder, key)
+                check()
                 remove_leftovers(folder)
             except (ConfigError, OSError) as error:
                 problem = error
@@ -58,8 +72,6 @@ def refuse_existing(folder: Path, *, resume: bool) -> None:
     Raises:
         ConfigError: If there is something in the folder and it is not to be resumed.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"output_dir {str(folder)!r} is a file; name a folder")
     held = folder.iterdir() if folder.exists() else ()
     if not resume and any(path.name != LOCK and not is_part(path) for path in held):
         raise ConfigError(

@@ -22,14 +22,15 @@ class RunLock:
     loader, do not keep the lock. A file system without locks is warned of, and the run goes on.
 
     Args:
-        folder: The run folder.
+        folder: The run folder, or that of a table.
+        key: Names it on the command line.
 
     Raises:
         ConfigError: If another process has the lock; nothing in the folder is changed then.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOCK
+    def __init__(self, folder: Path, key: str = "output_dir") -> None:
+        self.path, self.key = folder / LOCK, key
         self.made = [place for place in (folder, *folder.parents) if not place.exists()]
         self.descriptor: int | None = None
         while self.descriptor is None:
@@ -64,7 +65,7 @@ class RunLock:
                 raise
             return None
         try:
-            _lock(descriptor, str(folder))
+            _lock(descriptor, f"{self.key} {str(folder)!r}", self.key)
             if os.path.samestat(os.fstat(descriptor), self.path.stat()):
                 return descriptor
         except FileNotFoundError:
@@ -81,18 +82,18 @@ class RunLock:
             self.descriptor = None
 
 
-def _lock(descriptor: int, folder: str) -> None:
+def _lock(descriptor: int, what: str, key: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
         raise ConfigError(
-            f"output_dir {folder!r} is in use by {holder or 'another process'}; wait for it, or "
-            "name another with --output_dir"
+            f"{what} is in use by {holder or 'another process'}; wait for it, or name another "
+            f"with --{key}"
         ) from None
     except OSError as error:
         print(
-            f"warning: output_dir {folder!r} is on a file system that refuses locks "
+            f"warning: {what} is on a file system that refuses locks "
             f"({error.strerror}); let no other run write into it",
             file=sys.stderr,
         )

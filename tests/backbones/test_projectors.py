@@ -27,3 +27,9 @@ def test_norms_can_be_everywhere_or_nowhere():
     assert [step.affine for step in everywhere if isinstance(step, nn.BatchNorm1d)] == [True, False]
     rows = everywhere(torch.randn(9, 6))
     assert rows.std(dim=0, unbiased=False).sub(1).abs().max() < 1e-2
+
+
+def test_a_hidden_dimension_of_nothing_is_that_of_the_input():
+    assert mlp(6, None, 3)[0].out_features == 6
+    with pytest.raises(ValueError, match="hidden_dim must be at least 1, got 0"):
+        mlp(6, 0, 3)

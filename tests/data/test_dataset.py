@@ -1,4 +1,7 @@
+import signal
+
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -6,6 +9,7 @@ from torch.testing import assert_close
 
 from ssl_dml.data import DataConfig, epochs, load_test, load_train, make_loader
 from ssl_dml.data.understood import announce
+from ssl_dml.types import ConfigError
 
 RNG = np.random.default_rng(0)
 
@@ -77,6 +81,12 @@ def test_normalization_can_be_given(tmp_path, config):
     assert (spec.mean, spec.std) == ((0.1,), (0.9,))
 
 
+def test_normalization_is_for_the_channels_there_are(tmp_path, config):
+    save(tmp_path / "in/a.png", (8, 8))
+    with pytest.raises(ConfigError, match=r"data\.mean, data\.std: mean and std need one value"):
+        load_train(config(mean=(0.1, 0.2), std=(0.9, 0.9)))
+
+
 def test_a_constant_channel_is_not_blown_up(tmp_path, config):
     Image.new("L", (8, 8), 7).save((tmp_path / "in").mkdir() or tmp_path / "in/a.png")
     assert load_train(config()).spec.std == (1.0,)
@@ -134,3 +144,18 @@ def test_test_labels_are_matched_by_name(tmp_path, config):
     assert test.labels.tolist() == [1, 2]
     assert test.class_names == ["a", "b", "c"]
     assert load_test(config(source=str(tmp_path / "in/train")), train) is None
+
+
+def test_workers_leave_the_signals_of_a_group_to_the_run(tmp_path, config):
+    for i in range(8):
+        save(tmp_path / f"in/{i}.png", (8, 8))
+    train = load_train(config(memory_fraction=0.0, disk_fraction=0.0))
+    order = [torch.tensor([i % 8]) for i in range(40)]
+    batches = iter(make_loader(train, order, workers=2))
+    seen = [next(batches)]
+    workers = psutil.Process().children()
+    for worker in workers:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            worker.send_signal(number)
+    assert len([*seen, *batches]) == 40
+    assert len(workers) >= 2

@@ -13,6 +13,7 @@ from indexes import DIGEST, clustered, stored
 from torch.testing import assert_close
 
 from ssl_dml.evaluation.index import Index, build_index
+from ssl_dml.tables import TableBatch, TableInfo, write_table
 from ssl_dml.types import ConfigError
 
 KINDS = ("exact", "hnsw", "ivf", "pq", "bits")
@@ -92,6 +93,25 @@ def test_a_row_says_where_it_is_from(index):
     assert index.thumbnail(4) == b""
     with pytest.raises(ValueError, match="id must be from 0 to 299, got 300"):
         index.rows([300])
+
+
+def test_rows_are_looked_up_and_what_they_are_of_is_listed(index):
+    unit = torch.nn.functional.normalize(clustered(300), dim=1)
+    assert_close(index.embeddings([7, 299, 7]), unit[[7, 299, 7]], rtol=0, atol=1e-6)
+    assert index.embeddings([]).shape == (0, 32)
+    assert index.folders() == ["ant", "bee", "cat"]
+    index.remove([f"cat/{i}.png" for i in range(2, 300, 3)] + ["ant/0.png"])
+    assert index.labels() == [1, 0]
+    assert index.folders() == ["ant", "bee"]
+
+
+def test_folders_are_listed_with_those_above(tmp_path):
+    names = ["a/b/c/1.png", "a/d.png", "top.png", "é/2.png"]
+    batch = TableBatch(names=names, labels=torch.full((4,), -1), embeddings=torch.eye(4))
+    table = write_table(tmp_path / "table", TableInfo(rows=4, dim=4), [batch])
+    index = build_index(table, tmp_path / "index", memory=10**9)
+    assert index.folders() == ["a", "a/b", "a/b/c", "é"]
+    assert index.labels() == [-1]
 
 
 def test_a_search_is_among_a_class_or_a_folder(index):

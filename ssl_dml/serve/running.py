@@ -7,6 +7,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from ssl_dml.types import ConfigError
 
 MOST_CONNECTIONS = 256
 PATIENCE = 10.0  # seconds for the head of a request
+OPENING = 30.0  # seconds in which a browser has read the file that it was given
 
 
 class Impatient(H11Protocol):
@@ -131,4 +133,4 @@ def _open(where: str, token: str) -> None:
         page = Path(folder) / "open.html"
         page.write_text(f'<meta http-equiv="refresh" content="0;url={html.escape(where)}">')
         if webbrowser.open(page.as_uri()):
-            threading.Event().wait(30)  # until the browser has read it
+            time.sleep(OPENING)

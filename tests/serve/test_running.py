@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 import urllib.request
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -67,6 +68,26 @@ def test_the_address_has_the_token_and_a_name_that_others_can_use():
     with listen("0.0.0.0", 0) as listening:
         port = listening.getsockname()[1]
         assert address(listening, "abc") == f"http://{socket.gethostname()}:{port}/?token=abc"
+
+
+def test_a_browser_is_given_the_address_but_no_token_on_its_command_line(monkeypatch):
+    opened, read = [], []
+
+    def browse(where):
+        opened.append(where)
+        if where.startswith("file:"):
+            path = Path(urlsplit(where).path)
+            assert path.parent.stat().st_mode & 0o077 == 0
+            read.append(path.read_text())
+        return True
+
+    monkeypatch.setattr(running.webbrowser, "open", browse)
+    monkeypatch.setattr(running, "OPENING", 0)
+    running._open("http://127.0.0.1:8/", "")
+    running._open("http://pc:8/?token=abc", "abc")
+    assert opened[0] == "http://127.0.0.1:8/"
+    assert "abc" not in opened[1]
+    assert read == ['<meta http-equiv="refresh" content="0;url=http://pc:8/?token=abc">']
 
 
 def test_it_serves(server):

@@ -72,11 +72,11 @@ def extended(
 
 
 def _small(manifest: Manifest, rows: int, source: str) -> tuple[SegmentInfo, ...]:
-    """The last segments, as long as all and some rows more are few, and of the same source."""
+    """The last exact segments of a source, as long as all and some rows more are few."""
     count = 0
     for one in reversed(manifest.segments):
         rows += one.rows
-        if rows > SMALL or one.source != source:
+        if rows > SMALL or one.source != source or one.kind != "exact":
             break
         count += 1
     return manifest.segments[len(manifest.segments) - count :]
@@ -84,9 +84,9 @@ def _small(manifest: Manifest, rows: int, source: str) -> tuple[SegmentInfo, ...
 
 def _searchable(folder: Path, info: SegmentInfo, dim: int) -> SegmentInfo:
     """Write what the search of a segment needs, and measure how well it finds."""
+    segment = Segment(folder, info, dim)  # as long as they should be, before the index has them
     if info.kind == "exact":
         return info
-    segment = Segment(folder, info, dim)
     build(segment)
     found = candidates(segment)
     assert found is not None
@@ -113,7 +113,7 @@ def check_same_model(folder: Path, own: TableInfo, table: StoredTable) -> None:
     """Raise unless the rows of a table can be compared with those of an index."""
     other = table.info
     check_weights(folder, own, str(other.weights.get("path")), str(other.weights.get("digest")))
-    for name in ("dim", "pool", "inputs", "modality"):
+    for name in ("dim", "pool", "views", "inputs", "modality"):
         if getattr(own, name) != getattr(other, name):
             raise ConfigError(
                 f"{table.folder} has {name} {getattr(other, name)}, and {folder} "

@@ -134,6 +134,19 @@ def test_added_rows_are_found_under_new_ids(index, tmp_path):
         assert one.rows([300, 339])[1].path == "ant/1039.png"
 
 
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_rows_are_added_to_every_kind(tmp_path, kind):
+    table = stored(tmp_path / "table", rows=1200)
+    index = build_index(table, tmp_path / "index", memory=10**9, kind=kind)
+    for i in range(3):
+        index.add(stored(tmp_path / f"{i}", rows=30, seed=i + 1, first=5000 + 30 * i))
+    assert index.info.segments == 2
+    assert (index.info.kind, index.info.rows) == (kind, 1290)
+    for i in range(3):
+        ids = Index.open(index.folder).search(clustered(30, seed=i + 1), 1)[1][:, 0]
+        assert ids.tolist() == list(range(1200 + 30 * i, 1230 + 30 * i))
+
+
 def test_many_small_additions_are_one_segment_and_keep_their_ids(index, tmp_path):
     for i in range(4):
         index.add(stored(tmp_path / f"{i}", rows=3, seed=10 + i, first=1000 * (i + 1)))
@@ -208,6 +221,7 @@ def test_readers_that_open_while_others_write_always_find_a_whole_index(index, t
     [
         ({"weights": {"digest": "f" * 64, "path": "runs/other"}},
          r"embedded by runs/mine \(digest 1234567890ab\), and not by runs/other \(digest f{12}\)"),
+        ({"views": "flip"}, "has views flip, and .* None: embed it the same way"),
         ({"pool": "gem"}, "has pool gem, and .* None: embed it the same way"),
         ({"inputs": {"size": 7}}, "has inputs {'size': 7}"),
     ],

@@ -3,7 +3,8 @@
 ``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
 recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
 other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
-weights; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is
+weights; ``search FOLDER`` measures an index of embeddings, and ``serve`` asks its page from many
+clients; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is
 ``ssl_dml benchmark``.
 """
 
@@ -16,6 +17,8 @@ from benchmarks import (
     finetune_table,
     loss_table,
     method_table,
+    search_table,
+    serve_load,
     speak,
     tile_table,
 )
@@ -33,6 +36,8 @@ TABLES = {
     "finetune": finetune_table,
     "losses": loss_table,
     "methods": method_table,
+    "search": search_table,
+    "serve": serve_load,
     "speech": speak,
     "tiles": tile_table,
 }

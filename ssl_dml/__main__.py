@@ -13,11 +13,12 @@ COMMANDS = {
     "pretrain": "train a backbone without labels",
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run",
+    "search": "find the nearest samples of images, in an index of embeddings",
     "benchmark": "samples a second of the real run beside the bare network",
     "embed": "write the embeddings of a data set into a table",
     "describe": "say what is understood of images or audio, and draw 64 samples",
 }
-SINGLE_PROCESS = ("benchmark", "describe")  # on one process
+SINGLE_PROCESS = ("benchmark", "describe", "search")  # on one process
 JOURNEY = """Self-supervised pretraining and deep metric learning: from images to an embedding.
 
   1. ssl_dml describe ~/images

@@ -210,9 +210,21 @@ def _read_info(folder: Path) -> TableInfo:
                 f"{path} is of format {shown(values['format'])}, and this version reads {FORMAT}; "
                 "embed again"
             )
-        given = {one.name: values[one.name] for one in fields(TableInfo)}
-        _check_values(given)
-        return TableInfo(**given)
+        return info_from(values)
+
+
+def info_from(values: Mapping[str, Any]) -> TableInfo:
+    """What :func:`~dataclasses.asdict` made of it, read from JSON.
+
+    Raises:
+        ValueError: If it is nothing that a table says of itself.
+    """
+    missing = [one.name for one in fields(TableInfo) if one.name not in values]
+    if missing:
+        raise ValueError(f"lacks {', '.join(missing)}")
+    given = {one.name: values[one.name] for one in fields(TableInfo)}
+    _check_values(given)
+    return TableInfo(**given)
 
 
 def _check_values(given: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 SHARED = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))  # the package, and what tests share
 CONTEXT = multiprocessing.get_context("forkserver")
-COMMANDS = ("pretrain", "finetune", "evaluate", "benchmark")
+COMMANDS = ("pretrain", "finetune", "evaluate", "benchmark", "search")
 PRELOADED = [*(f"ssl_dml.commands.{name}" for name in COMMANDS), "tensorboard.summary.writer"]
 PLAIN = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "CUDA_VISIBLE_DEVICES": ""}
 

@@ -18,7 +18,7 @@ LAYERS = [  # lowest first
     {"backbones"},
     {"methods", "heads"},
     {"evaluation", "reporting"},
-    {"training"},
+    {"training", "serve"},
     {"commands"},
     {"api"},
     {"__main__"},
@@ -34,6 +34,8 @@ CONFINED = {
     "torch.distributed": {"distributed", "__main__"},
     "timm": {"backbones"},
     "peft": {"backbones"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
 }
 # What losses, margins and miners may know of the toolkit.
 ROWS = {"types", "checks", "precision", "distances", "pair_masks", "counter_rng"}

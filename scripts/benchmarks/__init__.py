@@ -6,6 +6,8 @@ from benchmarks.classes import class_table
 from benchmarks.finetune import finetune_table
 from benchmarks.losses import loss_table
 from benchmarks.methods import method_table
+from benchmarks.search import search_table
+from benchmarks.serve import serve_load
 from benchmarks.speech import speak
 from benchmarks.tiles import tile_table
 
@@ -17,6 +19,8 @@ __all__ = [
     "finetune_table",
     "loss_table",
     "method_table",
+    "search_table",
+    "serve_load",
     "speak",
     "tile_table",
 ]

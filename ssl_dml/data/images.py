@@ -103,19 +103,22 @@ def read_array(file: BinaryIO, max_pixels: int) -> np.ndarray:
     return np.load(file, allow_pickle=False)
 
 
-def open_image(file: Path | io.BytesIO, max_pixels: int) -> RawImage:
+def open_image(
+    file: Path | io.BytesIO, max_pixels: int, formats: list[str] | None = None
+) -> RawImage:
     """Open an image of at most so many pixels; as an array if Pillow would lose bits or bands.
 
     Args:
         file: A file or its bytes.
         max_pixels: Largest number of pixels.
+        formats: Those of Pillow that it may have; None for all.
 
     Raises:
         ValueError: If it has more, or is no image; the message says what it is instead.
         OSError: If the file cannot be opened.
     """
     try:
-        image = _identify(file)
+        image = _identify(file, formats)
     except UnidentifiedImageError as error:
         if is_tiff(_head(file)):
             return read_tiff(file, max_pixels)

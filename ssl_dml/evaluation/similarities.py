@@ -58,8 +58,7 @@ class Pairs:
         place = (len(self.other) - (wanted * len(self.other)).round().long()).clamp(min=0)
         thresholds = self.other[place.clamp(max=len(self.other) - 1)]
         false, true = (
-            1 - torch.searchsorted(part, thresholds) / len(part)
-            for part in (self.other, self.same)
+            1 - torch.searchsorted(part, thresholds) / len(part) for part in (self.other, self.same)
         )
         return false, true, thresholds
 

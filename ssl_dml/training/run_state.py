@@ -90,7 +90,9 @@ class RunState:
     @property
     def loss(self) -> float | None:
         """The last training loss."""
-        return next((v for r in reversed(self.rows) if (v := r.get("train/loss")) is not None), None)
+        return next(
+            (v for r in reversed(self.rows) if (v := r.get("train/loss")) is not None), None
+        )
 
     @property
     def score(self) -> tuple[str, float, float] | None:

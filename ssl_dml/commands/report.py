@@ -286,6 +286,7 @@ def _comparison(page: Page, found: dict[str, Found | str]) -> None:
     if not kept:
         return
     page.section("Measured for this report")
+    page.text("Each of the samples below is classified by the others, left out in turn.")
     first = next(iter(kept.values()))
     rows = list[list[str]]()
     for name, (shown, seen) in kept.items():

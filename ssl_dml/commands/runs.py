@@ -42,7 +42,7 @@ class RunsConfig:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Folders with a ``config.yaml`` below a folder, or the folder itself; links are not followed."""
+    """Folders with a ``config.yaml``: this one and those below it; links are not followed."""
     found = list[Path]()
     for place, folders, names in os.walk(folder):
         path = Path(place)

@@ -7,15 +7,26 @@ from ssl_dml.reporting.summary import (
     read_records,
     summary,
 )
-from ssl_dml.reporting.trackers import finish, record_probe, show_first, start_trackers
+from ssl_dml.reporting.trackers import (
+    check_trackers,
+    finish,
+    projector_rows,
+    record_probe,
+    show_embeddings,
+    show_first,
+    start_trackers,
+)
 
 __all__ = [
+    "check_trackers",
     "contact_sheet",
     "explain_non_finite",
     "finetune_summary",
     "finish",
+    "projector_rows",
     "read_records",
     "record_probe",
+    "show_embeddings",
     "show_first",
     "start_trackers",
     "summary",

@@ -60,9 +60,9 @@ def lines(
         parts.append(draw(placed, f"s{number % COLORS}", _place_y(max(up[0], 0.0), up)))
     legend = _legend([one.name for one in series]) if len(series) > 1 else ""
     return (
-        f'<figure class="chart"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
-        f"<figcaption>{escape(title)}{legend}</figcaption></figure>"
+        f'<figure class="chart"><figcaption>{escape(title)}{legend}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f"{''.join(parts)}</svg></figure>"
     )
 
 
@@ -150,9 +150,8 @@ def _axes(
     parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" class="middle">{escape(x_label)}</text>')
     if y_label:
         at = (TOP + base) / 2
-        parts.append(
-            f'<text transform="translate(11 {at}) rotate(-90)" class="middle">{escape(y_label)}</text>'
-        )
+        turned = f'transform="translate(11 {at}) rotate(-90)" class="middle"'
+        parts.append(f"<text {turned}>{escape(y_label)}</text>")
     return "".join(parts)
 
 

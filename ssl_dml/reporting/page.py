@@ -95,10 +95,10 @@ class Page:
 
 
 def data_script(values: object) -> str:
-    """Values for the page's script, in which no text can end the element that holds them.
+    r"""Values for the page's script, in which no text can end the element that holds them.
 
     >>> data_script({"a": "</script>"})
-    '<script type="application/json">{"a": "\\\\u003c/script>"}</script>'
+    '<script type="application/json">{"a": "\\u003c/script>"}</script>'
     """
     text = as_json(values).replace("<", "\\u003c")
     return f'<script type="application/json">{text}</script>'

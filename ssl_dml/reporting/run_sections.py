@@ -11,9 +11,9 @@ from ssl_dml.reading import read_bytes, reading
 from ssl_dml.reporting.charts import Series, lines
 from ssl_dml.reporting.page import Page
 from ssl_dml.reporting.thumbnails import data_uri
+from ssl_dml.reporting.trackers import VIEWS
 from ssl_dml.types import ConfigError
 
-VIEWS = "views.png"
 MOST_PIXELS = 1 << 25
 MOST_HEIGHT, MOST_WIDTH = 560, 1100  # to which small views are enlarged
 # Measures of metrics.jsonl that have a chart of their own, and their titles.

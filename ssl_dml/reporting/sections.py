@@ -1,5 +1,6 @@
 """What a report shows of a table of embeddings: its map, neighbors, mistakes and similarities."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -23,6 +24,7 @@ CONFUSIONS = 8
 PLACES = 10_000  # steps of a coordinate
 MOST_CATEGORIES = 200
 WIDE = 1.6  # width over height from which a thumbnail is a wide one
+ROOM = 11  # characters below a thumbnail
 RATES = (1e-3, 1e-2, 1e-1)
 
 
@@ -155,7 +157,7 @@ def _categories(values: Sequence[str | None]) -> dict[str, Any] | None:
 
 
 def _numbers(values: Sequence[Any]) -> dict[str, Any]:
-    kept = [value for value in values if value is not None and value == value]
+    kept = [value for value in values if value is not None and math.isfinite(value)]
     return {"values": list(values), "low": min(kept, default=0), "high": max(kept, default=0)}
 
 
@@ -168,10 +170,20 @@ def _thumb(shown: Shown, row: int, words: str = "", mark: str = "") -> str:
         '<span class="gone"></span>' if image is None else f'<img alt="" src="{data_uri(image)}">'
     )
     name, label = escape(shown.name(row)), escape(shown.label(row))
-    lines = [part for part in (f"{sign}{label}" if label else "", escape(words)) if part]
-    lines = lines or [name]
-    body = "".join(f"<span>{line}</span>" for line in lines)
+    said = [part for part in (f"{sign}{label}" if label else "", escape(words)) if part]
+    said = said or [name]
+    body = "".join(f"<span>{line}</span>" for line in said)
     return f'<div class="thumb{wide} {mark}" title="{name}">{drawn}{body}</div>'
+
+
+def _end(name: str) -> str:
+    """What tells a sample from others, where there is little room.
+
+    >>> _end("fashion_mini, row 1234"), _end("cats/a.png")
+    ('…row 1234', 'a.png')
+    """
+    last = name.rpartition("/")[2]
+    return last if len(last) <= ROOM else f"…{last[1 - ROOM :].lstrip()}"
 
 
 def _strip(thumbs: Iterable[str]) -> str:
@@ -214,7 +226,7 @@ def add_confusions(page: Page, shown: Shown, found: Supervised) -> None:
         share = len(one.rows) / one.of
         page.text(f"{name} taken for {other}: {len(one.rows):,} of {one.of:,} ({share:.1%})")
         rows = [int(found.rows[row]) for row in one.rows[:SHOWN]]
-        page.raw(_strip(_thumb(shown, row, shown.name(row)) for row in rows))
+        page.raw(_strip(_thumb(shown, row, _end(shown.name(row))) for row in rows))
 
 
 def add_hubs(page: Page, shown: Shown, look: Look) -> None:

@@ -90,9 +90,8 @@ class RunState:
     @property
     def loss(self) -> float | None:
         """The last training loss."""
-        return next(
-            (v for r in reversed(self.rows) if (v := r.get("train/loss")) is not None), None
-        )
+        found = [row["train/loss"] for row in self.rows if row.get("train/loss") is not None]
+        return found[-1] if found else None
 
     @property
     def score(self) -> tuple[str, float, float] | None:

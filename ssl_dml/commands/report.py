@@ -310,7 +310,7 @@ def _difference(first: Found, other: Found) -> str:
     (shown, seen), (mine, own) = first, other
     if seen.supervised is None or own.supervised is None or seen is own:
         return ""
-    if shown.table.names != mine.table.names or not torch.equal(
+    if list(shown.table.names or ()) != list(mine.table.names or ()) or not torch.equal(
         seen.supervised.rows, own.supervised.rows
     ):
         return "other samples"

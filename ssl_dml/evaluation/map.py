@@ -23,9 +23,9 @@ def pca(
 
     The largest coordinate of each component is positive, so that its sign is always the same.
 
-    >>> points, share = pca(torch.tensor([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]), 1)
+    >>> points, share = pca(torch.tensor([[0.0, 0.0], [2.0, 0.0], [7.0, 0.0]]), 1)
     >>> points[:, 0], share
-    (tensor([ 2., -0., -2.]), tensor([1.]))
+    (tensor([-3., -1.,  4.]), tensor([1.]))
     """
     centered = embeddings.double() - embeddings.double().mean(dim=0)
     left, singular, _ = torch.linalg.svd(centered, full_matrices=False)

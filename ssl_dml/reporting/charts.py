@@ -36,6 +36,7 @@ def lines(
     y_label: str = "",
     log_x: bool = False,
     bars: bool = False,
+    legend: bool = True,
 ) -> str:
     """A chart of some series over one axis.
 
@@ -46,6 +47,7 @@ def lines(
         y_label: Beside the vertical axis.
         log_x: Whether the horizontal axis is logarithmic; positions are above 0 then.
         bars: Whether each value is a bar that begins at its position, from 0 up.
+        legend: Whether several series are named.
     """
     points = [_points(one, log_x) for one in series]
     flat = [point for part in points for point in part]
@@ -58,9 +60,9 @@ def lines(
         placed = [(_place_x(x, across), _place_y(y, up)) for x, y in part]
         draw = _bars if bars else _line
         parts.append(draw(placed, f"s{number % COLORS}", _place_y(max(up[0], 0.0), up)))
-    legend = _legend([one.name for one in series]) if len(series) > 1 else ""
+    key = legend_of([one.name for one in series]) if legend and len(series) > 1 else ""
     return (
-        f'<figure class="chart"><figcaption>{escape(title)}{legend}</figcaption>'
+        f'<figure class="chart"><figcaption>{escape(title)}{key}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         f"{''.join(parts)}</svg></figure>"
     )
@@ -155,7 +157,8 @@ def _axes(
     return "".join(parts)
 
 
-def _legend(names: Sequence[str]) -> str:
+def legend_of(names: Sequence[str]) -> str:
+    """Names of series, each after a square in its color."""
     return "".join(
         f' <span class="key s{i % COLORS}">■</span>&nbsp;{escape(name)}'
         for i, name in enumerate(names)

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from ssl_dml.reading import read_bytes, reading
-from ssl_dml.reporting.charts import Series, lines
+from ssl_dml.reporting.charts import Series, legend_of, lines
 from ssl_dml.reporting.page import Page
 from ssl_dml.reporting.thumbnails import data_uri
 from ssl_dml.reporting.trackers import VIEWS
@@ -47,10 +47,11 @@ def add_curves(page: Page, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> N
     more = {k: k for k in others if k.startswith(("train/", "eval/")) and k[5:] not in CONSTANT}
     for key, title in {**CURVES, **more}.items():
         series = [_series(name, key, rows) for name, rows in runs.items()]
-        series = [one for one in series if len(one.x)]
         if any(len(one.x) > 1 for one in series):
-            drawn.append(lines(series, title=title, x_label="step"))
+            drawn.append(lines(series, title=title, x_label="step", legend=False))
     if drawn:
+        if len(runs) > 1:
+            page.raw(f"<p>{legend_of([*runs])}</p>")
         page.charts(drawn)
     else:
         page.note("no curves: metrics.jsonl has fewer than two rows of any measure")
@@ -71,8 +72,9 @@ def add_data(page: Page, data: Mapping[str, Any]) -> None:
     values["samples"] = _count(data.get("samples"))
     extent = data.get("size") or data.get("length")
     if extent is not None:
-        sides = extent if isinstance(extent, list) else [extent]
-        unit = " pixels" if data.get("size") is not None else " values"
+        images = data.get("size") is not None
+        sides = extent if isinstance(extent, list) else [extent] * (1 + images)
+        unit = " pixels" if images else " values"
         rate = f" at {data['sampling_rate']} Hz" if data.get("sampling_rate") else ""
         values["each"] = " × ".join(map(str, sides[::-1])) + unit + rate
     values["channels"] = data.get("channels", "?")

@@ -29,7 +29,7 @@ from ssl_dml.files import as_json, replacing, write_text
 from ssl_dml.progress import say
 from ssl_dml.reporting.images import drawn, views_image
 from ssl_dml.reporting.summary import collapse_warning, read_records, rows_and_damage
-from ssl_dml.types import Batch, ConfigError, ImageSpec
+from ssl_dml.types import Batch, ConfigError, ImageSpec, one_line
 
 TIMED = 5  # batches
 PROJECTED, THUMBNAIL = 1000, 32  # samples of the projector, and pixels of each
@@ -182,9 +182,18 @@ def start_trackers(
     accelerator.log_with += others
     accelerator.project_configuration.logging_dir = str(folder)
     named = {name: {key: folder.name} for name, key in RUN_NAMES.items()}
-    accelerator.init_trackers("ssl_dml", init_kwargs=named)
-    for name in others:
-        accelerator.get_tracker(name).store_init_configuration(_flat(config or {}))
+    try:
+        accelerator.init_trackers("ssl_dml", init_kwargs=named)
+        for name in others:
+            accelerator.get_tracker(name).store_init_configuration(_flat(config or {}))
+    except Exception as error:  # each package raises its own
+        if not others:
+            raise
+        bar.finish()
+        raise ConfigError(
+            f"train.trackers: {', '.join(others)} cannot start: {one_line(error)}; set it up, or "
+            "leave it out"
+        ) from error
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float]:

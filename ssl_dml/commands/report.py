@@ -61,6 +61,7 @@ class ReportConfig:
         samples: Most samples that are embedded of each run, or taken from the table.
         model: Which model of a run: after the last step, or the best.
         seed: Of the choice of samples, and of map and clusters.
+        trust: Import the module of any class that a saved backbone names.
     """
 
     runs: list[Path]
@@ -69,6 +70,7 @@ class ReportConfig:
     samples: int = 2000
     model: Literal["backbone", "best"] = "backbone"
     seed: int = 0
+    trust: bool = False
 
     def __post_init__(self) -> None:
         in_range(3, MOST_SAMPLES, "", samples=self.samples)
@@ -100,7 +102,7 @@ def embedded(state: RunState, config: ReportConfig) -> Shown:
         ConfigError: If the model or the data are missing or damaged.
     """
     folder = EvaluateConfig(run=state.folder, evaluator="knn", model=config.model).folder
-    backbone = load(folder)
+    backbone = load(folder, trust=config.trust)
     data = decoded_for(data_of(state.folder), backbone.inputs)
     train = load_train(data)
     notes = list[str]()

@@ -183,7 +183,7 @@ def _end(name: str) -> str:
     ('…row 1234', 'a.png')
     """
     last = name.rpartition("/")[2]
-    return last if len(last) <= ROOM else f"…{last[1 - ROOM :].lstrip()}"
+    return last if len(last) <= ROOM else "…" + last[1 - ROOM :].lstrip(" ,")
 
 
 def _strip(thumbs: Iterable[str]) -> str:

@@ -122,16 +122,15 @@ class ProgressTracker(GeneralTracker):
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    r"""Raise unless accelerate knows every tracker by its name, and its package is installed.
+    """Raise unless accelerate knows every tracker by its name, and its package is installed.
 
     Raises:
         ConfigError: Naming the tracker, with the remedy.
 
     >>> check_trackers(["tensorboard"])
-    >>> check_trackers(["tensorbord"])
+    >>> check_trackers(["wandbb"])
     Traceback (most recent call last):
-    ssl_dml.types.ConfigError: train.trackers: there is no tracker 'tensorbord'; did you mean \
-    tensorboard?
+    ssl_dml.types.ConfigError: train.trackers: there is no tracker 'wandbb'; did you mean wandb?
     """
     known = sorted(LOGGER_TYPE_TO_CLASS)
     for name in names:

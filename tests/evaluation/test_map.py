@@ -37,7 +37,7 @@ def test_one_dimension_and_equal_rows_have_a_plane_too():
 
 
 def test_clusters_are_those_of_scikit_learn():
-    rows, labels = blobs()
+    rows, _labels = blobs()
     found = clusters(rows, 3, seed=0)
     unit = torch.nn.functional.normalize(rows, dim=1).numpy()
     theirs = KMeans(3, n_init=5, random_state=0).fit_predict(unit)

@@ -23,7 +23,7 @@ def test_the_area_and_the_curve_are_those_of_scikit_learn():
     cosines, same = truth(*table())
     found = pairs(*table())
     assert abs(found.auc() - roc_auc_score(same, cosines)) < 1e-6
-    false, true, thresholds = roc_curve(same, cosines, drop_intermediate=False)
+    false, true, _thresholds = roc_curve(same, cosines, drop_intermediate=False)
     for mine, accepted, cosine in zip(*found.roc(), strict=True):
         place = np.abs(false - float(mine)).argmin()
         assert abs(false[place] - float(mine)) < 1e-5

@@ -116,10 +116,10 @@ def embedded(state: RunState, config: ReportConfig) -> Shown:
     features = embed(encoder(backbone.to(device), device), samples, rows, device=device)
     labels = torch.full((len(rows),), -1) if samples.labels is None else samples.labels[rows]
     kind = "test" if tested else "training"
+    source = f"{(tested and data.test_source) or data.source}/"
+    names = [name.removeprefix(source) for name in samples.names.at(rows.tolist())]
     return Shown(
-        table=EmbeddingTable(
-            embeddings=features, labels=labels, names=samples.names.at(rows.tolist())
-        ),
+        table=EmbeddingTable(embeddings=features, labels=labels, names=names),
         class_names=samples.class_names,
         images=thumbnails(samples, rows),
         words=f"{len(rows):,} of {len(samples):,} {kind} samples",

@@ -85,7 +85,7 @@ def ticks(low: float, high: float) -> list[float]:
     >>> ticks(0.0, 1.0)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
-    step = 10 ** math.floor(math.log10((high - low) / TICKS))
+    step = 10.0 ** math.floor(math.log10((high - low) / TICKS))
     step *= next(m for m in (1, 2, 5, 10) if (high - low) / (m * step) <= TICKS + 1e-9)
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]

@@ -128,9 +128,9 @@ def check_trackers(names: Sequence[str]) -> None:
         ConfigError: Naming the tracker, with the remedy.
 
     >>> check_trackers(["tensorboard"])
-    >>> check_trackers(["wandbb"])
+    >>> check_trackers(["mlfow"])
     Traceback (most recent call last):
-    ssl_dml.types.ConfigError: train.trackers: there is no tracker 'wandbb'; did you mean wandb?
+    ssl_dml.types.ConfigError: train.trackers: there is no tracker 'mlfow'; did you mean mlflow?
     """
     known = sorted(LOGGER_TYPE_TO_CLASS)
     for name in names:

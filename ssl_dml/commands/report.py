@@ -19,23 +19,16 @@ from ssl_dml.config import parse
 from ssl_dml.data import SampleSet, load_test, load_train
 from ssl_dml.data.config import decoded_for
 from ssl_dml.data.originals import open_sample
-from ssl_dml.evaluation import embed, encoder, paired_gain
-from ssl_dml.evaluation.look import Look, look
+from ssl_dml.evaluation import embed, encoder
+from ssl_dml.evaluation.look import look
 from ssl_dml.files import write_text
 from ssl_dml.progress import say
 from ssl_dml.reading import read_json
 from ssl_dml.reporting.environment import ENVIRONMENT, environment
 from ssl_dml.reporting.page import Page
 from ssl_dml.reporting.run_sections import add_curves, add_data, add_views
-from ssl_dml.reporting.sections import (
-    Shown,
-    add_confusions,
-    add_hubs,
-    add_map,
-    add_neighbors,
-    add_sheet,
-    add_similarities,
-)
+from ssl_dml.reporting.samples import Found, add_comparison, add_embeddings, add_sheets
+from ssl_dml.reporting.sections import Shown
 from ssl_dml.reporting.thumbnails import small, thumbnails
 from ssl_dml.tables import EmbeddingTable, StoredTable, TableBatch
 from ssl_dml.training.run_state import RunState, read_state
@@ -44,9 +37,6 @@ from ssl_dml.yaml_text import to_yaml
 
 MOST_BYTES = 15_000_000
 MOST_SAMPLES = 10_000
-PIXELS = 9_000_000  # of all sheets of thumbnails together
-LARGEST, SMALLEST = 64, 16  # pixels of a thumbnail on a sheet
-Found = tuple[Shown, Look]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +96,7 @@ def embedded(state: RunState, config: ReportConfig) -> Shown:
     data = decoded_for(data_of(state.folder), backbone.inputs)
     train = load_train(data)
     notes = list[str]()
-    if state.data and state.data.get("fingerprint") != train.fingerprint:
+    if state.data.get("fingerprint", train.fingerprint) != train.fingerprint:
         notes.append("the data have changed since the run")
     test = load_test(data, train)
     tested = test is not None and test.labels is not None
@@ -223,12 +213,12 @@ def report(config: ReportConfig) -> Path:
         _overview(page, states, found)
         page.chapter("Curves")
         add_curves(page, {name: state.rows for name, state in states.items()})
-    anchors = _sheets(page, found)
+    anchors = add_sheets(page, found)
     for name, one in found.items():
         page.chapter(name)
         if name in states:
             _run(page, states[name])
-        _embeddings(page, one, anchors.get(name), config.seed)
+        add_embeddings(page, one, anchors.get(name), config.seed)
         if name in states:
             page.section("Configuration and environment")
             page.details("Configuration", to_yaml(states[name].config))
@@ -249,20 +239,6 @@ def report(config: ReportConfig) -> Path:
     return path
 
 
-def _sheets(page: Page, found: dict[str, Found | str]) -> dict[str, tuple[str, int]]:
-    """Add the sheets of thumbnails, equal ones once; anchor and side of each run's."""
-    shown = {name: one[0] for name, one in found.items() if not isinstance(one, str)}
-    sheets = dict[tuple[str, ...], tuple[str, int]]()
-    keys = {name: tuple(map(one.name, range(len(one.images)))) for name, one in shown.items()}
-    total = sum(map(len, {*keys.values()})) or 1
-    side = int(max(SMALLEST, min(LARGEST, (PIXELS / total) ** 0.5)))
-    for name, one in shown.items():
-        if keys[name] not in sheets:
-            sheets[keys[name]] = f"sheet-{len(sheets)}", side
-            add_sheet(page, sheets[keys[name]][0], one.images, side)
-    return {name: sheets[key] for name, key in keys.items()}
-
-
 def _overview(page: Page, states: dict[str, RunState], found: dict[str, Found | str]) -> None:
     """One row a run: what was trained on what, how far, and how good it is."""
     columns = ["run", "objective", "data", "steps", "state", "loss", "probe", "first", "last"]
@@ -275,49 +251,11 @@ def _overview(page: Page, states: dict[str, RunState], found: dict[str, Found | 
         steps = f"{state.step:,} of {planned}"
         rows.append([name, state.objective, state.source, steps, state.state, loss, *values])
     page.table(columns, rows)
-    _comparison(page, found)
+    add_comparison(page, found)
 
 
 def _score(value: float) -> str:
     return f"{value:.1%}" if 0 <= value <= 1 else f"{value:.4g}"
-
-
-def _comparison(page: Page, found: dict[str, Found | str]) -> None:
-    """Measures of the embedded samples, with intervals; differences where samples are the same."""
-    kept = {name: one for name, one in found.items() if not isinstance(one, str)}
-    if not kept:
-        return
-    page.section("Measured for this report")
-    page.text("Each of the samples below is classified by the others, left out in turn.")
-    first = next(iter(kept.values()))
-    rows = list[list[str]]()
-    for name, (shown, seen) in kept.items():
-        row = [name, shown.words]
-        if (told := seen.supervised) is not None:
-            low, high = told.accuracy.low, told.accuracy.high
-            row += [f"{told.accuracy.mean:.1%}", f"{low:.1%} to {high:.1%}"]
-            row += ["" if told.pairs is None else f"{told.pairs.auc():.4f}"]
-        else:
-            row += ["", "", ""]
-        row += [f"{seen.health['rankme']:.1f}", f"{seen.near.skewness:.2f}"]
-        rows.append([*row, _difference(first, (shown, seen))])
-    page.table(
-        ["run", "samples", "kNN", "95% interval", "ROC area", "RankMe", "hub skewness",
-         "kNN beside the first"], rows,
-    )  # fmt: skip
-
-
-def _difference(first: Found, other: Found) -> str:
-    """Gain of a run's kNN over the first run's with its interval; empty if it cannot be said."""
-    (shown, seen), (mine, own) = first, other
-    if seen.supervised is None or own.supervised is None or seen is own:
-        return ""
-    if list(shown.table.names or ()) != list(mine.table.names or ()) or not torch.equal(
-        seen.supervised.rows, own.supervised.rows
-    ):
-        return "other samples"
-    gain = paired_gain(seen.supervised.right, own.supervised.right)
-    return f"{gain.mean:+.1%} ({gain.low:+.1%} to {gain.high:+.1%})"
 
 
 def _run(page: Page, state: RunState) -> None:
@@ -325,26 +263,6 @@ def _run(page: Page, state: RunState) -> None:
         page.note(note)
     add_data(page, state.data)
     add_views(page, state.folder)
-
-
-def _embeddings(page: Page, one: Found | str, sheet: tuple[str, int] | None, seed: int) -> None:
-    """Add all parts that need embeddings, or why they are left out."""
-    if isinstance(one, str) or sheet is None:
-        page.section("Embeddings")
-        page.note(f"map, neighbors, hubs and similarities are left out: {one}")
-        return
-    shown, seen = one
-    page.section("Embeddings")
-    page.text(f"{shown.words}, drawn at random with seed {seed}.")
-    for note in [*shown.notes, *seen.notes]:
-        page.note(note)
-    add_map(page, shown, seen, *sheet)
-    add_neighbors(page, shown, seen, seed)
-    if seen.supervised is not None:
-        add_confusions(page, shown, seen.supervised)
-    add_hubs(page, shown, seen)
-    if seen.supervised is not None:
-        add_similarities(page, seen.supervised)
 
 
 def _environment(page: Page, folder: Path) -> None:

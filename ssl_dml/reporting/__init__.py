@@ -1,6 +1,7 @@
 """What a run reports to its user: metrics, progress, images and a summary."""
 
 from ssl_dml.reporting.images import contact_sheet, views_image
+from ssl_dml.reporting.projector import projector_rows, show_embeddings
 from ssl_dml.reporting.summary import (
     explain_non_finite,
     finetune_summary,
@@ -10,9 +11,7 @@ from ssl_dml.reporting.summary import (
 from ssl_dml.reporting.trackers import (
     check_trackers,
     finish,
-    projector_rows,
     record_probe,
-    show_embeddings,
     show_first,
     start_trackers,
 )

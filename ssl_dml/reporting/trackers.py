@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.tracking import (
     LOGGER_TYPE_TO_CLASS,
@@ -16,23 +14,19 @@ from accelerate.tracking import (
     TensorBoardTracker,
     filter_trackers,
 )
-from jaxtyping import Float, Int
 from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
 from ssl_dml.augment import unsquash
 from ssl_dml.config_errors import nearest
-from ssl_dml.console import plain
 from ssl_dml.data import SampleSet
 from ssl_dml.files import as_json, replacing, write_text
 from ssl_dml.progress import say
-from ssl_dml.reporting.images import drawn, views_image
+from ssl_dml.reporting.images import views_image
 from ssl_dml.reporting.summary import collapse_warning, read_records, rows_and_damage
 from ssl_dml.types import Batch, ConfigError, ImageSpec, one_line
 
 TIMED = 5  # batches
-PROJECTED, THUMBNAIL = 1000, 32  # samples of the projector, and pixels of each
 VIEWS = "views.png"
 # What a tracker calls the name of a run.
 RUN_NAMES = {"wandb": "name", "trackio": "name", "mlflow": "run_name"}
@@ -247,56 +241,12 @@ def show_first(
             pixels = (image * 255).round().byte().permute(1, 2, 0).squeeze(2)
             with replacing(folder / VIEWS) as beside:
                 Image.fromarray(pixels.numpy()).save(beside, "png")
-            if (board := _board(accelerator)) is not None:
-                board.add_image("views", image, 0)
+            if (writer := board(accelerator)) is not None:
+                writer.add_image("views", image, 0)
         yield batch
 
 
-def projector_rows(samples: SampleSet) -> Int[Tensor, " rows"]:
-    """Up to 1,000 evenly spaced samples, whose embeddings TensorBoard is given."""
-    return torch.linspace(0, len(samples) - 1, min(len(samples), PROJECTED)).round().long()
-
-
-def show_embeddings(
-    accelerator: Accelerator,
-    features: Float[Tensor, "rows dim"],
-    samples: SampleSet,
-    rows: Int[Tensor, " rows"],
-    *,
-    step: int,
-) -> None:
-    """Fill TensorBoard's projector with names, classes and thumbnails, on the first process.
-
-    Args:
-        accelerator: Has the trackers.
-        features: Embeddings of some samples.
-        samples: Their data set.
-        rows: Which of it they are.
-        step: Step of the network that made them.
-    """
-    board = _board(accelerator) if accelerator.is_main_process else None
-    if board is None or len(features) < len(rows) or not features.isfinite().all():
-        return
-    labels = [-1] * len(rows) if samples.labels is None else samples.labels[rows].tolist()
-    classes = [samples.class_names[i] if i >= 0 else "" for i in labels]
-    known = zip(samples.names.at(rows.tolist()), classes, strict=True)
-    metadata = [[plain(name), plain(label) or "none"] for name, label in known]
-    images = torch.cat(
-        [
-            F.interpolate(_small(samples, part), (THUMBNAIL, THUMBNAIL), mode="area")
-            for part in rows.split(64)
-        ]
-    )
-    header = ["name", "class"]
-    board.add_embedding(features, metadata, images, step, "embeddings", metadata_header=header)
-
-
-def _small(samples: SampleSet, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows c h w"]:
-    seen = unsquash(samples[rows][0], samples.aspects_at(rows), samples.spec)
-    return drawn(seen, samples.spec)
-
-
-def _board(accelerator: Accelerator) -> Any:  # noqa: ANN401 - a writer of TensorBoard
+def board(accelerator: Accelerator) -> Any:  # noqa: ANN401 - a writer of TensorBoard
     """The writer of TensorBoard; None where it is not among the trackers."""
     names = [tracker.name for tracker in accelerator.trackers]
     return accelerator.get_tracker("tensorboard", unwrap=True) if "tensorboard" in names else None

@@ -116,7 +116,9 @@ def read_state(folder: Path) -> RunState:
     if not isinstance(config, dict) or not ({"method", "head"} & config.keys()):
         raise ConfigError(f"{path} is no configuration of a run: it names no method and no head")
     data = _values(folder / "data.json", notes)
-    trained = _values(folder / "backbone" / "backbone.json", notes).get("trained")
+    saved_in = folder / "backbone"
+    told = _values(saved_in / "backbone.json", notes) if saved_in.exists() else {}
+    trained = told.get("trained")
     saved = trained.get("steps") if isinstance(trained, dict) else None
     return RunState(
         folder=folder,

@@ -1,19 +1,10 @@
 from pathlib import Path
 
 import pytest
-import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
-from PIL import Image
 
-from ssl_dml.data import DataConfig, load_train
-from ssl_dml.reporting import (
-    finish,
-    projector_rows,
-    read_records,
-    show_embeddings,
-    start_trackers,
-)
+from ssl_dml.reporting import finish, read_records, start_trackers
 from ssl_dml.reporting.trackers import ProgressTracker, RecordTracker
 from ssl_dml.training import TrainConfig
 from ssl_dml.types import ConfigError
@@ -147,35 +138,3 @@ def test_a_tracker_that_is_not_there_is_named(names, words):
     with pytest.raises(ConfigError) as raised:
         TrainConfig(steps=1, trackers=tuple(names))
     assert str(raised.value).startswith(f"train.trackers: {words}")
-
-
-def six_images(folder, **options):
-    for label in ("a", "b"):
-        (folder / label).mkdir(parents=True)
-        for i in range(3):
-            Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(folder / label / f"tab\t{i}.png")
-    return load_train(DataConfig(source=str(folder), **options))
-
-
-@pytest.mark.parametrize("labeled", [True, False])
-def test_the_projector_has_names_classes_and_thumbnails(tmp_path, labeled):
-    samples = six_images(tmp_path / "images", use_labels=labeled)
-    rows = projector_rows(samples)
-    accelerator = started(tmp_path, ["tensorboard"])
-    show_embeddings(accelerator, torch.eye(6), samples, rows, step=7)
-    finish(accelerator)
-    folder = tmp_path / "tensorboard/00007/embeddings"
-    lines = (folder / "metadata.tsv").read_text().splitlines()
-    assert lines[0] == "name\tclass"
-    assert lines[1].endswith(f"a/tab\\t0.png\t{'a' if labeled else 'none'}")
-    assert len(lines) == len((folder / "tensors.tsv").read_text().splitlines()) + 1 == 7
-    assert Image.open(folder / "sprite.png").size == (96, 96)
-
-
-def test_embeddings_that_are_not_finite_are_not_shown(tmp_path):
-    accelerator = started(tmp_path, ["tensorboard"])
-    samples = six_images(tmp_path / "images")
-    rows = torch.arange(2)
-    show_embeddings(accelerator, torch.full((2, 2), torch.nan), samples, rows, step=7)
-    finish(accelerator)
-    assert not (tmp_path / "tensorboard/00007").exists()

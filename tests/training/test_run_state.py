@@ -37,7 +37,7 @@ def test_a_stopped_run(tmp_path):
     assert (state.objective, state.source) == ("SimCLR", "images")
     assert (state.step, state.planned, state.state, state.loss) == (20, 60, "stopped", 2.0)
     assert state.score == ("kNN top-1", 0.5, 0.75)
-    assert state.notes == ["data.json is missing", "backbone.json is missing"]
+    assert state.notes == ["data.json is missing"]
 
 
 def test_a_finished_run_and_one_that_was_stopped_when_it_went_on(tmp_path):

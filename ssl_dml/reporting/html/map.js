@@ -1,6 +1,8 @@
 "use strict";
 (() => {
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const scheme = matchMedia("(prefers-color-scheme: dark)"), again = [];
+let printing = false;
+const dark = {get matches() { return scheme.matches && !printing; }};
 const hues = n => Array.from({length: n}, (_, i) => {
   const light = dark.matches ? [66, 76, 58][i % 3] : [46, 36, 56][i % 3];
   return `hsl(${(i * 360 / n) % 360} ${i % 2 ? 60 : 75}% ${light}%)`;
@@ -32,8 +34,8 @@ function draw(box) {
     const span = column.high - column.low || 1;
     return column.values.map(v => v === null ? "#8886" : ramp((v - column.low) / span));
   };
-  const paint = print => {
-    const width = canvas.clientWidth, height = canvas.clientHeight, scale = print ? 2 : devicePixelRatio || 1;
+  const paint = () => {
+    const width = canvas.clientWidth, height = canvas.clientHeight, scale = Math.max(printing ? 2 : 1, devicePixelRatio || 1);
     canvas.width = width * scale; canvas.height = height * scale;
     context.setTransform(scale, 0, 0, scale, 0, 0);
     const points = data.maps[planes.value], column = data.columns[columns.value];
@@ -114,12 +116,17 @@ function draw(box) {
   };
   planes.onchange = () => show(-1);
   columns.onchange = () => { only = null; key(); show(-1); };
-  dark.addEventListener("change", () => { key(); paint(); });
+  again.push(() => { key(); paint(); });
   new ResizeObserver(() => paint()).observe(canvas);
   key(); paint();
 }
 document.querySelectorAll(".map").forEach(draw);
+const all = () => again.forEach(one => one());
+scheme.addEventListener("change", all);
 addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach(part => { part.open = true; });
+  printing = true;
+  all();
 });
+addEventListener("afterprint", () => { printing = false; all(); });
 })();

@@ -10,15 +10,18 @@ from ssl_dml.console import run_main
 from ssl_dml.types import ConfigError
 
 COMMANDS = {
+    "start": "all of it: from images to a search page",
+    "describe": "say what is understood of images or audio, and draw 64 samples",
     "pretrain": "train a backbone without labels",
     "finetune": "train an embedding with labels",
-    "evaluate": "kNN, linear probe or retrieval of a finished run",
-    "search": "find the nearest samples of images, in an index of embeddings",
-    "benchmark": "samples a second of the real run beside the bare network",
+    "evaluate": "kNN, linear probe or retrieval of a finished run, or of tables",
     "embed": "write the embeddings of a data set into a table",
-    "describe": "say what is understood of images or audio, and draw 64 samples",
+    "search": "find the nearest samples of images, in an index of embeddings",
+    "report": "one page on runs: curves, map of embeddings, neighbors, mistakes",
+    "runs": "list the runs below a folder with their scores",
+    "benchmark": "samples a second of the real run beside the bare network",
 }
-SINGLE_PROCESS = ("benchmark", "describe", "search")  # on one process
+SEVERAL = ("pretrain", "finetune", "evaluate", "embed")  # on as many processes as there are
 JOURNEY = """Self-supervised pretraining and deep metric learning: from images to an embedding.
 
   1. ssl_dml describe ~/images
@@ -55,7 +58,7 @@ def run(args: list[str]) -> None:
     if name not in COMMANDS:
         raise ConfigError(f"there is no command {name!r}; choose one of {', '.join(COMMANDS)}")
     processes, rest = _processes(rest)
-    if processes > 1 and name not in SINGLE_PROCESS and "--help" not in rest:
+    if processes > 1 and name in SEVERAL and "--help" not in rest:
         launch([name, *rest], processes)
     else:
         import_module(f"ssl_dml.commands.{name}").main(rest)

@@ -23,7 +23,7 @@ from ssl_dml.data.understood import announce, describe
 from ssl_dml.evaluation import validate
 from ssl_dml.heads import Head, attach_partial_fc
 from ssl_dml.progress import say
-from ssl_dml.reporting import finetune_summary, finish, record_probe
+from ssl_dml.reporting import finetune_summary, finish, record_probe, show_first
 from ssl_dml.training import (
     Allocations,
     Best,
@@ -36,6 +36,7 @@ from ssl_dml.training import (
     in_chunks,
     make_accelerator,
     make_optimizer,
+    project,
     start_run,
 )
 from ssl_dml.types import ConfigError
@@ -157,6 +158,8 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         inputs = batches(loader, augment, device, rows.given, train.aspects)
         if run.start == 0:
             measure(0)
+            count = plan.steps * plan.accumulation
+            inputs = show_first(inputs, train, accelerator, batches=count, folder=config.output_dir)
         frozen = round(config.finetune.freeze_epochs * plan.per_epoch)
         steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
         for step in run.checkpointed(steps, train.names):
@@ -164,6 +167,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
                 measure(step)
 
         keep("backbone", plan.steps)
+        project(accelerator, model.embedder, train, step=plan.steps)
         finish(accelerator)
         say(finetune_summary(config.output_dir))
 

@@ -33,6 +33,7 @@ from ssl_dml.training import (
     in_chunks,
     make_accelerator,
     make_optimizer,
+    project,
     start_run,
 )
 
@@ -173,7 +174,8 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         if run.start == 0:
             accelerator.log({"data/damaged": len(train.damaged)}, step=0)
             probes.at(0)
-            inputs = show_first(inputs, train, accelerator, batches=plan.steps * plan.accumulation)
+            count = plan.steps * plan.accumulation
+            inputs = show_first(inputs, train, accelerator, batches=count, folder=config.output_dir)
         frozen = round(config.adapt.warmup_epochs * plan.per_epoch)
         steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
         step = run.start
@@ -181,6 +183,7 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
             if plan.due(step, every_epochs=config.evaluation.every_epochs) and probes.at(step):
                 break
         keep("backbone", step)
+        project(accelerator, average.network, train, step=step)
         finish(accelerator)
         say(summary(config.output_dir, config.init, gain_of(config.output_dir)))
 

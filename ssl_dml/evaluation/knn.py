@@ -78,16 +78,17 @@ def knn_correct(
     labels = gallery.labels[rows]
     for k in ks:
         for temperature in temperatures:
-            predicted = _vote(cosines[:, :k], labels[:, :k], temperature, classes)
+            predicted = vote(cosines[:, :k], labels[:, :k], temperature, classes)
             yield (k, temperature), predicted == query.labels
 
 
-def _vote(
+def vote(
     cosines: Float[Tensor, "rows k"],
     labels: Int[Tensor, "rows k"],
     temperature: float,
     classes: int,
 ) -> Int[Tensor, " rows"]:
+    """Class of each row by the weighted votes of its neighbors, as :func:`knn` counts them."""
     predictions: list[Tensor] = []
     for near, voted in zip(cosines.split(CHUNK), labels.split(CHUNK), strict=True):
         weights = ((near - near[:, :1]) / temperature).double().exp()

@@ -54,15 +54,25 @@ def contact_sheet(
     >>> contact_sheet(torch.zeros(5, 1, 4, 4, dtype=torch.uint8), spec, columns=2).shape
     torch.Size([1, 18, 12])
     """
-    shown = as_floats(samples)
-    if isinstance(spec, SequenceSpec):
-        shown = waves(shown / shown.abs().amax((1, 2), keepdim=True).clamp(min=1e-12))
-    shown = shown if shown.shape[1] in (1, COLOR) else shown[:, :1]
-    framed = F.pad(shown.clamp(0, 1), (1, 1, 1, 1), value=1.0)
+    framed = F.pad(drawn(samples, spec), (1, 1, 1, 1), value=1.0)
     lacking = -len(framed) % columns
     framed = torch.cat([framed, torch.ones_like(framed[:1]).repeat(lacking, 1, 1, 1)])
     rows = framed.unflatten(0, (-1, columns))
     return rows.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+
+
+def drawn(samples: Stored, spec: ImageSpec | SequenceSpec) -> Float[Tensor, "batch c h w"]:
+    """Samples as images of 1 or 3 channels in [0, 1]; sequences as waveforms.
+
+    >>> spec = SequenceSpec(channels=1, length=400, mean=(0.0,), std=(1.0,))
+    >>> drawn(torch.zeros(2, 1, 400), spec).shape
+    torch.Size([2, 1, 48, 256])
+    """
+    shown = as_floats(samples)
+    if isinstance(spec, SequenceSpec):
+        shown = waves(shown / shown.abs().amax((1, 2), keepdim=True).clamp(min=1e-12))
+    shown = shown if shown.shape[1] in (1, COLOR) else shown[:, :1]
+    return shown.clamp(0, 1)
 
 
 def waves(samples: Samples) -> Float[Tensor, "batch 1 height width"]:

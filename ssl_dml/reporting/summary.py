@@ -7,11 +7,13 @@ from typing import Any
 
 from ssl_dml.files import write_json
 from ssl_dml.reading import parse_json, read_bytes, reading
+from ssl_dml.reporting.sparkline import sparkline
 from ssl_dml.stops import NonFiniteError
 
 MOST_BYTES = 1 << 32  # of the rows of a run
 COLLAPSED_SPREAD = 0.1
 COLLAPSED_RANK = 2.0
+FEWEST = 3  # probes that have a course
 # Rows of the summary that show measures of the first probe.
 BASELINES = {
     "raw pixels": "raw_pixels_knn_top1",
@@ -84,7 +86,7 @@ def summary(folder: Path, init: str | None = None, gain: object = None) -> str:
     if gain is not None:
         lines.append(f"{'gain over the start':24}  {gain}")
     if lines:
-        lines = [f"{'weighted kNN top-1':24}  accuracy", *lines]
+        lines = [f"{'weighted kNN top-1':24}  accuracy", *lines, *_course(rows, "knn_top1")]
         commands = {
             "linear probe": f"ssl_dml evaluate --config linear --run {folder}",
             "fine-tune": f"ssl_dml finetune --config finetune/arcface --init {folder / 'backbone'}",
@@ -104,6 +106,7 @@ def finetune_summary(folder: Path) -> str:
     if rows and "eval/recall_at_1" in rows[0]:
         best = max(rows, key=lambda row: row["eval/recall_at_1"])  # the first of equals
         lines = _comparison(rows, best, {"recall@1": "recall_at_1", "MAP@R": "map_at_r"}, "8.1%")
+        lines += _course(rows, "recall_at_1")
     elif rows:
         best = min(rows, key=lambda row: row["eval/label_distance_at_1"])
         lines = _comparison(rows, best, {"label distance": "label_distance_at_1"}, "14.4g")
@@ -113,6 +116,12 @@ def finetune_summary(folder: Path) -> str:
 
 def _probes(folder: Path) -> list[dict[str, Any]]:
     return [row for row in read_records(folder) if {"epoch", "eval/rankme"} <= row.keys()]
+
+
+def _course(rows: Sequence[dict[str, Any]], measure: str) -> list[str]:
+    """The probes of a run as a line of blocks; none of fewer than three."""
+    values = [row[key] for row in rows if row.get(key := f"eval/{measure}") is not None]
+    return [f"{'course of the probe':24}  {sparkline(values)}"] if len(values) >= FEWEST else []
 
 
 def _comparison(
@@ -135,6 +144,7 @@ def _text(
 ) -> str:
     note = " (backbone: the last model; best: the best)" if models else ""
     commands = {**commands, "curves": f"tensorboard --logdir {folder / 'tensorboard'}"}
+    commands["report"] = f"ssl_dml report {folder}"
     following = [f"{name + ':':17}{command}" for name, command in commands.items()]
     return "\n".join(["", *lines, "", f"{'run folder:':17}{folder}{note}", *following])
 

@@ -3,23 +3,33 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 from accelerate import Accelerator
-from accelerate.tracking import GeneralTracker, TensorBoardTracker
+from accelerate.tracking import (
+    LOGGER_TYPE_TO_CLASS,
+    GeneralTracker,
+    TensorBoardTracker,
+    filter_trackers,
+)
+from PIL import Image
 from tqdm import tqdm
 
 from ssl_dml.augment import unsquash
+from ssl_dml.config_errors import nearest
 from ssl_dml.data import SampleSet
-from ssl_dml.files import as_json, write_text
+from ssl_dml.files import as_json, replacing, write_text
 from ssl_dml.progress import say
 from ssl_dml.reporting.images import views_image
 from ssl_dml.reporting.summary import collapse_warning, read_records, rows_and_damage
-from ssl_dml.types import Batch, ImageSpec
+from ssl_dml.types import Batch, ConfigError, ImageSpec, one_line
 
 TIMED = 5  # batches
+VIEWS = "views.png"
+# What a tracker calls the name of a run.
+RUN_NAMES = {"wandb": "name", "trackio": "name", "mlflow": "run_name"}
 HOURS = 120  # minutes from which a time is given in hours
 # Measures that the progress bar shows.
 SHOWN = {"eval/knn_top1": "kNN", "eval/recall_at_1": "recall@1"}
@@ -105,24 +115,104 @@ class ProgressTracker(GeneralTracker):
         self.tracker.close()
 
 
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise unless accelerate knows every tracker by its name, and its package is installed.
+
+    Raises:
+        ConfigError: Naming the tracker, with the remedy.
+
+    >>> check_trackers(["tensorboard"])
+    >>> check_trackers(["mlfow"])
+    Traceback (most recent call last):
+    ssl_dml.types.ConfigError: train.trackers: there is no tracker 'mlfow'; did you mean mlflow?
+    """
+    known = sorted(LOGGER_TYPE_TO_CLASS)
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known, listed=f"choose from {', '.join(known)}")
+            raise ConfigError(f"train.trackers: there is no tracker {name!r}{hint}")
+        if not filter_trackers([name], logging_dir="."):
+            package = name.replace("_", "-")
+            raise ConfigError(
+                f"train.trackers: {name} is not installed: pip install {package}, or leave it out"
+            )
+
+
 def start_trackers(
-    accelerator: Accelerator, folder: Path, *, step: int, steps: int, steps_per_epoch: float
+    accelerator: Accelerator,
+    folder: Path,
+    *,
+    step: int,
+    steps: int,
+    steps_per_epoch: float,
+    names: Sequence[str] = ("tensorboard",),
+    config: Mapping[str, Any] | None = None,
 ) -> None:
-    """Let ``accelerator.log`` write to a run folder, from ``step`` on."""
+    """Let ``accelerator.log`` write to a run folder, from ``step`` on, and to named trackers.
+
+    Args:
+        accelerator: The processes of the run.
+        folder: The run folder; its name is that of the run where a tracker has names.
+        step: Step that the run starts or resumes from.
+        steps: Steps in the run.
+        steps_per_epoch: Steps in an epoch.
+        names: Trackers as accelerate calls them, such as ``wandb``.
+        config: The run's configuration as plain values, for those that keep one.
+
+    Raises:
+        ConfigError: If a tracker cannot start, as without an account.
+    """
     if not accelerator.is_main_process:
         accelerator.log_with = []
         return
     record = RecordTracker(folder, step=step, steps_per_epoch=steps_per_epoch)
-    board = TensorBoardTracker("tensorboard", folder, purge_step=step + 1 if step else 0)
     bar = ProgressTracker(steps=steps, step=step, before=read_records(folder))
-    accelerator.log_with = [record, board, bar]
-    accelerator.init_trackers("tensorboard")
+    accelerator.log_with = [record, bar]
+    if "tensorboard" in names:
+        purge = step + 1 if step else 0
+        accelerator.log_with += [TensorBoardTracker("tensorboard", folder, purge_step=purge)]
+    others = [name for name in dict.fromkeys(names) if name != "tensorboard"]
+    accelerator.log_with += others
+    accelerator.project_configuration.logging_dir = str(folder)
+    named = {name: {key: folder.name} for name, key in RUN_NAMES.items()}
+    try:
+        accelerator.init_trackers("ssl_dml", init_kwargs=named)
+        for name in others:
+            accelerator.get_tracker(name).store_init_configuration(_flat(config or {}))
+    except Exception as error:  # each package raises its own
+        if not others:
+            raise
+        bar.finish()
+        raise ConfigError(
+            f"train.trackers: {', '.join(others)} cannot start: {one_line(error)}; set it up, or "
+            "leave it out"
+        ) from error
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float]:
+    """Values by their full keys, as trackers take them.
+
+    >>> _flat({"train": {"steps": 3}, "init": None})
+    {'train.steps': 3, 'init': 'None'}
+    """
+    found = dict[str, str | int | float]()
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value if isinstance(value, str | int | float) else str(value)
+    return found
 
 
 def show_first(
-    inputs: Iterable[Batch], samples: SampleSet, accelerator: Accelerator, *, batches: int
+    inputs: Iterable[Batch],
+    samples: SampleSet,
+    accelerator: Accelerator,
+    *,
+    batches: int,
+    folder: Path,
 ) -> Iterator[Batch]:
-    """Pass batches on; show 8 samples of the first, with their views, in TensorBoard.
+    """Pass batches on; show 8 samples of the first with their views, in a file and TensorBoard.
 
     After a few batches it says how long all of them take, if that is a minute or more.
 
@@ -131,6 +221,7 @@ def show_first(
         samples: Data set that they are of.
         accelerator: Has the trackers.
         batches: Number of batches in the run.
+        folder: The run folder, which gets ``views.png``.
     """
     began = 0.0
     for number, batch in enumerate(inputs):
@@ -147,9 +238,18 @@ def show_first(
             rows = batch.indices.cpu()
             seen = unsquash(samples[rows][0], samples.aspects_at(rows), samples.spec)
             image = views_image(seen, batch.views, samples.spec)
-            board: Any = accelerator.get_tracker("tensorboard", unwrap=True)
-            board.add_image("views", image, 0)
+            pixels = (image * 255).round().byte().permute(1, 2, 0).squeeze(2)
+            with replacing(folder / VIEWS) as beside:
+                Image.fromarray(pixels.numpy()).save(beside, "png")
+            if (writer := board(accelerator)) is not None:
+                writer.add_image("views", image, 0)
         yield batch
+
+
+def board(accelerator: Accelerator) -> Any:  # noqa: ANN401 - a writer of TensorBoard
+    """The writer of TensorBoard; None where it is not among the trackers."""
+    names = [tracker.name for tracker in accelerator.trackers]
+    return accelerator.get_tracker("tensorboard", unwrap=True) if "tensorboard" in names else None
 
 
 def record_probe(accelerator: Accelerator, step: int, measured: dict[str, float]) -> None:

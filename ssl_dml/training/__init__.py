@@ -13,6 +13,7 @@ from ssl_dml.training.inputs import batches
 from ssl_dml.training.loop import Plan, TrainConfig, fit
 from ssl_dml.training.optimizers import layerwise_lr_scales, parameter_groups, scale_learning_rate
 from ssl_dml.training.pretrainer import Pretrainer
+from ssl_dml.training.projecting import project
 from ssl_dml.training.run import Run, RunConfig, start_run
 from ssl_dml.training.run_folder import claim
 from ssl_dml.training.schedules import warmup_cosine
@@ -42,6 +43,7 @@ __all__ = [
     "make_accelerator",
     "make_optimizer",
     "parameter_groups",
+    "project",
     "scale_learning_rate",
     "start_run",
     "warmup_cosine",

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ssl_dml.checks import at_least, in_range, inside, positive
 from ssl_dml.distributed import all_reduce_mean, gather, world_size
 from ssl_dml.memory import gradient_norm
+from ssl_dml.reporting import check_trackers
 from ssl_dml.stops import NonFiniteError
 from ssl_dml.types import Batch, ConfigError
 
@@ -43,6 +44,8 @@ class TrainConfig:
         log_every: Steps between two rows of metrics.
         save_every: Steps between two checkpoints.
         keep: Newest checkpoints that are kept.
+        trackers: What the metrics are logged to besides ``metrics.jsonl``, by the names that
+            accelerate has: tensorboard, wandb, mlflow, trackio and others that are installed.
         deterministic: Ask an accelerator for kernels that give the same bits each time, which is
             slower; processors always do.
         threads: Threads of this process on a CPU; null shares the machine's cores evenly.
@@ -60,6 +63,7 @@ class TrainConfig:
     log_every: int = 10
     save_every: int = 1000
     keep: int = 2
+    trackers: tuple[str, ...] = ("tensorboard",)
     deterministic: bool = False
     threads: int | None = None
 
@@ -71,6 +75,7 @@ class TrainConfig:
         positive("train", **{name: getattr(self, name) for name in names})
         at_least(0, "train", warmup_epochs=self.warmup_epochs)
         inside(0, 1, "train", ema=self.ema)
+        check_trackers(self.trackers)
         in_range(1, MOST_THREADS, "train", threads=self.threads)
 
     def plan(self, batches_per_epoch: int) -> "Plan":

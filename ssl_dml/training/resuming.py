@@ -17,7 +17,7 @@ TAKEN_OVER = (
     *("data.memory_fraction", "data.disk_fraction", "data.workers"),
     *("train.steps", "train.epochs", "train.warmup_epochs", "train.lr_scaling", "train.clip_norm"),
     *("train.ema", "train.encode_chunk", "train.precision", "train.deterministic"),
-    *("train.log_every", "train.save_every", "train.keep", "train.threads"),
+    *("train.log_every", "train.save_every", "train.keep", "train.threads", "train.trackers"),
     *("evaluation.every_epochs", "validation.every_epochs", "guard"),
 )
 # What has a state of its own, which a checkpoint lacks if the key was null.

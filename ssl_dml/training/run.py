@@ -17,6 +17,7 @@ from ssl_dml.files import write_json
 from ssl_dml.memory import split_rows
 from ssl_dml.progress import say
 from ssl_dml.reporting import explain_non_finite, finish, start_trackers
+from ssl_dml.reporting.environment import ENVIRONMENT, environment
 from ssl_dml.stops import Interrupted, NonFiniteError
 from ssl_dml.training.checkpoint import Checkpoints, Stateful
 from ssl_dml.training.interrupt import Interrupt
@@ -191,8 +192,15 @@ def start_run(
     if accelerator.is_main_process:
         write_config(folder, record, since=since)
         write_json(folder / "data.json", data)
+        write_json(folder / ENVIRONMENT, environment(processes=accelerator.num_processes))
     start_trackers(
-        accelerator, folder, step=start, steps=plan.steps, steps_per_epoch=plan.per_epoch
+        accelerator,
+        folder,
+        step=start,
+        steps=plan.steps,
+        steps_per_epoch=plan.per_epoch,
+        names=config.train.trackers,
+        config=values,
     )
     return Run(
         config=config,

@@ -79,6 +79,7 @@ def test_a_run_leaves_what_it_promises(finished):
     folder, printed = finished
     names = {path.name for path in folder.iterdir()}
     expected = {"config.yaml", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    expected |= {"environment.json", "views.png"}
     assert names == expected | {"backbone"}
     found = rows(folder)
     assert [row["step"] for row in found if "train/loss" in row] == list(range(1, 61))

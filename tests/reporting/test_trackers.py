@@ -1,7 +1,13 @@
-import pytest
+from pathlib import Path
 
-from ssl_dml.reporting import read_records
+import pytest
+from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+
+from ssl_dml.reporting import finish, read_records, start_trackers
 from ssl_dml.reporting.trackers import ProgressTracker, RecordTracker
+from ssl_dml.training import TrainConfig
+from ssl_dml.types import ConfigError
 
 
 def test_a_row_holds_step_epoch_and_time(tmp_path):
@@ -57,3 +63,78 @@ def test_a_link_in_the_place_of_the_rows_is_not_followed(tmp_path):
     (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "elsewhere")
     RecordTracker(tmp_path, step=0, steps_per_epoch=1.0).log({"x": 3}, step=3)
     assert not (tmp_path / "elsewhere").exists()
+
+
+class Notebook(GeneralTracker):
+    """A tracker as a package registers it with accelerate, which writes into a file."""
+
+    name = "notebook"
+    requires_logging_directory = True
+
+    def __init__(self, run_name, logging_dir):
+        super().__init__()
+        self.path = Path(logging_dir) / f"{run_name}.txt"
+
+    @property
+    def tracker(self):
+        return self.path
+
+    def start(self):
+        if self.path.exists():
+            raise RuntimeError("no account:\nlog in first")
+        self.path.touch()
+
+    def store_init_configuration(self, values):
+        self.path.write_text(f"{values}\n")
+
+    def log(self, values, step=None, **_):
+        with self.path.open("a") as file:
+            file.write(f"{step} {values}\n")
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "notebook", Notebook)
+
+
+def started(folder, names, config=None):
+    accelerator = Accelerator(cpu=True)
+    start_trackers(
+        accelerator, folder, step=0, steps=2, steps_per_epoch=1.0, names=names, config=config
+    )
+    return accelerator
+
+
+@pytest.mark.usefixtures("notebook")
+def test_a_tracker_by_name_gets_metrics_and_the_configuration(tmp_path):
+    accelerator = started(tmp_path, ["notebook", "notebook"], {"train": {"steps": 2}})
+    accelerator.log({"train/loss": 0.5, "train/samples_per_s": 1.0}, step=1)
+    finish(accelerator)
+    assert (tmp_path / "ssl_dml.txt").read_text().splitlines() == [
+        "{'train.steps': 2}",
+        "1 {'train/loss': 0.5, 'train/samples_per_s': 1.0}",
+    ]
+    assert read_records(tmp_path)[0]["train/loss"] == 0.5
+    assert not (tmp_path / "tensorboard").exists()
+
+
+@pytest.mark.usefixtures("notebook")
+def test_a_tracker_that_cannot_start_is_one_line(tmp_path):
+    (tmp_path / "ssl_dml.txt").touch()
+    words = "train.trackers: notebook cannot start: no account: log in first; set it up"
+    with pytest.raises(ConfigError, match=words):
+        started(tmp_path, ["notebook"])
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["mlflo"], "there is no tracker 'mlflo'; did you mean mlflow?"),
+        (["tensorboard", "zzz"], "there is no tracker 'zzz'; choose from aim, clearml"),
+        (["clearml"], "clearml is not installed: pip install clearml, or leave it out"),
+    ],
+)
+def test_a_tracker_that_is_not_there_is_named(names, words):
+    with pytest.raises(ConfigError) as raised:
+        TrainConfig(steps=1, trackers=tuple(names))
+    assert str(raised.value).startswith(f"train.trackers: {words}")

@@ -1,0 +1,31 @@
+"""On what a run was made: versions and machine."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+import torch
+
+ENVIRONMENT = "environment.json"
+PACKAGES = ("ssl_dml", "torch", "torchvision", "timm", "accelerate", "kornia", "numpy", "faiss-cpu")
+
+
+def environment(*, processes: int = 1) -> dict[str, Any]:
+    """Versions of what computes, and the machine, as plain values.
+
+    >>> environment()["processes"]
+    1
+    """
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    device = torch.accelerator.current_accelerator(check_available=True)
+    kind = "CPU" if device is None else device.type
+    name = torch.cuda.get_device_name() if kind == "cuda" else platform.processor()
+    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
+    machine = {"device": f"{kind} {name}".strip(), "memory": memory, "processes": processes}
+    return {**found, **machine, "cores": psutil.cpu_count()}

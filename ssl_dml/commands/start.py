@@ -100,7 +100,8 @@ def _pretrain(config: StartConfig, run: Path) -> None:
             raise ConfigError(f"data.source {config.source!r} has {samples} samples; 2 are needed")
         words = ["--data.source", config.source, "--data.on_error", "skip"]
         words += ["--data.batch_size", str(min(MOST_BATCH, samples // 2 * 2))]
-        words += ["--train.steps", str(TRIAL), "--train.save_every", "50"]
+        words += ["--train.steps", str(TRIAL), "--train.log_every", str(TRIAL // 2)]
+        words += ["--train.save_every", "50"]
         words += ["--evaluation.every_epochs", "1000000", "--train.warmup_epochs", "0"]
         words += ["--output_dir", str(run), "--resume", "true", "--config", "default"]
         _step("pretrain", pretrain.main, words, done=False)
@@ -127,7 +128,7 @@ def _steps_of(run: Path) -> int | None:
 
 
 def _seconds_a_step(run: Path) -> float:
-    """By the last row of metrics that has a rate."""
+    """By the last row of metrics that has a rate, which leaves the first steps out."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     batch = read_yaml(run / "config.yaml")["data"]["batch_size"]
     return batch / next(row[RATE] for row in reversed(rows) if RATE in row)

@@ -1,4 +1,4 @@
-"""Search embeddings by example: ``ssl_dml search build|query|serve|add|remove``."""
+"""Search embeddings by example: ``ssl_dml search build|query|add|remove|serve``."""
 
 import json
 import re
@@ -26,9 +26,9 @@ USAGE = """Search embeddings by example.
 
   ssl_dml search build TABLE [--output INDEX]     an index of what ssl_dml embed wrote
   ssl_dml search query INDEX IMAGE... [--k 10]    the nearest samples of images or folders of them
-  ssl_dml search serve INDEX                      a page to search with images, on this machine
   ssl_dml search add INDEX TABLE                  rows of another table of the same model
   ssl_dml search remove INDEX PATH...             rows by their path
+  ssl_dml search serve INDEX                      a page to search with images, on this machine
 
 Each: --help."""
 
@@ -186,9 +186,9 @@ def remove(config: RemoveConfig) -> None:
 ACTIONS: dict[str, tuple[Callable[..., object], type, tuple[str, ...]]] = {
     "build": (build, BuildConfig, ("table",)),
     "query": (query, QueryConfig, ("index", "images")),
-    "serve": (serve, ServeConfig, ("index",)),
     "add": (add, AddConfig, ("index", "table")),
     "remove": (remove, RemoveConfig, ("index", "paths")),
+    "serve": (serve, ServeConfig, ("index",)),
 }
 
 

@@ -28,7 +28,7 @@ USAGE = """Search embeddings by example.
   ssl_dml search add INDEX TABLE                  rows of another table of the same model
   ssl_dml search remove INDEX PATH...             rows by their path
 
-Each: --help."""
+Each takes --config FILE; --help lists its keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,7 @@ def main(args: list[str] | None = None) -> None:
     name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
         print(USAGE)
-        return
+        sys.exit(0)
     if name not in ACTIONS:
         raise ConfigError(f"there is no search {name!r}; choose one of {', '.join(ACTIONS)}")
     action, schema, keys = ACTIONS[name]

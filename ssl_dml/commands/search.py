@@ -30,7 +30,7 @@ USAGE = """Search embeddings by example.
   ssl_dml search remove INDEX PATH...             rows by their path
   ssl_dml search serve INDEX                      a page to search with images, on this machine
 
-Each: --help."""
+Each takes --config FILE; --help lists its keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +197,7 @@ def main(args: list[str] | None = None) -> None:
     name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
         print(USAGE)
-        return
+        sys.exit(0)
     if name not in ACTIONS:
         raise ConfigError(f"there is no search {name!r}; choose one of {', '.join(ACTIONS)}")
     action, schema, keys = ACTIONS[name]

@@ -182,7 +182,8 @@ def test_a_file_that_is_too_large_is_not_sent(opened, tmp_path):
     )
 
 
-@pytest.mark.parametrize("opened", [1280, pytest.param(390, marks=slow)], indirect=True)
+@both
+@slow
 def test_the_keyboard_does_it_all(opened):
     page, seen = opened, []
     for _ in range(7):

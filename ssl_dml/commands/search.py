@@ -1,4 +1,4 @@
-"""Search embeddings by example: ``ssl_dml search build|query|serve|add|remove``."""
+"""Search embeddings by example: ``ssl_dml search build|query|add|remove|serve``."""
 
 import json
 import re
@@ -26,11 +26,11 @@ USAGE = """Search embeddings by example.
 
   ssl_dml search build TABLE [--output INDEX]     an index of what ssl_dml embed wrote
   ssl_dml search query INDEX IMAGE... [--k 10]    the nearest samples of images or folders of them
-  ssl_dml search serve INDEX                      a page to search with images, on this machine
   ssl_dml search add INDEX TABLE                  rows of another table of the same model
   ssl_dml search remove INDEX PATH...             rows by their path
+  ssl_dml search serve INDEX                      a page to search with images, on this machine
 
-Each: --help."""
+Each takes --config FILE; --help lists its keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +186,9 @@ def remove(config: RemoveConfig) -> None:
 ACTIONS: dict[str, tuple[Callable[..., object], type, tuple[str, ...]]] = {
     "build": (build, BuildConfig, ("table",)),
     "query": (query, QueryConfig, ("index", "images")),
-    "serve": (serve, ServeConfig, ("index",)),
     "add": (add, AddConfig, ("index", "table")),
     "remove": (remove, RemoveConfig, ("index", "paths")),
+    "serve": (serve, ServeConfig, ("index",)),
 }
 
 
@@ -197,7 +197,7 @@ def main(args: list[str] | None = None) -> None:
     name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
         print(USAGE)
-        return
+        sys.exit(0)
     if name not in ACTIONS:
         raise ConfigError(f"there is no search {name!r}; choose one of {', '.join(ACTIONS)}")
     action, schema, keys = ACTIONS[name]

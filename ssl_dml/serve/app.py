@@ -87,7 +87,8 @@ class _Handlers:
     def __init__(self, site: Site, workers: Workers) -> None:
         self.site, self.workers = site, workers
         self.dim, self.live = site.index.info.table.dim, site.index.where()
-        self.about_index = _described(site)
+        self.root, folders = _split(site.index)
+        self.about_index = _described(site, self.root, folders)
 
     async def about(self, request: Request) -> Response:  # noqa: ARG002
         return JSONResponse(self.about_index)
@@ -114,7 +115,12 @@ class _Handlers:
         single = len(query.like) == 1 and not query.unlike
         return {
             "rows": [
-                {"id": row.id, "name": row.path, "class": _class_of(row), "score": score}
+                {
+                    "id": row.id,
+                    "name": row.path.removeprefix(self.root),
+                    "class": _class_of(row),
+                    "score": score,
+                }
                 for row, score in zip(rows, scores, strict=True)
             ],
             # It was calibrated for pairs of images, and says nothing of a mean.
@@ -132,17 +138,33 @@ class _Handlers:
         return _cached(request, data, kind, "private, max-age=300")
 
 
-def _described(site: Site) -> dict[str, Any]:
-    """What the page shows of the index before anything is asked."""
-    index, labels, folders = site.index, site.index.labels(), site.index.folders()
-    names = index.info.table.class_names or ()
-    listed = [label for label in labels if label >= 0][:MOST_LISTED]
+def _split(index: Index) -> tuple[str, list[str]]:
+    """What the paths of all rows begin with, "" or with a slash, and the folders that divide them.
+
+    Folders come in order, so those that hold all rows come first.
+    """
+    root, folders = "", index.folders()
+    while folders and index.where(folder=folders[0]).sum() == index.info.rows:
+        root = f"{folders.pop(0)}/"
+    return root, folders
+
+
+def _described(site: Site, root: str, folders: list[str]) -> dict[str, Any]:
+    """What the page shows of the index before anything is asked; a value and a text of each choice.
+
+    Args:
+        site: What is shown.
+        root: What the paths of all rows begin with.
+        folders: Folders to choose from.
+    """
+    labels = [label for label in site.index.labels() if label >= 0]
+    names = site.index.info.table.class_names or ()
     return {
         "name": site.name,
-        "rows": index.info.rows,
-        "classes": [[i, names[i] if i < len(names) else str(i)] for i in listed],
-        "all_classes": sum(label >= 0 for label in labels),
-        "folders": folders[:MOST_LISTED] if len(folders) > 1 else [],
+        "rows": site.index.info.rows,
+        "classes": [[i, names[i] if i < len(names) else str(i)] for i in labels[:MOST_LISTED]],
+        "all_classes": len(labels),
+        "folders": [[folder, folder.removeprefix(root)] for folder in folders[:MOST_LISTED]],
         "all_folders": len(folders),
         "limits": {"bytes": MAX_BYTES, "terms": MOST_TERMS},
     }

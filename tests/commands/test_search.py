@@ -163,6 +163,14 @@ def test_rows_come_and_go(world, index, tmp_path, capsys):
         main(["add", str(index), str(stored(tmp_path / "other").folder)])
 
 
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"], ["build", "--help"]])
+def test_help_is_no_mistake(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 0
+    assert "ssl_dml search build" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -50,7 +50,7 @@ def test_the_page_is_three_files_that_name_no_other_place(client):
 def test_the_index_is_described(client):
     about = client.get("/api/index").json()
     assert (about["name"], about["rows"], len(about["classes"])) == ("colors", 60, 6)
-    assert about["folders"][:2] == ["cold", "cold/blue"]
+    assert about["folders"][:2] == [["cold", "cold"], ["cold/blue", "cold/blue"]]
     assert about["classes"][1] == [1, "yellow"]
     assert about["limits"] == {"bytes": 32 << 20, "terms": 32}
 
@@ -202,6 +202,19 @@ def test_names_are_data(tmp_path):
     first, second = answer.json()["rows"]
     assert (first["name"], first["class"], second["class"]) == (name, "<b>", None)
     assert client.get("/thumbnail/0").status_code == 404
+
+
+def test_what_all_paths_begin_with_is_not_shown(tmp_path):
+    names = ["/home/me/cats/a/1.png", "/home/me/cats/b/2.png", "/home/me/cats/3.png"]
+    batch = TableBatch(names=names, labels=torch.full((3,), -1), embeddings=torch.eye(3))
+    table = write_table(tmp_path / "table", TableInfo(rows=3, dim=3), [batch])
+    index = build_index(table, tmp_path / "index")
+    site = Site(name="cats", index=index, embed=lambda _: np.ones(3, np.float32))
+    client = TestClient(build_app(site, Access(host="127.0.0.1")), LOCAL, headers={"Origin": LOCAL})
+    about = client.get("/api/index").json()
+    assert about["folders"] == [["/home/me/cats/a", "a"], ["/home/me/cats/b", "b"]]
+    assert [row["name"] for row in ask(client, k=3)["rows"]] == ["a/1.png", "b/2.png", "3.png"]
+    assert [row["name"] for row in ask(client, folder="/home/me/cats/b")["rows"]] == ["b/2.png"]
 
 
 def test_every_file_of_the_page_is_small():

@@ -130,6 +130,7 @@ def test_a_result_leads_on_and_back(opened):
     expect(image).to_have_attribute("title", leading)
 
 
+@both
 @slow
 def test_images_are_dropped_and_pasted(opened, images):
     page = opened
@@ -140,6 +141,7 @@ def test_images_are_dropped_and_pasted(opened, images):
     expect(cards(page).first.locator(".name")).to_have_text("4.png")
 
 
+@both
 @slow
 def test_results_are_filtered_and_counted(opened):
     page = opened
@@ -156,6 +158,7 @@ def test_results_are_filtered_and_counted(opened):
     expect(page.get_by_role("status")).to_have_text("Nothing found.")
 
 
+@both
 @slow
 def test_a_file_that_is_no_image_is_one_sentence(opened, tmp_path):
     page, file = opened, tmp_path / "a.png"
@@ -179,7 +182,8 @@ def test_a_file_that_is_too_large_is_not_sent(opened, tmp_path):
     )
 
 
-@pytest.mark.parametrize("opened", [1280, pytest.param(390, marks=slow)], indirect=True)
+@both
+@slow
 def test_the_keyboard_does_it_all(opened):
     page, seen = opened, []
     for _ in range(7):

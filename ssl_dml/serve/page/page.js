@@ -238,7 +238,7 @@ async function begin() {
     $("about").textContent = `${about.name}: ${about.rows.toLocaleString()} images`;
     document.title = `${about.name} · image search`;
     options($("class"), about.classes, about.all_classes);
-    options($("folder"), about.folders.map((name) => [name, name]), about.all_folders);
+    options($("folder"), about.folders, about.all_folders);
     limits = about.limits;
     terms = history.state ?? [];
     drawTerms();

@@ -40,13 +40,14 @@ def sheet(queries: Sequence[Query], index: Index) -> str:
     """The page as HTML; what files and classes are called is text in it, whatever they say."""
     info, weights = index.info, str(index.info.table.weights.get("path"))
     sections = "\n".join(_section(query, index) for query in queries)
+    count = "1 query" if len(queries) == 1 else f"{len(queries):,} queries"
     about = f"{info.rows:,} samples in {index.folder}, embedded by {weights}"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Nearest samples</title><style>{STYLE}</style></head>
-<body><h1>Nearest samples of {len(queries):,} queries</h1>
+<body><h1>Nearest samples of {count}</h1>
 <p>{escape(about)}</p>
 {sections}
 </body></html>

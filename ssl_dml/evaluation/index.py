@@ -8,10 +8,10 @@ from typing import Any, final
 import numpy as np
 import psutil
 import pyarrow as pa
-import pyarrow.compute
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
+from pyarrow import compute
 from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range
@@ -32,7 +32,7 @@ from ssl_dml.progress import say
 from ssl_dml.tables import StoredTable
 from ssl_dml.types import ConfigError
 
-pc: Any = pa.compute  # its functions are made at import
+pc: Any = compute  # its functions are made at import
 
 __all__ = ["Index", "IndexInfo", "Row", "build_index", "check_weights"]
 

@@ -198,7 +198,7 @@ def test_what_cannot_be_done_is_one_line(world, index, tmp_path, arguments, mess
 def test_a_killed_addition_leaves_the_index_that_was(world, index, tmp_path):
     """A real process is killed while it makes thumbnails."""
     info = StoredTable(world / "table").info
-    rows = torch.randn(30_000, info.dim, generator=torch.Generator().manual_seed(0))
+    rows = torch.randn(15_000, info.dim, generator=torch.Generator().manual_seed(0))
     names = [f"red/{i % 6}.png" for i in range(len(rows))]
     batch = TableBatch(
         names=names, labels=torch.zeros(len(rows), dtype=torch.int64), embeddings=rows

@@ -32,7 +32,7 @@ def test_too_little_memory_is_one_line():
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf", "pq"])
-@pytest.mark.parametrize("dim", [128, 33])
+@pytest.mark.parametrize("dim", [64, 33])
 def test_a_row_takes_about_as_much_as_is_said(tmp_path, kind, dim):
     table = stored(tmp_path / "table", embeddings=clustered(4000, dim))
     build_index(table, tmp_path / "index", memory=10**9, kind=kind)

@@ -181,10 +181,10 @@ def _end(name: str) -> str:
     """What tells a sample from others, where there is little room.
 
     >>> _end("fashion_mini, row 1234"), _end("cats/a.png")
-    ('…row 1234', 'a.png')
+    ('row 1234', 'a.png')
     """
-    last = name.rpartition("/")[2]
-    return last if len(last) <= ROOM else "…" + last[1 - ROOM :].lstrip(" ,")
+    last = name.rpartition("/")[2].rpartition(", ")[2]
+    return last if len(last) <= ROOM else "…" + last[1 - ROOM :]
 
 
 def _strip(thumbs: Iterable[str]) -> str:

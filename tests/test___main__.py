@@ -64,7 +64,10 @@ def test_help_lists_keys_and_shipped_configurations(name, capsys):
         "finetune": "arcface",
         "describe": "--sheet",
         "embed": "--views",
+        "start": "--minutes",
         "search": "search query",
+        "report": "--table",
+        "runs": "--json",
     }.get(name, "moco_v2") in printed
 
 

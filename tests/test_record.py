@@ -41,7 +41,7 @@ few = settings(
 floats = st.sampled_from([1e3, 1e-05, 0.1 + 0.2, 0.5, 1.0, 5e-324, 1e16, 1e22, 0.999])
 FREE = ("output_dir", "resume")  # where the run is, and how it was started
 # Text of its own form, which the schema itself refuses.
-PARTICULAR = ("adapt.train",)
+PARTICULAR = ("adapt.train", "train.trackers")
 OPTIONAL = "data.sequences."  # a section that may be null, of which lists are no text when typed
 
 

@@ -36,7 +36,7 @@ from ssl_dml.types import ConfigError, one_line
 from ssl_dml.yaml_text import to_yaml
 
 MOST_BYTES = 15_000_000
-MOST_SAMPLES = 10_000
+MOST_SAMPLES = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,10 +273,10 @@ def _environment(page: Page, folder: Path) -> None:
         kept = None
     if isinstance(kept, dict):
         page.text("The environment of the run:")
-        page.facts(kept)
+        page.pairs(kept)
     else:
         page.text(f"The run has kept no {ENVIRONMENT}; this report was made with:")
-        page.facts(environment())
+        page.pairs(environment())
 
 
 def main(args: list[str] | None = None) -> Path:

@@ -17,7 +17,7 @@ DEEPEST = 6  # folders below the one that is named
 SKIPPED = ("checkpoints", "backbone", "best", "tensorboard")
 # Heading and width of each column; a positive width is of text, a negative one of numbers.
 COLUMNS = {
-    "date": 11, "run": 16, "objective": 10, "data": 11, "steps": -11, "state": 8, "loss": -6,
+    "date": 11, "run": 15, "objective": 10, "data": 12, "steps": -11, "state": 8, "loss": -6,
     "probe": -6, "first": -6, "gain": -6,
 }  # fmt: skip
 

@@ -32,11 +32,11 @@ class Pairs:
         at_least(1, bins=bins)
         low = min(float(part[0]) for part in (self.same, self.other) if len(part))
         edges = torch.linspace(min(low, 0.999), 1.0, bins + 1)
-        shares = [
+        same, other = (
             torch.histogram(part.clamp(max=1.0), edges).hist / max(1, len(part))
             for part in (self.same, self.other)
-        ]
-        return edges, *shares
+        )
+        return edges, same, other
 
     def auc(self) -> float:
         """Chance that a pair of one class is more similar than one of two; ties count half."""

@@ -48,13 +48,13 @@ class Page:
         """Add what is HTML already, in which the text of others is escaped."""
         self.parts.append(html)
 
-    def facts(self, values: Mapping[str, object]) -> None:
+    def pairs(self, values: Mapping[str, object]) -> None:
         """Add a table of names and values."""
         rows = (
             f"<tr><th scope=row>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
             for name, value in values.items()
         )
-        self.parts.append(f'<table class="facts">{"".join(rows)}</table>')
+        self.parts.append(f'<table class="pairs">{"".join(rows)}</table>')
 
     def table(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Add a table with a header; cells that begin with a digit or sign are set as numbers."""

@@ -90,7 +90,7 @@ def add_data(page: Page, data: Mapping[str, Any]) -> None:
     if isinstance(notes, list) and notes:
         values["notes"] = "; ".join(map(str, notes))
     values["fingerprint"] = data.get("fingerprint", "?")
-    page.facts(values)
+    page.pairs(values)
 
 
 def _labels(found: object) -> str:

@@ -22,7 +22,7 @@ QUERIES = 10
 SHOWN = 8  # neighbors, or samples of a list
 CONFUSIONS = 8
 PLACES = 10_000  # steps of a coordinate
-MOST_CATEGORIES = 200
+MOST_CATEGORIES = 1000
 WIDE = 1.6  # width over height from which a thumbnail is a wide one
 ROOM = 11  # characters below a thumbnail
 RATES = (1e-3, 1e-2, 1e-1)
@@ -116,7 +116,7 @@ def _columns(shown: Shown, look: Look) -> dict[str, dict[str, Any]]:
     if (labels >= 0).any():
         found["class"] = _categories([shown.label(row) or None for row in range(len(labels))])
     if look.supervised is not None:
-        told = [None] * len(labels)
+        told: list[str | None] = [None] * len(labels)
         for row, right in zip(
             look.supervised.rows.tolist(), look.supervised.right.tolist(), strict=True
         ):
@@ -148,7 +148,8 @@ def _column(values: Sequence[Any]) -> dict[str, Any] | None:
     return _categories([None if value is None else str(value) for value in values])
 
 
-def _categories(values: Sequence[str | None]) -> dict[str, Any] | None:
+def _categories(values: Sequence[str | None]) -> dict[str, Any]:
+    """Values as numbers of their sorted names; no values where there are too many names."""
     names = sorted({value for value in values if value is not None})
     if len(names) > MOST_CATEGORIES:
         return {"values": []}
@@ -180,10 +181,10 @@ def _end(name: str) -> str:
     """What tells a sample from others, where there is little room.
 
     >>> _end("fashion_mini, row 1234"), _end("cats/a.png")
-    ('…row 1234', 'a.png')
+    ('row 1234', 'a.png')
     """
-    last = name.rpartition("/")[2]
-    return last if len(last) <= ROOM else "…" + last[1 - ROOM :].lstrip(" ,")
+    last = name.rpartition("/")[2].rpartition(", ")[2]
+    return last if len(last) <= ROOM else "…" + last[1 - ROOM :]
 
 
 def _strip(thumbs: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """What a run folder says of its run, read without calling anything that it names."""
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -77,7 +78,8 @@ class RunState:
         epochs = train.get("epochs")
         if not ratios or not isinstance(epochs, int | float):
             return None
-        return max(1, round(epochs * ratios[-1]))
+        steps = epochs * ratios[-1]
+        return max(1, round(steps)) if math.isfinite(steps) else None
 
     @property
     def state(self) -> str:

@@ -88,7 +88,7 @@ def test_a_run_leaves_what_it_promises(finished):
     folder, printed = finished
     names = {path.name for path in folder.iterdir()}
     expected = {"config.yaml", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
-    assert names == expected | {"backbone", "best"}
+    assert names == expected | {"backbone", "best", "environment.json", "views.png"}
     assert "72 samples of 6 classes to train on" in printed
     assert "validation: 24 samples held out, searched among one another" in printed
     for line in ("before the first step", "best, ", "last, 5 epochs", "--config retrieval"):

@@ -231,7 +231,7 @@ def test_a_table_serves_for_a_run(tmp_path):
         (["nowhere"], "'nowhere' is no run folder: it has no config.yaml"),
         (["x", "y", "--table", "t"], "--table is of one run, and 2 are given"),
         (["--table", "nowhere"], "nowhere is no table"),
-        (["x", "--samples", "2"], "samples must be from 3 to 10000, got 2"),
+        (["x", "--samples", "2"], "samples must be from 3 to 5000, got 2"),
         (["x", "--output", "no/a.html"], "there is no folder no"),
         (["x", "--output", "."], "is a folder; name a file"),
         (["x", "--outptu", "a"], "did you mean output"),

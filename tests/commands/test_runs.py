@@ -36,7 +36,7 @@ def test_runs_are_listed_by_date_in_100_columns(tmp_path, capsys):
     ]
     assert first.split()[2:4] == ["first", "MoCo"]
     assert second.split()[2:] == [
-        *("group/second", "MoCo", "…any/images", "40/40", "stopped"),
+        *("group/second", "MoCo", "…many/images", "40/40", "stopped"),
         *("1.250", "75.0", "50.0", "+25.0"),
     ]
     assert "…xxxxx" in long

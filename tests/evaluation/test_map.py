@@ -48,7 +48,7 @@ def test_clusters_are_those_of_scikit_learn():
 
 
 def test_a_map_keeps_neighbors_together(monkeypatch):
-    rows, labels = blobs()
+    rows, labels = blobs(12)
     monkeypatch.setattr(maps, "find_spec", lambda name: name == "sklearn" or None)
     name, points = neighbor_map(rows, seed=0)
     assert name == "t-SNE"

@@ -23,7 +23,7 @@ def everything(words):
     page.section(words)
     page.text(words)
     page.note(words)
-    page.facts({words: words})
+    page.pairs({words: words})
     page.table([words], [[words]])
     page.details(words, words)
     page.raw(data_script({"name": words}))

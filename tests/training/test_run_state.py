@@ -80,7 +80,9 @@ def test_what_is_no_run_is_named(tmp_path, text):
         read_state(tmp_path)
 
 
-@pytest.mark.parametrize("config", ["method: 3", "head: {init_args: 3}\ntrain: 4\ndata: x"])
+@pytest.mark.parametrize(
+    "config", ["method: 3\ntrain: {epochs: .inf}", "head: {init_args: 3}\ntrain: 4\ndata: x"]
+)
 def test_strange_values_are_no_mistake(tmp_path, config):
     state = made(tmp_path, config)
     for name in ("backbone", "data"):

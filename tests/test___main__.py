@@ -36,7 +36,7 @@ def test_without_a_command_it_prints_the_journey(args, capsys):
 
 
 def test_a_command_that_is_not_there_is_named():
-    with pytest.raises(ConfigError, match=r"no command 'pretrian'; choose one of pretrain,"):
+    with pytest.raises(ConfigError, match=r"no command 'pretrian'; choose one of start, describe, pretrain,"):
         run(["pretrian"])
 
 

@@ -173,7 +173,13 @@ def _write(
     encode = nn.Sequential(*layers).eval().to(device)
     sizes = {"batch_size": config.batch_size, "shard_rows": config.shard_rows}
     info = replace(info, dim=network.feature_dim)
-    embed_table(encode, samples, config.output, info, device=device, **sizes)
+    try:
+        embed_table(encode, samples, config.output, info, device=device, **sizes)
+    except OSError as error:
+        raise OSError(
+            f"--output {config.output} cannot be written: {error.strerror or error}; what is "
+            "finished stays, and the same command goes on"
+        ) from error
     say(
         f"{config.output}: {info.rows:,} embeddings of {info.dim} dimensions as {info.dtype}; "
         f'in Python: ssl_dml.EmbeddingTable.open("{config.output}")'

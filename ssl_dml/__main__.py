@@ -14,9 +14,11 @@ COMMANDS = {
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run",
     "benchmark": "samples a second of the real run beside the bare network",
+    "export": "write a network as ONNX, for torch.export, timm or the hub",
+    "push": "upload an exported folder to the hub",
     "describe": "say what is understood of images or audio, and draw 64 samples",
 }
-SINGLE_PROCESS = ("benchmark", "describe")  # on one process
+SINGLE_PROCESS = ("benchmark", "export", "push", "describe")  # on one process
 JOURNEY = """Self-supervised pretraining and deep metric learning: from images to an embedding.
 
   1. ssl_dml describe ~/images

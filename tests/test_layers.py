@@ -18,6 +18,7 @@ LAYERS = [  # lowest first
     {"backbones"},
     {"methods", "heads"},
     {"evaluation", "reporting"},
+    {"exporting"},
     {"training"},
     {"commands"},
     {"api"},

@@ -124,7 +124,9 @@ def _measures(run: Path | None, data: Mapping[str, Any]) -> Iterator[str]:
             continue
         with reading(str(path), "evaluate again", foreign=False):
             found = read_json(path)
-            queries = int(found.get("queries") or data.get("test_samples") or 0)
+            queries = int(found.get("queries") or 0)
+            if not queries and data.get("test_labels"):
+                queries = int(data.get("test_samples") or 0)
             for key, value in found.items():
                 if isinstance(value, int | float) and key not in ("queries", "left_out"):
                     rows.append(f"| {name} | {key} | {value:.4f} | {_interval(key, value, queries)} |")

@@ -79,7 +79,7 @@ class Original:
             if pixels.size[::-1] == self.spec_sides():  # an enlarged one is of another size
                 pixels = pixels.resize((2 * pixels.width + 1, pixels.height * 3 // 2 + 3))
             decoded = decoder.decode(pixels)
-            stored = torch.from_numpy(decoded.values)[None]
+            stored = torch.from_numpy(decoded.values.copy())[None]
             seen = unsquash(stored, aspects_of([decoded.aspect]), self.spec)
             given = np.array(pixels)
             given = given[None, :, :, None] if given.ndim == 2 else given[None]  # noqa: PLR2004

@@ -105,7 +105,8 @@ def write_int8(source: Path, path: Path) -> None:
 def write_program(program: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
     """Write a program as ``torch.export.load`` reads it."""
     content = io.BytesIO()
-    torch.export.save(program, content, extra_files=dict(metadata))
+    with quiet():
+        torch.export.save(program, content, extra_files=dict(metadata))
     path.write_bytes(content.getvalue())
 
 

@@ -16,6 +16,7 @@ from ssl_dml.types import ConfigError, one_line
 
 TOLERANCE = 1e-4
 CROPS = {"center": "center", "squash": "squash", "pad": "border"}
+OWN_KEYS = ("model_name", "num_classes")
 REMEDY = "--to safetensors, hub, onnx and torch_export take it"
 
 
@@ -39,7 +40,7 @@ def write_timm_folder(backbone: Backbone, folder: Path) -> float:
         "architecture": arguments["model_name"],
         "num_classes": arguments["num_classes"],
         "num_features": int(network.num_features),
-        "model_args": {k: v for k, v in arguments.items() if k not in ("model_name", "num_classes")},
+        "model_args": {k: v for k, v in arguments.items() if k not in OWN_KEYS},
         "pretrained_cfg": {
             "num_classes": arguments["num_classes"],
             "input_size": [images.channels, *images.sides],

@@ -93,7 +93,7 @@ def export(config: ExportConfig) -> None:
     else:
         with replacing(output, folder=True) as partial:
             FOLDERS[config.to](config, opened, partial)
-    files = [output] if output.is_file() else [path for path in output.iterdir()]
+    files = [output] if output.is_file() else list(output.iterdir())
     say(f"{output}: {sum(path.stat().st_size for path in files) / 1e6:,.1f} MB")
 
 

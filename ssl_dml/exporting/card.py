@@ -20,11 +20,15 @@ SHARES = ("recall_at_", "knn_top1", "linear_top1", "top1")
 SECTIONS = ("method", "head", "backbone", "augment", "optimizer", "train", "seed", "init")
 LIBRARIES = ("torch", "timm", "torchvision", "safetensors", "numpy")
 LOADING = {
-    "ssl_dml": 'import ssl_dml\n\nmodel = ssl_dml.load("{folder}")\n'
-    'rows = model.embed(["a.png", "b.png"])',
-    "timm": 'import timm\n\nmodel = timm.create_model("local-dir:{folder}", pretrained=True).eval()\n'
-    "# once it is uploaded: timm.create_model(\"hf-hub:USER/NAME\", pretrained=True)",
-}  # fmt: skip
+    "ssl_dml": """import ssl_dml
+
+model = ssl_dml.load("{folder}")
+rows = model.embed(["a.png", "b.png"])""",
+    "timm": """import timm
+
+model = timm.create_model("local-dir:{folder}", pretrained=True).eval()
+# once it is uploaded: timm.create_model("hf-hub:USER/NAME", pretrained=True)""",
+}
 
 
 def model_card(
@@ -34,7 +38,7 @@ def model_card(
     library: str,
     dim: int,
     name: str,
-    license: str | None,  # noqa: A002 - the word of the card
+    license: str | None,
 ) -> str:
     """Text of ``README.md``: what the model is, how it was made and measured, and how to load it.
 
@@ -72,7 +76,9 @@ def model_card(
         "License": _license(license),
         "Versions": _versions(saved),
     }
-    title = f"# {name}\n\nEmbeds {what} as {dim} values" + (f"; trained by {method}." if method else ".")
+    title = f"# {name}\n\nEmbeds {what} as {dim} values" + (
+        f"; trained by {method}." if method else "."
+    )
     body = "\n\n".join(f"## {key}\n\n{text}" for key, text in sections.items())
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{title}\n\n{body}\n"
 
@@ -87,7 +93,8 @@ def _data(data: Mapping[str, Any], spec: Any) -> Iterator[str]:  # noqa: ANN401
         yield f"- Source: `{short(data.get('source'))}`, {data.get('samples', 0):,} samples."
     labels = data.get("labels")
     if isinstance(labels, Mapping):
-        yield f"- Labels: {labels.get('classes')} classes, {labels.get('unlabeled', 0):,} unlabeled."
+        unknown = labels.get("unlabeled", 0)
+        yield f"- Labels: {labels.get('classes')} classes, {unknown:,} samples without one."
     if data.get("test_samples"):
         yield f"- Tested on {data['test_samples']:,} samples."
     if isinstance(spec, ImageSpec):
@@ -102,7 +109,9 @@ def _data(data: Mapping[str, Any], spec: Any) -> Iterator[str]:  # noqa: ANN401
 
 def _recipe(run: Path | None, trained: Mapping[str, Any]) -> Iterator[str]:
     if run is None:
-        steps = f"{trained['steps']:,} steps" if isinstance(trained.get("steps"), int) else "unknown"
+        steps = (
+            f"{trained['steps']:,} steps" if isinstance(trained.get("steps"), int) else "unknown"
+        )
         yield f"The run is not at hand; {steps}."
         return
     config = read_yaml(run / "config.yaml")
@@ -129,7 +138,9 @@ def _measures(run: Path | None, data: Mapping[str, Any]) -> Iterator[str]:
                 queries = int(data.get("test_samples") or 0)
             for key, value in found.items():
                 if isinstance(value, int | float) and key not in ("queries", "left_out"):
-                    rows.append(f"| {name} | {key} | {value:.4f} | {_interval(key, value, queries)} |")
+                    rows.append(
+                        f"| {name} | {key} | {value:.4f} | {_interval(key, value, queries)} |"
+                    )
     if not rows:
         yield "None yet: `ssl_dml evaluate --config knn --run RUN` measures it."
         return
@@ -173,4 +184,5 @@ def _license(name: str | None) -> str:
 def _versions(saved: Mapping[str, Any]) -> str:
     ours = f"trained with ssl_dml {saved.get('ssl_dml', 'unknown')}"
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return f"{ours}; exported with {ssl_dml.__version__}, {libraries}, Python {platform.python_version()}."
+    own = f"ssl_dml {ssl_dml.__version__}, {libraries}, Python {platform.python_version()}"
+    return f"{ours}; exported with {own}."

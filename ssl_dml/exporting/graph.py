@@ -44,8 +44,8 @@ def traced(network: ImageEmbedder | SequenceEmbedder) -> ExportedProgram:
         example = torch.zeros(2, height + 5, width + 9, spec.channels, dtype=torch.uint8)
         free = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
     else:
-        example, free = torch.zeros(2, spec.channels, spec.length + 5), {0: Dim.DYNAMIC,
-                                                                          2: Dim.DYNAMIC}  # fmt: skip
+        example = torch.zeros(2, spec.channels, spec.length + 5)
+        free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC}
     try:
         with quiet(), torch.no_grad():
             return torch.export.export(network, (example,), dynamic_shapes=(free,))

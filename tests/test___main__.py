@@ -59,9 +59,13 @@ def test_help_lists_keys_and_shipped_configurations(name, capsys):
     assert left.value.code == 0
     printed = capsys.readouterr().out
     assert "--config" in printed
-    assert {"evaluate": "linear", "finetune": "arcface", "describe": "--sheet"}.get(
-        name, "moco_v2"
-    ) in printed
+    assert {
+        "evaluate": "linear",
+        "finetune": "arcface",
+        "describe": "--sheet",
+        "export": "torch_export",
+        "push": "USER/NAME",
+    }.get(name, "moco_v2") in printed
 
 
 def test_a_mistake_on_two_processes_is_one_line_without_a_traceback(tmp_path):

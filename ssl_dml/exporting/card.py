@@ -127,10 +127,9 @@ def _recipe(run: Path | None, trained: Mapping[str, Any]) -> Iterator[str]:
 
 def _measures(run: Path | None, data: Mapping[str, Any]) -> Iterator[str]:
     rows = list[str]()
-    for name in MEASURES if run is not None else ():
-        path = run / f"{name}.json"
-        if not path.exists():
-            continue
+    paths = [] if run is None else [run / f"{name}.json" for name in MEASURES]
+    for path in filter(Path.exists, paths):
+        name = path.stem
         with reading(str(path), "evaluate again", foreign=False):
             found = read_json(path)
             queries = int(found.get("queries") or 0)

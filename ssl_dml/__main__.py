@@ -20,6 +20,8 @@ COMMANDS = {
     "report": "one page on runs: curves, map of embeddings, neighbors, mistakes",
     "runs": "list the runs below a folder with their scores",
     "benchmark": "samples a second of the real run beside the bare network",
+    "export": "write a network as ONNX, for torch.export, timm or the hub",
+    "push": "upload an exported folder to the hub",
 }
 SEVERAL = ("pretrain", "finetune", "evaluate", "embed")  # on as many processes as there are
 JOURNEY = """Self-supervised pretraining and deep metric learning: from images to an embedding.

@@ -19,6 +19,7 @@ LAYERS = [  # lowest first
     {"methods", "heads"},
     {"evaluation"},
     {"reporting"},
+    {"exporting"},
     {"training", "serve"},
     {"commands"},
     {"api"},

@@ -12,8 +12,9 @@ from accelerate.tracking import (
     LOGGER_TYPE_TO_CLASS,
     GeneralTracker,
     TensorBoardTracker,
-    filter_trackers,
+    get_available_trackers,
 )
+from accelerate.utils import LoggerType
 from PIL import Image
 from tqdm import tqdm
 
@@ -24,7 +25,7 @@ from ssl_dml.files import as_json, replacing, write_text
 from ssl_dml.progress import say
 from ssl_dml.reporting.images import views_image
 from ssl_dml.reporting.summary import collapse_warning, read_records, rows_and_damage
-from ssl_dml.types import Batch, ConfigError, ImageSpec, one_line
+from ssl_dml.types import Batch, ConfigError, ImageSpec, one_line, shown
 
 TIMED = 5  # batches
 VIEWS = "views.png"
@@ -130,8 +131,8 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             hint = nearest(name, known, listed=f"choose from {', '.join(known)}")
-            raise ConfigError(f"train.trackers: there is no tracker {name!r}{hint}")
-        if not filter_trackers([name], logging_dir="."):
+            raise ConfigError(f"train.trackers: there is no tracker {shown(name)}{hint}")
+        if name in LoggerType.list() and LoggerType(name) not in get_available_trackers():
             package = name.replace("_", "-")
             raise ConfigError(
                 f"train.trackers: {name} is not installed: pip install {package}, or leave it out"

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
 from ssl_dml.reporting import finish, read_records, start_trackers
@@ -138,3 +138,9 @@ def test_a_tracker_that_is_not_there_is_named(names, words):
     with pytest.raises(ConfigError) as raised:
         TrainConfig(steps=1, trackers=tuple(names))
     assert str(raised.value).startswith(f"train.trackers: {words}")
+
+
+def test_trackers_are_checked_before_accelerate_has_begun(monkeypatch):
+    monkeypatch.setattr(PartialState, "_shared_state", {})
+    with pytest.raises(ConfigError, match="clearml is not installed"):
+        TrainConfig(steps=1, trackers=("clearml",))

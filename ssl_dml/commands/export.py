@@ -26,7 +26,7 @@ from ssl_dml.files import replacing, write_text
 from ssl_dml.progress import say
 from ssl_dml.types import ConfigError, ImageSpec
 
-GRAPHS = ("onnx", "torch_export")
+GRAPHS = {"onnx": ".onnx", "torch_export": ".pt2"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +61,9 @@ class ExportConfig:
             raise ConfigError("name the network by one of --run and --weights")
         if self.int8 and self.to != "onnx":
             raise ConfigError(f"--int8 true is for --to onnx, got --to {self.to}")
-        if self.to in GRAPHS and self.output.suffix not in (".onnx", ".pt2"):
-            wanted = "x.onnx" if self.to == "onnx" else "x.pt2"
-            raise ConfigError(f"--output must be a file such as {wanted}, got {self.output}")
+        wanted = GRAPHS.get(self.to)
+        if wanted is not None and self.output.suffix != wanted:
+            raise ConfigError(f"--output must be a file such as x{wanted}, got {self.output}")
         if self.output.exists():
             raise ConfigError(f"--output {self.output} exists; remove it, or name another")
 

@@ -1,8 +1,10 @@
 """Which rows may be nearest, found without reading all: graphs, lists, codes and bits."""
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import final
 
 import faiss
@@ -106,8 +108,11 @@ def _bits(dim: int) -> int:
     return WORD * math.ceil(max(dim, 4 * WORD) / WORD)
 
 
-def build(segment: Segment) -> None:
+def build(segment: Segment) -> str:
     """Write what a search that is not exact needs, beside the rows of a segment.
+
+    Returns:
+        The digest of what faiss reads again; empty if it reads nothing.
 
     Raises:
         OSError: If the disk is full.
@@ -129,6 +134,12 @@ def build(segment: Segment) -> None:
             raise OSError(f"{written[0]}: {one_line(error)}") from error
     for path in written:
         synchronize(path)
+    return "" if info.kind == "bits" else _digest(written[0])
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _learned(segment: Segment) -> faiss.Index:
@@ -198,8 +209,10 @@ class Learned(Candidates):
     def __init__(self, segment: Segment) -> None:
         path, self.kind = segment.info.file(segment.folder, "faiss"), segment.info.kind
         with reading(str(path), "build the index again"):
+            if _digest(regular(path)) != segment.info.digest:  # before faiss parses it
+                raise ValueError("is damaged")
             try:
-                self.index = faiss.read_index(str(regular(path)))
+                self.index = faiss.read_index(str(path))
             except RuntimeError as error:
                 raise ValueError("is damaged") from error
             fits = isinstance(

@@ -87,7 +87,7 @@ def _searchable(folder: Path, info: SegmentInfo, dim: int) -> SegmentInfo:
     segment = Segment(folder, info, dim)  # as long as they should be, before the index has them
     if info.kind == "exact":
         return info
-    build(segment)
+    segment.info = info = replace(info, digest=build(segment))
     found = candidates(segment)
     assert found is not None
     return tuned(segment, found, TUNED_RECALL)

@@ -153,7 +153,7 @@ def _segment(values: dict[str, Any]) -> SegmentInfo:
     for value in (info.number, info.first, info.rows, info.effort):
         _whole(value)
     known = info.row_type in get_args(RowType) and info.kind in get_args(Kind)
-    if not known or info.effort < 1 or not isinstance(info.source, str):
+    if not known or info.effort < 1 or not isinstance(info.source + info.digest, str):
         raise ValueError(f"has a segment that cannot be: {shown(values)}")
     return info
 

@@ -38,6 +38,7 @@ class SegmentInfo:
         effort: How many lists, nodes or candidates a search looks at, in units of the kind.
         recall: Part of the 10 nearest rows that a search finds, measured on a sample.
         source: Where the samples of the rows are.
+        digest: SHA-256 of the file that faiss reads, which is its own parser's; empty without.
     """
 
     number: int
@@ -48,6 +49,7 @@ class SegmentInfo:
     effort: int = 1
     recall: float = 1.0
     source: str = ""
+    digest: str = ""
 
     def file(self, folder: Path, part: str) -> Path:
         """A file of the segment."""

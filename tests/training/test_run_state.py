@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ssl_dml.training.run_lock import RunLock, locked
+from ssl_dml.training.run_lock import RunLock, in_use
 from ssl_dml.training.run_state import read_state
 from ssl_dml.types import ConfigError
 
@@ -57,17 +57,17 @@ def test_the_objective_of_a_head_is_its_margin_or_loss(tmp_path):
 def test_a_locked_run_is_running_and_a_killed_one_is_not(tmp_path):
     made(tmp_path)
     lock = RunLock(tmp_path)
-    assert locked(tmp_path)
+    assert in_use(tmp_path)
     assert read_state(tmp_path).state == "running"
     lock.release()
     (tmp_path / "run.lock").write_text("what a kill has left")
-    assert not locked(tmp_path)
+    assert not in_use(tmp_path)
     assert (tmp_path / "run.lock").read_text() == "what a kill has left"
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
     (tmp_path / "run.lock").symlink_to(tmp_path / "elsewhere")
-    assert not locked(tmp_path)
+    assert not in_use(tmp_path)
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -134,21 +134,22 @@ class StoredTable:
         """
         import pyarrow.parquet as pq
 
-        seen, paths = 0, sorted(self.folder.glob("part-*.parquet"))
+        paths, found = sorted(self.folder.glob("part-*.parquet")), 0
+        for path in paths:
+            with reading(str(path), "embed again"):
+                found += pq.read_metadata(regular(path)).num_rows
+        if found != self.info.rows:
+            raise ConfigError(
+                f"{self.folder} holds {found:,} rows where its {TABLE} says {self.info.rows:,}; "
+                "embed again"
+            )
         for path in paths:
             with (
                 reading(str(path), "embed again", foreign=False),
                 pq.ParquetFile(regular(path)) as file,
             ):
                 for batch in file.iter_batches(batch_size=rows):
-                    part = _decoded(batch, self.info)
-                    seen += len(part.names)
-                    yield part
-        if seen != self.info.rows:
-            raise ConfigError(
-                f"{self.folder} holds {seen:,} rows where its {TABLE} says {self.info.rows:,}; "
-                "embed again"
-            )
+                    yield _decoded(batch, self.info)
 
     def load(self) -> EmbeddingTable:
         """The whole table in memory, in float32."""

@@ -15,6 +15,7 @@ import pyarrow
 import pyarrow.parquet
 import soundfile
 import torch
+from indexes import stored
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -26,8 +27,10 @@ from ssl_dml.backbones.weights import fit_weights
 from ssl_dml.console import enough_memory
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.sequences import SequenceConfig
+from ssl_dml.evaluation.index import Index, build_index
 from ssl_dml.reading import raised_here
 from ssl_dml.reporting import read_records
+from ssl_dml.tables import EmbeddingTable
 from ssl_dml.training.files import read
 from ssl_dml.types import ConfigError, ImageSpec
 from ssl_dml.yaml_text import read_yaml
@@ -150,6 +153,24 @@ def _saved(folder):
     table.save_to_disk(str(folder / "saved"))
 
 
+def _stored(folder):
+    for dtype in ("float32", "int8", "bit"):
+        stored(folder / dtype, rows=30, dim=8, dtype=dtype)
+
+
+def _index(folder):
+    table = stored(folder.with_name("table"), rows=1200, dim=8)
+    for kind in ("exact", "ivf", "bits"):
+        build_index(table.folder, folder / kind, kind=kind)
+
+
+def _read_index(path):
+    index = Index.open(path.parent)
+    ids = index.search(torch.ones(2, 8), 3)[1]
+    rows = index.rows(ids.flatten().tolist())
+    [index.thumbnail(row.id) for row in rows]
+
+
 def _data(path, **options):
     cache = path.parent.parent / "cache"
     config = DataConfig(source=str(path), on_error="skip", cache_dir=cache, **options)
@@ -190,20 +211,25 @@ KINDS = {
     "texts": (_texts, _read_text),
     "backbone": (_backbone, lambda path: load(path.parent)),
     "saved": (_saved, lambda path: _data(path.parent)),
+    "stored": (_stored, lambda path: EmbeddingTable.open(path.parent)),
+    "index": (_index, _read_index),
 }
+
+
+FOLDERS = ("backbone", "saved", "stored", "index")  # of which one file is changed
 
 
 def corpus(kind, folder):
     """The files of a kind, in a folder of their own."""
     folder.mkdir()
     KINDS[kind][0](folder)
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
 
 
 def attempt(kind, file, folder, rng):
     """Read a mutant of a file; anything but success and a mistake told in one line raises."""
     shutil.rmtree(folder, ignore_errors=True)
-    if file.parent.name in ("backbone", "saved"):
+    if kind in FOLDERS:
         shutil.copytree(file.parent, folder / file.parent.name)
         path = folder / file.parent.name / file.name
     else:

@@ -132,7 +132,8 @@ def test_a_damaged_file_is_named(stored):
     ],
 )
 def test_files_with_other_columns_are_named(stored, columns):
-    pq.write_table(pa.table(columns), stored.folder / "part-00001.parquet")
+    rows = {name: values * 10 for name, values in columns.items()}
+    pq.write_table(pa.table(rows), stored.folder / "part-00001.parquet")
     with pytest.raises(ConfigError, match=r"part-00001\.parquet"):
         stored.load()
 

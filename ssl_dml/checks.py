@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from ssl_dml.types import ConfigError, sides_of
 
@@ -101,6 +102,26 @@ def sizes(section: str = "", /, **values: int | tuple[int, int] | None) -> None:
     for name, size in values.items():
         for side in () if size is None else sides_of(size):
             in_range(1, MAX_SIDE, section, **{name: side})
+
+
+def named(key: str, path: Path) -> Path:
+    """A path whose name the file system takes, of a user's folder.
+
+    >>> named("output", Path("x" * 300))
+    Traceback (most recent call last):
+    ssl_dml.types.ConfigError: --output: File name too long
+
+    Raises:
+        ConfigError: Naming the key, if it cannot be looked at.
+    """
+    path = path.expanduser()
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # a null byte is a ValueError
+        raise ConfigError(f"--{key}: {getattr(error, 'strerror', None) or error}") from error
+    return path
 
 
 def fraction(section: str = "", /, **values: Number | None) -> None:

@@ -38,7 +38,7 @@ def explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one re
         key, rest = found.groups()
         if lacking := re.search(r"arguments are required: (\w+)", rest):
             return f"{key}.init_args.{lacking[1]} is required: {GIVE_IT}"
-        value = re.findall(r"(?:Got value|Given value): (.*?)$", rest)
+        value = re.findall(r"(?:Got value|Given value): ?(.*?)$", rest)
         expected = re.findall(rf"Expected an? ({TYPE})", rest)
         if union := re.search(r"Subtypes: \[(.*)\] Errors:.* Given value: (.*)$", rest):
             expected, value = re.findall(TYPE, union[1]), [union[2]]

@@ -85,6 +85,7 @@ def test_a_mistake_on_two_processes_is_one_line_without_a_traceback(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_run_of_one(tmp_path):
     small = (
         "pretrain", "--data.batch_size", "16", "--train.steps", "3", "--train.log_every", "1",

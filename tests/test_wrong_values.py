@@ -13,9 +13,13 @@ import pytest
 from test_record import FREE, PARTICULAR, SCHEMAS, leaves
 
 from ssl_dml.__main__ import run
-from ssl_dml.commands import describe, evaluate, finetune, pretrain
+from ssl_dml.commands import describe, embed, evaluate, export, finetune, pretrain, report, start
 from ssl_dml.commands.describe import DescribeConfig
+from ssl_dml.commands.embed import EmbedConfig
 from ssl_dml.commands.evaluate import EvaluateConfig
+from ssl_dml.commands.export import ExportConfig
+from ssl_dml.commands.report import ReportConfig
+from ssl_dml.commands.start import StartConfig
 from ssl_dml.console import run_main
 
 VALUES = {
@@ -41,8 +45,19 @@ BASES = {
     "finetune": ["--config=arcface"],
     "evaluate": ["--config=knn", "--run=run"],
     "describe": ["--data.source=fashion_mini"],
+    "embed": ["--weights=timm:resnet18", "--data.source=fashion_mini", "--output=table"],
+    "report": ["--table=table", "--runs=[]"],
+    "export": ["--run=run", "--to=hub", "--output=folder"],
+    "start": ["images"],
 }
-OTHERS = {"evaluate": EvaluateConfig, "describe": DescribeConfig}
+OTHERS = {
+    "evaluate": EvaluateConfig,
+    "describe": DescribeConfig,
+    "embed": EmbedConfig,
+    "report": ReportConfig,
+    "export": ExportConfig,
+    "start": StartConfig,
+}
 FUNCTIONS = {
     "evaluate": ["knn.ks", "knn.temperatures", "linear.epochs", "linear.batch_size",
                  "linear.learning_rates", "linear.weight_decays", "linear.holdout", "linear.seed",
@@ -87,7 +102,8 @@ def answer(kind, key, value, typed, folder, monkeypatch, capsys):
     for module in (pretrain, finetune):
         monkeypatch.setattr(module, "claim", reached)
     monkeypatch.setattr(evaluate, "evaluate", reached)
-    monkeypatch.setattr(describe, "describe", reached)
+    for module in (describe, embed, report, export, start):
+        monkeypatch.setattr(module, module.__name__.rpartition(".")[2], reached)
     args = [kind, *BASES[kind]]
     if typed:
         args.append(f"--{key}={'' if value == 'empty' else VALUES[value]}")

@@ -1,5 +1,7 @@
 """Embed a data set into a table on disk: ``ssl_dml embed --run FOLDER --output TABLE``."""
 
+import sys
+from argparse import ArgumentParser
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,7 +17,7 @@ from ssl_dml.backbones.digest import weights_digest
 from ssl_dml.backbones.initial import TIMM
 from ssl_dml.backbones.pooled import Pooled
 from ssl_dml.backbones.saved import METADATA, read_metadata
-from ssl_dml.checks import at_least
+from ssl_dml.checks import at_least, named
 from ssl_dml.commands.evaluate import data_of, model_folder
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
@@ -24,11 +26,13 @@ from ssl_dml.data.on_demand import OnDemand
 from ssl_dml.data.understood import announce
 from ssl_dml.evaluation.averaged import Averaged, Views
 from ssl_dml.evaluation.embed_table import embed_table
+from ssl_dml.files import as_json
 from ssl_dml.progress import say
 from ssl_dml.tables import DType, TableInfo
 from ssl_dml.training.accelerator import use_threads
 from ssl_dml.training.run_folder import locked
 from ssl_dml.types import ConfigError, ImageSpec
+from ssl_dml.yaml_text import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +41,12 @@ class EmbedConfig:
 
     Args:
         output: Folder of the table. What an earlier call has finished there is kept.
-        run: The run whose model embeds, and whose data are embedded unless others are named.
+        run: The run whose model embeds.
         model: Which model of the run: after the last step, or the best.
         weights: Weights that embed instead: a run or saved backbone, ``timm:NAME``,
             ``hf:USER/NAME`` or ``torchvision:NAME``; or a file of the network of the run.
-        data: Samples to embed, decoded as in training; damaged ones are left out and listed.
+        data: Samples to embed, decoded as in training, by default those of the run; damaged ones
+            are left out and listed.
         split: Which samples of a source with splits.
         dtype: How embeddings are stored: float32; float16; int8, with a scale for each row; bit,
             the sign of each value.
@@ -58,7 +63,7 @@ class EmbedConfig:
     run: Path | None = None
     model: Literal["backbone", "best"] = "backbone"
     weights: str | None = None
-    data: DataConfig | None = None
+    data: DataConfig
     split: Literal["train", "test"] = "train"
     dtype: DType = "float32"
     pool: str | None = None
@@ -71,8 +76,7 @@ class EmbedConfig:
         at_least(1, "embed", batch_size=self.batch_size, shard_rows=self.shard_rows)
         if self.run is None and self.weights is None:
             raise ConfigError("name a model: --run FOLDER, or --weights timm:NAME")
-        if self.run is None and self.data is None:
-            raise ConfigError("--data.source must name what to embed")
+        named("output", self.output)
 
 
 def embed(config: EmbedConfig) -> Path:
@@ -122,8 +126,7 @@ def _open(config: EmbedConfig) -> tuple[Initial, SampleSet]:
         if not own:
             raise ConfigError(f"--weights {config.weights!r} is a file; name its network by --run")
         begin = replace(begin, inputs=own["inputs"])
-    data = config.data or data_of(cast(Path, config.run))
-    data = _decoded_alike(replace(data, on_error="skip"), begin)
+    data = _decoded_alike(replace(config.data, on_error="skip"), begin)
     train = load_train(decoded_for(as_published(data, begin.preset), begin.inputs))
     test = load_test(data, train) if config.split == "test" else None
     if config.split == "test" and test is None:
@@ -149,11 +152,11 @@ def _decoded_alike(data: DataConfig, begin: Initial) -> DataConfig:
 
 def _origin(config: EmbedConfig, samples: SampleSet) -> dict[str, Any]:
     """What ``table.json`` says of the samples."""
-    data = config.data or data_of(cast(Path, config.run))
-    named = data.source if config.split == "train" else data.test_source or data.source
-    place = Path(named).expanduser()
+    data = config.data
+    source = data.source if config.split == "train" else data.test_source or data.source
+    place = Path(source).expanduser()
     return {
-        "source": str(place.absolute()) if place.exists() else named,
+        "source": str(place.absolute()) if place.exists() else source,
         "split": config.split,
         "fingerprint": samples.fingerprint,
         "damaged": samples.damaged,
@@ -186,7 +189,22 @@ def _write(
     )
 
 
+def _data_of_run(args: list[str]) -> list[str]:
+    """The data of the run that is named, where the command line names none."""
+    own = ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--run")
+    own.add_argument("--data.source", dest="source")
+    known, _ = own.parse_known_args(args)
+    if known.run is None or known.source is not None:
+        return []
+    run = Path(known.run)
+    model_folder(run, "backbone")  # it is a finished run
+    data_of(run)  # whose data can be read
+    return [f"--data={as_json(read_yaml(run / 'config.yaml')['data'])}"]
+
+
 def main(args: list[str] | None = None) -> Path:
     """Parse the command line and embed; return the folder of the table."""
-    config, _ = parse(EmbedConfig, args, kind="embed")
+    args = list(sys.argv[1:] if args is None else args)
+    config, _ = parse(EmbedConfig, [*_data_of_run(args), *args], kind="embed")
     return embed(config)

@@ -13,6 +13,7 @@ from ssl_dml.backbones.digest import weights_digest
 from ssl_dml.backbones.initial import ROUTES, TIMM
 from ssl_dml.backbones.saved import METADATA, SPECS, read_metadata
 from ssl_dml.backbones.timm_folder import write_timm_folder
+from ssl_dml.checks import named
 from ssl_dml.commands.evaluate import data_of
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, load_train
@@ -64,7 +65,7 @@ class ExportConfig:
         wanted = GRAPHS.get(self.to)
         if wanted is not None and self.output.suffix != wanted:
             raise ConfigError(f"--output must be a file such as x{wanted}, got {self.output}")
-        if self.output.exists():
+        if named("output", self.output).exists():
             raise ConfigError(f"--output {self.output} exists; remove it, or name another")
 
 

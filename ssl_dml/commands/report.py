@@ -13,7 +13,7 @@ import torch
 
 import ssl_dml
 from ssl_dml.backbones import load
-from ssl_dml.checks import in_range, seeds
+from ssl_dml.checks import in_range, named, seeds
 from ssl_dml.commands.evaluate import data_of, model_folder
 from ssl_dml.config import parse
 from ssl_dml.data import SampleSet, load_test, load_train
@@ -63,12 +63,13 @@ class ReportConfig:
     trust: bool = False
 
     def __post_init__(self) -> None:
-        in_range(3, MOST_SAMPLES, "", samples=self.samples)
-        seeds("", seed=self.seed)
+        in_range(3, MOST_SAMPLES, "report", samples=self.samples)
+        seeds("report", seed=self.seed)
         if not self.runs and self.table is None:
             raise ConfigError("name a run folder, or --table: ssl_dml report RUN")
         if self.table is not None and len(self.runs) > 1:
             raise ConfigError(f"--table is of one run, and {len(self.runs)} are given")
+        named("output", self.output)
         if not self.output.expanduser().absolute().parent.is_dir():
             raise ConfigError(f"--output {self.output}: there is no folder {self.output.parent}")
         if self.output.is_dir():

@@ -226,12 +226,13 @@ class Learned(Candidates):
     ) -> Int[Tensor, "queries some"]:
         """Rows of as many lists, or from as many nodes, as the effort says."""
         count = k * effort if self.kind == "pq" else k
-        if self.kind == "hnsw":
-            options = faiss.SearchParametersHNSW(efSearch=effort)  # pyright: ignore
+        # As attributes: a library that patches faiss for tensors takes no parameters of a search.
+        if isinstance(self.index, faiss.IndexHNSW):
+            self.index.hnsw.efSearch = effort
         else:
-            options = faiss.SearchParametersIVF(nprobe=effort)  # pyright: ignore
-        count = min(self.index.ntotal, count)
-        return torch.from_numpy(self.index.search(queries.numpy(), count, params=options)[1])
+            self.index.nprobe = effort  # pyright: ignore[reportAttributeAccessIssue]
+        found = self.index.search(queries.numpy(), min(self.index.ntotal, count))[1]  # pyright: ignore
+        return torch.from_numpy(found)
 
 
 def candidates(segment: Segment) -> Candidates | None:

@@ -1,5 +1,6 @@
 """On what a run was made: versions and machine."""
 
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,7 +18,9 @@ def environment(*, processes: int = 1) -> dict[str, Any]:
     >>> environment()["processes"]
     1
     """
-    found = {"python": platform.python_version(), "system": platform.platform()}
+    own = os.uname()  # platform.platform() starts a process
+    system = f"{own.sysname} {own.release}"
+    found = {"python": platform.python_version(), "system": system}
     for name in PACKAGES:
         try:
             found[name] = version(name)
@@ -25,7 +28,7 @@ def environment(*, processes: int = 1) -> dict[str, Any]:
             continue
     device = torch.accelerator.current_accelerator(check_available=True)
     kind = "CPU" if device is None else device.type
-    name = torch.cuda.get_device_name() if kind == "cuda" else platform.processor()
+    name = torch.cuda.get_device_name() if kind == "cuda" else own.machine
     memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
     machine = {"device": f"{kind} {name}".strip(), "memory": memory, "processes": processes}
     return {**found, **machine, "cores": psutil.cpu_count()}

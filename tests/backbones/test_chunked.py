@@ -138,6 +138,7 @@ print(memory.megabytes)
 """
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_chunk(tmp_path):
     """Peak resident memory above the start, in a process of its own, in MiB."""
 

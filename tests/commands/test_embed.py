@@ -177,11 +177,15 @@ def test_two_writers_do_not_meet(weights, images, tmp_path):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ([], "name a model: --run FOLDER, or --weights"),
-        (["--weights", "timm:resnet18"], "--data.source must name what to embed"),
+        (["--data.source", "fashion_mini"], "name a model: --run FOLDER, or --weights"),
+        ([], "data.source"),
+        (["--weights", "timm:resnet18"], "data.source"),
         (["--run", "nowhere"], "--run 'nowhere' is no run folder"),
         (["--weights", "gone", "--data.source", "fashion_mini"], "there is no such file or folder"),
-        (["--run", "x", "--shard_rows", "0"], "shard_rows must be at least 1, got 0"),
+        (
+            ["--run", "x", "--data.source", "y", "--shard_rows", "0"],
+            "shard_rows must be at least 1, got 0",
+        ),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, args, words):

@@ -133,6 +133,7 @@ def test_a_kill_and_a_resume_are_as_if_nothing_had_been(finished, images, tmp_pa
         assert again.read_bytes() == once.read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_with_split_rows_resume_bit_for_bit(split_config, images, tmp_path):
     command = ["--config", split_config, "--data.source", images, *SMALL]
     # While the backbone is frozen there is nothing for DDP to average.
@@ -197,6 +198,7 @@ def bars(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_adapters_learn_and_are_merged(finished, images, tmp_path):
     start = finished[0] / "backbone"
     command = ["--data.source", images, *SMALL, "--init", start, "--finetune.lora_rank", "2"]
@@ -214,6 +216,7 @@ def test_adapters_learn_and_are_merged(finished, images, tmp_path):
     assert weights_file.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_labels_that_are_numbers(bars, tmp_path):
     folder, probe = tmp_path / "run", "configs/evaluate/retrieval.yaml"
     printed = run(

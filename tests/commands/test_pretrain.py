@@ -211,6 +211,7 @@ def refusal(err):
     return line
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_of_a_live_one_touches_nothing(finished, images, tmp_path):
     folder = tmp_path / "run"
     command = ["--data.source", images, "--output_dir", folder, *SMALL]
@@ -249,7 +250,14 @@ def test_two_processes_in_the_folder_of_another_run_both_end(images, tmp_path):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_saves_and_leaves_cleanly(finished, images, tmp_path, number):
     folder = tmp_path / "run"
     process = start("pretrain", "--data.source", images, "--output_dir", folder, *SMALL)
@@ -411,6 +419,7 @@ def test_a_run_that_forgets_stops_and_its_best_is_the_start(adapting, clothes, f
     assert moved_blocks(finished[0] / "backbone", folder / "backbone")
 
 
+@pytest.mark.slow
 def test_without_labels_the_guard_says_what_moved(adapting, tmp_path):
     printed = run(
         "pretrain", *adapting, "--data.use_labels", "false", "--output_dir", tmp_path / "run"
@@ -419,6 +428,7 @@ def test_without_labels_the_guard_says_what_moved(adapting, tmp_path):
     assert not (tmp_path / "run/best").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [4, 12])
 def test_an_adapted_run_resumes_bit_for_bit_in_and_after_its_warm_up(adapted, tmp_path, step):
     folder = tmp_path / "run"
@@ -445,6 +455,7 @@ def with_adapters(adapting, tmp_path_factory):
     return folder, run("pretrain", *command, "--output_dir", folder)
 
 
+@pytest.mark.slow
 def test_adapters_are_merged_into_what_is_saved(finished, with_adapters):
     folder, printed = with_adapters
     assert "adapt.train is lora: " in printed
@@ -463,6 +474,7 @@ def test_adapters_are_merged_into_what_is_saved(finished, with_adapters):
     assert results["knn_top1"] == pytest.approx(rows(folder)[-1]["eval/knn_top1"], abs=0.02)
 
 
+@pytest.mark.slow
 def test_adapters_resume_bit_for_bit(with_adapters, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(with_adapters[0], folder)
@@ -472,6 +484,7 @@ def test_adapters_resume_bit_for_bit(with_adapters, tmp_path):
     assert digest(folder, 24) == digest(with_adapters[0], 24)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_by_adapters_with_a_bank(adapting, npid_config, finished, tmp_path):
     command = ["--config", npid_config, *adapting, "--train.steps", "8", "--adapt.train", "lora"]
     run("pretrain", *command, "--output_dir", tmp_path / "run", processes=2)

@@ -50,6 +50,7 @@ def test_moco_learns_and_saves(example, tmp_path):
     assert (tmp_path / "backbone/model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_triplets_with_a_miner_find_unseen_classes(example):
     assert example("triplet_with_miner")["main"](steps=10) > 0.2  # 1 / 180 by chance
 

@@ -68,6 +68,7 @@ def check(steps):
     assert not over
 
 
+@pytest.mark.slow
 def test_a_step_of_a_method_never_waits_and_one_with_labels_once(count):
     check(count(*FEW))
 

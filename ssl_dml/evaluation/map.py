@@ -56,7 +56,7 @@ def neighbor_map(
     rows = pca(unit, min(DIM, *unit.shape))[0].numpy()
     near = min(NEIGHBORS, len(rows) - 1)
     if find_spec("umap"):
-        from umap import UMAP
+        from umap import UMAP  # pyright: ignore[reportMissingImports]
 
         found = UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(rows)
         return "UMAP", torch.from_numpy(np.asarray(found, np.float32))

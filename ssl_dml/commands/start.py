@@ -27,7 +27,7 @@ class StartConfig:
     """What to start from.
 
     Args:
-        source: Images: what ``data.source`` of a run may be.
+        source: Images: what ``data.source`` of a run may be. Damaged ones are left out.
         output: Folder of all that is made; null for one below ``runs`` with the name of the
             source. What is there already is kept, and the rest is made.
         minutes: Time to train.
@@ -64,7 +64,7 @@ def start(config: StartConfig) -> None:
     run, table, index = folder / "run", folder / "table", folder / "index"
     page, drawn = folder / "report.html", folder / "samples.png"
     folder.mkdir(parents=True, exist_ok=True)
-    source = ["--data.source", config.source]
+    source = ["--data.source", config.source, "--data.on_error", "skip"]
     _step("describe", describe.main, [*source, "--sheet", str(drawn)], done=drawn.exists())
     try:
         _pretrain(config, run)

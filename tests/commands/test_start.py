@@ -24,6 +24,7 @@ def images(tmp_path):
     for i in range(24):
         pixels = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"images/{i}.png")
+    (tmp_path / "images/cut.png").write_bytes((tmp_path / "images/0.png").read_bytes()[:100])
     return tmp_path / "images"
 
 

@@ -1,5 +1,6 @@
 """Embeddings on a plane, and in groups, to look at."""
 
+from contextlib import suppress
 from importlib.util import find_spec
 
 import faiss
@@ -55,7 +56,7 @@ def neighbor_map(
     unit = F.normalize(embeddings.float(), dim=1)
     rows = pca(unit, min(DIM, *unit.shape))[0].numpy()
     near = min(NEIGHBORS, len(rows) - 1)
-    if find_spec("umap"):
+    with suppress(ImportError):  # also if another package has the name
         from umap import UMAP  # pyright: ignore[reportMissingImports]
 
         found = UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(rows)

@@ -1,5 +1,6 @@
 """Read what may be anything: regular files alone, no more of them than is wanted, in one line."""
 
+import hashlib
 import json
 import os
 import stat
@@ -12,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from ssl_dml.types import ConfigError, one_line
+from ssl_dml.types import ConfigError, one_line, shown
 
 PACKAGE = Path(__file__).parent
 MOST_TEXT = 1 << 26  # bytes of a file of metadata or text
@@ -92,6 +93,35 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401
     except (ValueError, RecursionError) as error:
         reason = one_line(error).partition(" while ")[0]
         raise ValueError(f"is no JSON: {reason}") from error
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with regular(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_format(path: Path, version: int, remedy: str) -> dict[str, Any]:
+    """The values of a file of JSON that says of which ``format`` it is.
+
+    Args:
+        path: The file.
+        version: The format that is understood.
+        remedy: What to do about another one.
+
+    Raises:
+        ConfigError: Naming it, if it is of another format.
+        ValueError: If it is no such file; the message does not name it.
+    """
+    values = read_json(path)
+    if not isinstance(values, dict) or "format" not in values:
+        raise ValueError("does not say which format it is of")
+    if values["format"] != version:
+        raise ConfigError(
+            f"{path} is of format {shown(values['format'])}, and this version reads {version}; "
+            f"{remedy}"
+        )
+    return values
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import ssl_dml
 from ssl_dml.files import replacing, write_json
-from ssl_dml.reading import read_json, reading, regular
+from ssl_dml.reading import read_format, reading, regular
 from ssl_dml.types import ConfigError, shown
 
 if TYPE_CHECKING:
@@ -203,15 +203,7 @@ def _read_info(folder: Path) -> TableInfo:
         state = "is unfinished: it" if any(folder.glob("part-*.parquet")) else "is no table: it"
         raise ConfigError(f"{folder} {state} lacks {TABLE}; ssl_dml embed writes it")
     with reading(str(path), "embed again", foreign=False):
-        values = read_json(path)
-        if not isinstance(values, dict) or "format" not in values:
-            raise ValueError("is no description of a table")
-        if values["format"] != FORMAT:
-            raise ConfigError(
-                f"{path} is of format {shown(values['format'])}, and this version reads {FORMAT}; "
-                "embed again"
-            )
-        return info_from(values)
+        return info_from(read_format(path, FORMAT, "embed again"))
 
 
 def info_from(values: Mapping[str, Any]) -> TableInfo:

@@ -20,6 +20,7 @@ from ssl_dml.data import SampleSet, load_test, load_train
 from ssl_dml.data.config import decoded_for
 from ssl_dml.data.originals import open_sample
 from ssl_dml.evaluation import embed, encoder
+from ssl_dml.evaluation.embed_table import within
 from ssl_dml.evaluation.look import look
 from ssl_dml.files import write_text
 from ssl_dml.progress import say
@@ -107,8 +108,8 @@ def embedded(state: RunState, config: ReportConfig) -> Shown:
     features = embed(encoder(backbone.to(device), device), samples, rows, device=device)
     labels = torch.full((len(rows),), -1) if samples.labels is None else samples.labels[rows]
     kind = "test" if tested else "training"
-    source = f"{(tested and data.test_source) or data.source}/"
-    names = [name.removeprefix(source) for name in samples.names.at(rows.tolist())]
+    root = Path((tested and data.test_source) or data.source).expanduser().absolute()
+    names = [within(root, name) for name in samples.names.at(rows.tolist())]
     return Shown(
         table=EmbeddingTable(embeddings=features, labels=labels, names=names),
         class_names=samples.class_names,

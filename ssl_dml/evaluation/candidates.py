@@ -1,10 +1,8 @@
 """Which rows may be nearest, found without reading all: graphs, lists, codes and bits."""
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
 from typing import final
 
 import faiss
@@ -16,7 +14,7 @@ from torch import Tensor
 from ssl_dml.evaluation.segment import Kind, Segment
 from ssl_dml.files import synchronize
 from ssl_dml.progress import progress
-from ssl_dml.reading import reading, regular
+from ssl_dml.reading import digest, reading
 from ssl_dml.types import ConfigError, one_line
 
 EXACT_BELOW = 1_000_000  # rows; more are searched approximately
@@ -134,12 +132,7 @@ def build(segment: Segment) -> str:
             raise OSError(f"{written[0]}: {one_line(error)}") from error
     for path in written:
         synchronize(path)
-    return "" if info.kind == "bits" else _digest(written[0])
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return "" if info.kind == "bits" else digest(written[0])
 
 
 def _learned(segment: Segment) -> faiss.Index:
@@ -209,7 +202,7 @@ class Learned(Candidates):
     def __init__(self, segment: Segment) -> None:
         path, self.kind = segment.info.file(segment.folder, "faiss"), segment.info.kind
         with reading(str(path), "build the index again"):
-            if _digest(regular(path)) != segment.info.digest:  # before faiss parses it
+            if digest(path) != segment.info.digest:  # before faiss parses it
                 raise ValueError("is damaged")
             try:
                 self.index = faiss.read_index(str(path))

@@ -130,15 +130,15 @@ def _batch(
     features: Float[Tensor, "rows dim"], samples: SampleSet, rows: Int[Tensor, " rows"], root: Path
 ) -> TableBatch:
     labels = torch.full_like(rows, -1) if samples.labels is None else samples.labels[rows]
-    names = [_within(root, name) for name in samples.names.at(rows.tolist())]
+    names = [within(root, name) for name in samples.names.at(rows.tolist())]
     columns = samples.columns_at(rows)
     return TableBatch(names=names, labels=labels, embeddings=features, columns=columns)
 
 
-def _within(root: Path, name: str) -> str:
+def within(root: Path, name: str) -> str:
     """Path of a file relative to the folder of the data; other names as they are.
 
-    >>> _within(Path("/data"), "/data/a/1.png"), _within(Path("moons"), "moons, row 3")
+    >>> within(Path("/data"), "/data/a/1.png"), within(Path("moons"), "moons, row 3")
     ('a/1.png', 'moons, row 3')
     """
     path = Path(name).absolute()

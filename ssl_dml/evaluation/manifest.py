@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from ssl_dml.evaluation.segment import Kind, RowType, SegmentInfo
 from ssl_dml.files import remove_leftovers, replacing, synchronize, write_json
-from ssl_dml.reading import read_json, reading, regular
+from ssl_dml.reading import read_format, reading, regular
 from ssl_dml.tables import TableInfo, info_from
 from ssl_dml.types import ConfigError, one_line, shown
 
@@ -118,15 +118,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} is no index: it has no {MANIFEST}; ssl_dml search build TABLE writes one"
         )
     with reading(str(path), "build the index again", foreign=False):
-        values = read_json(path)
-        if not isinstance(values, dict) or "format" not in values:
-            raise ValueError("is no description of an index")
-        if values["format"] != FORMAT:
-            raise ConfigError(
-                f"{path} is of format {shown(values['format'])}, and this version reads {FORMAT}; "
-                "build the index again"
-            )
-        return _manifest(values)
+        return _manifest(read_format(path, FORMAT, "build the index again"))
 
 
 def _present(folder: Path) -> Manifest | None:

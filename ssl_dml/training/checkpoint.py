@@ -11,8 +11,9 @@ from torch import Tensor
 from ssl_dml.distributed import broadcast_object, gather_object, rank, world_size
 from ssl_dml.files import remove, synchronize, write_text
 from ssl_dml.memory import cut_rows, split_rows
+from ssl_dml.reading import digest
 from ssl_dml.stops import NonFiniteError
-from ssl_dml.training.files import digest, read, write
+from ssl_dml.training.files import read, write
 from ssl_dml.training.manifest import (
     CONFIG,
     FORMAT,

@@ -1,7 +1,6 @@
 """The files of a checkpoint."""
 
 import errno
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -52,9 +51,3 @@ def write(path: Path, state: Any) -> None:  # noqa: ANN401
                 str(path),
             ) from error
         raise
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with regular(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from ssl_dml.reading import digest
 from ssl_dml.stops import NonFiniteError
 from ssl_dml.training import Checkpoints
 from ssl_dml.training.checkpoint import read_metadata
-from ssl_dml.training.files import digest
 from ssl_dml.training.manifest import write_metadata
 
 METADATA = {"data": "abc", "samples": 10}

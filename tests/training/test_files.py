@@ -5,7 +5,8 @@ import hashlib
 import pytest
 import torch
 
-from ssl_dml.training.files import digest, read, write
+from ssl_dml.reading import digest
+from ssl_dml.training.files import read, write
 
 
 def test_what_is_written_is_read(tmp_path):

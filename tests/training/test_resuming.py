@@ -13,7 +13,8 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from PIL import Image
 
 from ssl_dml.commands import finetune, pretrain
-from ssl_dml.training.files import digest, read, write
+from ssl_dml.reading import digest
+from ssl_dml.training.files import read, write
 from ssl_dml.training.manifest import write_metadata
 from ssl_dml.training.resuming import changes_between
 from ssl_dml.types import ConfigError

@@ -139,9 +139,9 @@ def _queries(folder: Path, stored: StoredTable, count: int, seed: int | None) ->
 def _measured(place: Path, asked: Path, repeats: int) -> dict[str, float]:
     """Seconds and memory of a search in a process of its own."""
     threads = str(torch.get_num_threads())
-    command = [sys.executable, "-m", __name__, str(place), str(asked), str(repeats), threads]
-    scripts = Path(__file__).parents[1]
-    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scripts)
+    # This file alone, so that its memory is that of a search.
+    command = [sys.executable, __file__, str(place), str(asked), str(repeats), threads]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         raise OSError(f"{place}: {(made.stderr.strip() or str(made.returncode)).splitlines()[-1]}")
     return json.loads(made.stdout)

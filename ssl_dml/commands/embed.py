@@ -89,7 +89,7 @@ def embed(config: EmbedConfig) -> Path:
         ConfigError: If model, data or what the folder holds do not fit together.
     """
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    use_threads(None, accelerator.device)
+    use_threads(None)
     with locked(config.output, "output"):
         begin, samples = _open(config)
         backbone = begin.backbone(samples.spec).eval()

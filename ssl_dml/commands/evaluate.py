@@ -178,7 +178,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
         begin = replace(begin, inputs=own["inputs"])
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     device = accelerator.device
-    use_threads(None, device)
+    use_threads(None)
     data = decoded_for(as_published(data_of(config.run), begin.preset), begin.inputs)
     train = load_train(data)
     backbone = begin.backbone(train.spec).eval().to(device)

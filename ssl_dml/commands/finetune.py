@@ -32,6 +32,7 @@ from ssl_dml.training import (
     RunConfig,
     batches,
     claim,
+    compile_encoders,
     fit_in_phases,
     in_chunks,
     make_accelerator,
@@ -133,6 +134,8 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         optimizer, scheduler = make_optimizer(model, config, plan, config.finetune.lr_scales(model))
         attach_partial_fc(model, optimizer)
         model.to(device)
+        if config.train.compile:
+            compile_encoders(model)
         optimizer, best = accelerator.prepare_optimizer(optimizer), best_of(rows)
         state = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "best": best}
         same = {"classes": rows.num_classes, "labels and what is held out": rows.fingerprint}

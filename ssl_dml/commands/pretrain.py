@@ -29,6 +29,7 @@ from ssl_dml.training import (
     RunConfig,
     batches,
     claim,
+    compile_encoders,
     fit_in_phases,
     in_chunks,
     make_accelerator,
@@ -155,6 +156,8 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         model = Pretrainer(method)
         optimizer, scheduler = make_optimizer(method, config, plan, config.adapt.lr_scales(model))
         model.to(device)
+        if config.train.compile:
+            compile_encoders(model)
         optimizer = accelerator.prepare_optimizer(optimizer)
         average = Average(method.backbone, config.train.ema)
         guard = Guard(config.guard, config.evaluation, config.guarded, labeled=split is not None)

@@ -2,12 +2,13 @@
 
 import os
 import sys
+from datetime import timedelta
 from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
 
 from ssl_dml.config import ConfigError
 from ssl_dml.training.loop import TrainConfig
@@ -26,14 +27,16 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
     # Methods keep their buffers equal themselves; DDP would send a bank at every step.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
+    patience = InitProcessGroupKwargs(timeout=timedelta(minutes=config.timeout_minutes))
     accelerator = Accelerator(
         # Without this, processes on a machine without an accelerator would not find each other.
         cpu=not torch.accelerator.is_available(),
         mixed_precision=choose_precision(config.precision),
         gradient_accumulation_steps=config.accumulation,
-        kwargs_handlers=[ddp],
+        kwargs_handlers=[ddp, patience],
     )
-    use_threads(config.threads, accelerator.device)
+    use_threads(config.threads)
+    torch.backends.cudnn.benchmark = not config.deterministic
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -41,14 +44,14 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
     return accelerator
 
 
-def use_threads(wanted: int | None, device: torch.device) -> None:
-    """Share a CPU's cores among the processes on it; ``wanted`` threads each if it is given.
+def use_threads(wanted: int | None) -> None:
+    """Share a machine's cores among the processes on it; ``wanted`` threads each if it is given.
 
-    The launcher allows a single thread unless it is told otherwise.
+    The launcher allows a single thread unless it is told otherwise. Beside an accelerator too the
+    processor searches, decodes and measures.
     """
-    if device.type == "cpu":
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(wanted or max(1, cores() // processes))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(wanted or max(1, cores() // processes))
 
 
 def choose_precision(wanted: Literal["auto", "no", "bf16", "fp16"]) -> Precision:

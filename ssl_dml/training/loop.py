@@ -46,9 +46,13 @@ class TrainConfig:
         keep: Newest checkpoints that are kept.
         trackers: What the metrics are logged to besides ``metrics.jsonl``, by the names that
             accelerate has: tensorboard, wandb, mlflow, trackio and others that are installed.
+        compile: Compile the encoders for their device when they first run (``torch.compile``), for
+            steps that are faster after it; losses stay as they are.
         deterministic: Ask an accelerator for kernels that give the same bits each time, which is
             slower; processors always do.
-        threads: Threads of this process on a CPU; null shares the machine's cores evenly.
+        threads: Threads of this process on the processor; null shares the machine's cores evenly.
+        timeout_minutes: Minutes that a process waits for another, such as one that decodes the
+            data of its machine, before the run ends.
     """
 
     steps: int | None = None
@@ -64,14 +68,16 @@ class TrainConfig:
     save_every: int = 1000
     keep: int = 2
     trackers: tuple[str, ...] = ("tensorboard",)
+    compile: bool = False
     deterministic: bool = False
     threads: int | None = None
+    timeout_minutes: float = 120.0
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError("give either train.steps or train.epochs")
         names = ("steps", "epochs", "accumulation", "encode_chunk", "clip_norm", "log_every",
-                 "save_every", "keep", "threads")  # fmt: skip
+                 "save_every", "keep", "threads", "timeout_minutes")  # fmt: skip
         positive("train", **{name: getattr(self, name) for name in names})
         at_least(0, "train", warmup_epochs=self.warmup_epochs)
         inside(0, 1, "train", ema=self.ema)

@@ -18,6 +18,7 @@ TAKEN_OVER = (
     *("train.steps", "train.epochs", "train.warmup_epochs", "train.lr_scaling", "train.clip_norm"),
     *("train.ema", "train.encode_chunk", "train.precision", "train.deterministic"),
     *("train.log_every", "train.save_every", "train.keep", "train.threads", "train.trackers"),
+    *("train.timeout_minutes", "train.compile"),
     *("evaluation.every_epochs", "validation.every_epochs", "guard"),
 )
 # What has a state of its own, which a checkpoint lacks if the key was null.

@@ -12,6 +12,7 @@ from ssl_dml.backbones.chunked import batch_norm_notice
 from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.progress import say
 from ssl_dml.training.allocations import refuse_large
+from ssl_dml.training.freezable import Freezable
 from ssl_dml.training.loop import Plan
 from ssl_dml.training.optimizers import parameter_groups, scale_learning_rate
 from ssl_dml.training.run import RunConfig
@@ -27,6 +28,15 @@ def in_chunks(backbone: Backbone, size: int | None) -> Backbone:
     if notice := batch_norm_notice(chunked):
         say(notice)
     return chunked
+
+
+def compile_encoders(model: Freezable) -> None:
+    """Let every encoder be compiled when it first runs; its state keeps its names.
+
+    An encoder in chunks is compiled for a chunk.
+    """
+    for encoder in model.encoders:
+        (encoder.backbone if isinstance(encoder, Chunked) else encoder).compile()
 
 
 def make_optimizer(

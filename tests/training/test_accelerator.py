@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 import torch
+from launching import Command
 
 from ssl_dml.training.accelerator import choose_precision, cores, make_accelerator, use_threads
 from ssl_dml.training.loop import TrainConfig
@@ -32,9 +35,9 @@ def test_auto_on_a_gpu():
 def test_processes_share_the_cores(monkeypatch):
     before = torch.get_num_threads()
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(cores()))
-    use_threads(None, torch.device("cpu"))
+    use_threads(None)
     assert torch.get_num_threads() == 1
-    use_threads(2, torch.device("cpu"))
+    use_threads(2)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
 
@@ -43,3 +46,19 @@ def test_runs_of_one_process_have_their_own_precision():
     for precision in ("no", "bf16", "no"):
         found = make_accelerator(TrainConfig(steps=1, precision=precision), seed=0)
         assert found.mixed_precision == precision
+
+
+@pytest.mark.slow
+def test_a_process_waits_as_long_as_is_said():
+    script = Path(__file__).parents[1] / "distributed/waiting.py"
+    command = Command(script, processes=2)
+    out, errors = command.communicate(timeout=120)
+    assert "gave up after" in out, errors
+
+
+def test_what_an_accelerator_may_try_is_chosen_by_deterministic():
+    before = torch.are_deterministic_algorithms_enabled()
+    for deterministic in (True, False):
+        make_accelerator(TrainConfig(steps=1, deterministic=deterministic), seed=0)
+        assert torch.backends.cudnn.benchmark is not deterministic
+    torch.use_deterministic_algorithms(before)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launching import Command
 from torch import nn
 
 from ssl_dml.augment import Auto
@@ -12,8 +13,15 @@ from ssl_dml.backbones import Chunked, TimmBackbone
 from ssl_dml.commands.pretrain import PretrainConfig
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig
-from ssl_dml.methods import RunInfo
-from ssl_dml.training import RunConfig, TrainConfig, in_chunks, make_optimizer
+from ssl_dml.methods import MoCo, RunInfo
+from ssl_dml.training import (
+    Pretrainer,
+    RunConfig,
+    TrainConfig,
+    compile_encoders,
+    in_chunks,
+    make_optimizer,
+)
 from ssl_dml.types import ConfigError
 
 RESNET = {"name": "resnet18", "width": 0.125, "options": {"layers": [1, 1, 1, 1]}}
@@ -98,3 +106,26 @@ def test_a_network_of_no_layers_is_refused(gray):
     for layers in ([], [0, 1, 1, 1], 0):
         with pytest.raises(ConfigError, match=r"backbone\.options\.layers must be 1 or more"):
             TimmBackbone(gray, name="resnet18", options={"layers": layers})
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_every_encoder_is_to_be_compiled_and_keeps_its_names(gray, size):
+    info = RunInfo(num_instances=24, batch_size=6, num_batches=2)
+    model = Pretrainer(
+        MoCo(in_chunks(TimmBackbone(gray, **RESNET), size), info, queue_size=24, parts=3)
+    )
+    names = [*model.state_dict()]
+    compile_encoders(model)
+    compiled = [name for name, part in model.named_modules() if part._compiled_call_impl]
+    inner = ".backbone" if size else ""
+    assert compiled == [f"method.backbone{inner}", f"method.key_backbone{inner}"]
+    assert [*model.state_dict()] == names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+def test_compiled_encoders_compute_the_same_without_a_break(backend):
+    command = Command(Path(__file__).with_name("compiled.py"), backend)
+    out, errors = command.communicate(timeout=900)
+    assert command.returncode == 0, errors
+    assert out.splitlines()[-1] == "done"

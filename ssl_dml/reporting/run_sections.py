@@ -28,6 +28,8 @@ CURVES = {
     "eval/spread": "Health: spread, 0 when collapsed",
     "eval/uniformity": "Health: uniformity, lower is more spread",
     "eval/alignment": "Health: alignment of two views",
+    "train/mutual_information": "Bound on mutual information, nats",
+    "train/mutual_information_limit": "Its limit, log N",
     "train/grad_norm": "Gradient norm",
     "train/lr": "Learning rate",
     "train/samples_per_s": "Samples a second",

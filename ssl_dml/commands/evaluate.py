@@ -179,7 +179,7 @@ class Opened:
     backbone: Backbone
     device: torch.device
     data: DataConfig
-    parts: Sequence[tuple[SampleSet, Int[Tensor, " rows"]]]
+    parts: Sequence[tuple[SampleSet, Int[Tensor, " _"]]]
     words: str
 
 

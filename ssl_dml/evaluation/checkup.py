@@ -21,7 +21,7 @@ from ssl_dml.tables import EmbeddingTable
 from ssl_dml.types import ConfigError
 
 ROWS = 5000  # whose neighbors are searched among each other
-FEWEST = 100
+FEWEST = 50
 
 
 def checkup(
@@ -46,7 +46,7 @@ def checkup(
         ``intrinsic_dimension``, of unit rows; with views ``lidar`` and ``alignment``.
 
     Raises:
-        ConfigError: If there are fewer than 100 rows, or a query.
+        ConfigError: If there are fewer than 50 rows, or a query.
         ValueError: If a row is not finite.
 
     >>> sphere = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
@@ -78,42 +78,84 @@ class Usual(NamedTuple):
 
     Attributes:
         name: As people write it.
-        low: Lower end; None where a low value is nothing to tell.
-        high: Upper end; None likewise.
-        below: What a value below means.
-        above: What a value above means.
-        source: Where the ends are from.
+        below: Lower end, from what source, and what a lower value means; None if nothing.
+        above: The same of the upper end.
+        share: Whether the ends are shares of the dimensions.
     """
 
     name: str
-    low: float | None
-    high: float | None
-    below: str
-    above: str
-    source: str
+    below: tuple[float, str, str] | None = None
+    above: tuple[float, str, str] | None = None
+    share: bool = False
 
 
-SHARES = ("rankme", "lidar", "intrinsic_dimension")
-USUAL: dict[str, Usual] = {}
+SAMPLE_RUNS = "half of the least of the sample runs in the guide"
+USUAL = {
+    "rankme": Usual(
+        "RankMe",
+        below=(0.1, "a tenth of the dimensions", "few of them are in use, as after a collapse"),
+        share=True,
+    ),
+    "spread": Usual(
+        "spread", below=(0.1, "where a run warns of collapse", "the embeddings are nearly alike")
+    ),
+    "uniformity": Usual(
+        "uniformity",
+        above=(-0.05, SAMPLE_RUNS, "the embeddings gather in one place of the sphere"),
+    ),
+    "alpha_req": Usual(
+        "alpha-ReQ",
+        below=(0.5, "half of what Agrawal et al., 2022, find best", "noise fills the dimensions"),
+        above=(2.5, "far from the 1 of Agrawal et al., 2022", "few directions rule all others"),
+    ),
+    "hubness": Usual(
+        "hubness",
+        above=(
+            1.0,
+            "where Radovanović et al., 2010, see hubs",
+            "some samples are neighbors of far too many others, which a search then returns",
+        ),
+    ),
+    "intrinsic_dimension": Usual(
+        "intrinsic dimension",
+        below=(2.0, "where data lie along lines", "neighbors differ in one way alone"),
+        above=(
+            30.0,
+            "above the 12 to 25 of networks by Ansuini et al., 2019",
+            "neighborhoods look like noise",
+        ),
+    ),
+    "lidar": Usual(
+        "LiDAR",
+        below=(0.1, "a tenth of the dimensions", "few of them tell samples from their views"),
+        share=True,
+    ),
+    "alignment": Usual(
+        "alignment",
+        above=(1.0, "half of unrelated views", "views of one sample are far from each other"),
+    ),
+}
 
 
 def unusual(measured: Mapping[str, float]) -> list[str]:
-    """A sentence for each measure that is out of its usual range.
+    """A sentence for each measure that is out of its usual range, and where the range is from.
 
     Args:
         measured: Results of :func:`checkup`.
+
+    >>> unusual({"dimensions": 128.0, "rankme": 40.0, "hubness": 1.89})
+    ['hubness 1.89 is above 1, where Radovanović et al., 2010, see hubs: some samples are \
+neighbors of far too many others, which a search then returns']
+    >>> unusual({"dimensions": 128.0, "rankme": 3.0})[0][:55]
+    'RankMe 3.00 is below 12.8, a tenth of the dimensions: f'
     """
     found = list[str]()
     for key, usual in USUAL.items():
         value = measured.get(key)
-        if value is None:
-            continue
-        ends = usual.low, usual.high
-        if key in SHARES:
-            ends = tuple(None if end is None else end * measured["dimensions"] for end in ends)
-        for end, word, meaning in zip(ends, ("below", "above"), usual[3:5], strict=True):
-            if end is not None and (value < end if word == "below" else value > end):
-                found.append(
-                    f"{usual.name} {value:.2f} is {word} {end:.3g} ({usual.source}): {meaning}"
-                )
+        unit = measured["dimensions"] if usual.share else 1.0
+        for word, sign, side in (("below", -1, usual.below), ("above", 1, usual.above)):
+            if value is None or side is None or sign * value <= sign * side[0] * unit:
+                continue
+            end, source, meaning = side
+            found.append(f"{usual.name} {value:.2f} is {word} {end * unit:g}, {source}: {meaning}")
     return found

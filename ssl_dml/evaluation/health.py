@@ -147,6 +147,6 @@ def intrinsic_dimension(near: Float[Tensor, "rows 2"]) -> float:
     near = near[near[:, 0] > 0].double()
     ratios = (near[:, 1] / near[:, 0]).log().sort().values
     kept = ratios[: int(NEAR * len(ratios))]
-    tail = -(1 - torch.arange(1, len(kept) + 1) / max(1, len(ratios))).log()
+    tail = -(1 - torch.arange(1, len(kept) + 1).double() / max(1, len(ratios))).log()
     squares = kept.square().sum().item()
     return (kept * tail).sum().item() / squares if squares > 0 else 0.0

@@ -16,7 +16,7 @@ from ssl_dml.config import parse
 from ssl_dml.evaluation.drift import nearest_neighbors, neighbor_overlap
 from ssl_dml.evaluation.embed_table import within
 from ssl_dml.evaluation.paired import Difference, over_runs, paired
-from ssl_dml.evaluation.per_query import knn_values, retrieval_values
+from ssl_dml.evaluation.per_query import knn_values, retrieval_values, verification_values
 from ssl_dml.evaluation.stored import stored_tables
 from ssl_dml.files import write_json
 from ssl_dml.progress import say
@@ -26,9 +26,10 @@ from ssl_dml.types import ConfigError, shown
 FUNCTIONS: dict[str, tuple[Any, set[str | int]]] = {
     "knn": (knn_values, {"gallery", "query"}),
     "retrieval": (retrieval_values, {"gallery"}),
+    "verification": (verification_values, {"gallery"}),
 }
 # What is drawn together: images of known classes stand alone; rows that find each other do not.
-DEFAULT_BY = {"knn": "sample", "retrieval": "class"}
+DEFAULT_BY = {"knn": "sample", "retrieval": "class", "verification": "class"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class CompareConfig:
         model: Which model of a run: after the last step, or the best.
         by: What is drawn at once: each sample, samples of a class, or those with the same value in
             a column of the source, such as an identity; null takes samples for kNN and classes for
-            retrieval.
+            the others.
         draws: Draws of the bootstrap and of the permutation test.
         seed: Of the draws.
         confidence: Of the intervals, between 0 and 1.
@@ -52,7 +53,7 @@ class CompareConfig:
 
     before: tuple[Path, ...]
     after: tuple[Path, ...]
-    evaluator: Literal["knn", "retrieval"] = "knn"
+    evaluator: Literal["knn", "retrieval", "verification"] = "knn"
     model: Literal["backbone", "best"] = "backbone"
     by: str | None = None
     draws: int = 2000
@@ -103,13 +104,12 @@ def tested(source: Path, config: CompareConfig, options: dict[str, Any]) -> Test
         if config.evaluator == "knn":
             raise ConfigError(
                 f"{source} is a table, and kNN needs the training samples of a run: name runs, or "
-                "choose --evaluator retrieval"
+                "choose --evaluator retrieval or verification"
             )
         tables, names = stored_tables(source)
         return Tested(source, tables, [names[i] for i in tables[0].labels.tolist()])
-    of_run = EvaluateConfig(
-        run=source, evaluator=config.evaluator, model=config.model, trust=config.trust
-    )
+    samples = "knn" if config.evaluator == "knn" else "retrieval"  # the test samples alone
+    of_run = EvaluateConfig(run=source, evaluator=samples, model=config.model, trust=config.trust)
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     found = opened(of_run, dict(options), device)
     tables = embedded_parts(of_run, found)

@@ -106,7 +106,7 @@ USUAL = {
     "alpha_req": Usual(
         "alpha-ReQ",
         below=(0.5, "half of what Agrawal et al., 2022, find best", "noise fills the dimensions"),
-        above=(2.5, "far from the 1 of Agrawal et al., 2022", "few directions rule all others"),
+        above=(4.0, "more than in any sample run of the guide", "few directions rule all"),
     ),
     "hubness": Usual(
         "hubness",

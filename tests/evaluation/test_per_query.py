@@ -1,10 +1,11 @@
-"""Means over queries are those of kNN and retrieval."""
+"""Means over queries are those of kNN and retrieval; verification is that of scikit-learn."""
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from ssl_dml.evaluation import knn, retrieval
-from ssl_dml.evaluation.per_query import knn_values, retrieval_values
+from ssl_dml.evaluation.per_query import knn_values, retrieval_values, verification_values
 from ssl_dml.tables import EmbeddingTable
 
 
@@ -34,3 +35,27 @@ def test_retrieval(metric):
     for name, values in found.items():
         assert values.isnan().nonzero().tolist() == [[7]]
         assert values.nanmean().item() == pytest.approx(expected[name], abs=1e-12)
+
+
+def test_verification_is_that_of_sklearn_for_each_sample():
+    rows = table(80, 4)
+    rows.embeddings[5] = rows.embeddings[6]  # equal cosines
+    rows.labels[7] = 9  # alone
+    found = verification_values(rows, fars=[0.1, 0.01])
+    unit = torch.nn.functional.normalize(rows.embeddings, dim=1)
+    for i in range(80):
+        others = torch.arange(80) != i
+        same, cosines = rows.labels[others] == rows.labels[i], (unit[others] @ unit[i]).numpy()
+        assert found["tar_at_far_0.01"][i].isnan()  # of fewer than 100 impostors
+        if i == 7:
+            assert found["auc"][i].isnan()
+            continue
+        assert found["auc"][i] == pytest.approx(roc_auc_score(same, cosines), abs=1e-6)
+        far, tar, _ = roc_curve(same, cosines, drop_intermediate=False)
+        assert found["tar_at_far_0.1"][i] == pytest.approx(tar[far <= 0.1].max(), abs=1e-6)
+
+
+def test_verification_takes_some_of_many():
+    rows = table(2500, 5)
+    found = verification_values(rows)
+    assert int(found["auc"].isfinite().sum()) == 2000

@@ -89,7 +89,7 @@ class Usual(NamedTuple):
     share: bool = False
 
 
-SAMPLE_RUNS = "half of the least of the sample runs in the guide"
+UNTRAINED = "half of that of an untrained network in the guide"
 USUAL = {
     "rankme": Usual(
         "RankMe",
@@ -101,7 +101,7 @@ USUAL = {
     ),
     "uniformity": Usual(
         "uniformity",
-        above=(-0.05, SAMPLE_RUNS, "the embeddings gather in one place of the sphere"),
+        above=(-0.05, UNTRAINED, "the embeddings gather in one place of the sphere"),
     ),
     "alpha_req": Usual(
         "alpha-ReQ",

@@ -43,6 +43,7 @@ def test_the_interval_is_that_of_groups():
     expected = stats.bootstrap(
         tuple(sums.T), lambda s, n, axis: s.sum(axis) / n.sum(axis), paired=True,
         vectorized=True, method="percentile", n_resamples=4000, rng=np.random.default_rng(1),
+        confidence_level=2 * stats.norm.cdf(stats.t.ppf(0.975, 29) * (30 / 29) ** 0.5) - 1,
     ).confidence_interval  # fmt: skip
     found = paired(before, after, groups, draws=4000)
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.02)
@@ -63,6 +64,8 @@ def test_draws_are_seeded():
 def test_there_must_be_samples():
     with pytest.raises(ValueError, match="got 0 and 0"):
         paired(torch.ones(0), torch.ones(0))
+    with pytest.raises(ValueError, match="groups must be at least 2, got 1"):
+        paired(torch.ones(3), torch.rand(3), torch.zeros(3, dtype=torch.long))
 
 
 def check(draws, *, grouped, tolerance):

@@ -113,7 +113,8 @@ def tested(source: Path, config: CompareConfig, options: dict[str, Any]) -> Test
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     found = opened(of_run, dict(options), device)
     tables = embedded_parts(of_run, found)
-    names, root = found.parts[-1][0].class_names or (), Path(found.data.source)
+    names: Sequence[str] = found.parts[-1][0].class_names or ()
+    root = Path(found.data.source)
     rows = tables[-1]
     tables[-1] = EmbeddingTable(
         embeddings=rows.embeddings,

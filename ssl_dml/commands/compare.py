@@ -1,5 +1,6 @@
 """Two models on one test set: ``ssl_dml compare A B``."""
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class CompareConfig:
         at_least(1, "compare", draws=self.draws)
         inside(0, 1, "compare", confidence=self.confidence)
         seeds("compare", seed=self.seed)
+        if self.output is not None and not self.output.expanduser().absolute().parent.is_dir():
+            raise ConfigError(f"--output {self.output}: there is no folder {self.output.parent}")
         counts = len(self.before), len(self.after)
         if counts != (1, 1) and min(counts) < 2:  # noqa: PLR2004 - a spread needs two
             raise ConfigError(
@@ -170,21 +173,26 @@ def compare(config: CompareConfig, values: dict[str, Any]) -> dict[str, float]:
         values: Options of each measure, by section.
     """
     options, (function, _) = values[config.evaluator], FUNCTIONS[config.evaluator]
-    sides, near, first = list[list[dict[str, Tensor]]](), list[Tensor](), None
+    by = config.by or DEFAULT_BY[config.evaluator]
+    sides, near, first, groups = list[list[dict[str, Tensor]]](), list[Tensor](), None, None
     for sources in (config.before, config.after):
         sides.append([])
         for source in sources:
             found = tested(source, config, options)
-            check_same(first or found, found)
-            first = first or found
+            if first is None:
+                first, groups = found, groups_of(found, by)
+            check_same(first, found)
             near += [nearest_neighbors(found.rows.embeddings)]
             sides[-1].append(function(*found.tables, **options))
     assert first is not None
-    by = config.by or DEFAULT_BY[config.evaluator]
-    groups, results = groups_of(first, by), dict[str, float]()
+    names, results = list[str](), dict[str, float]()
     for name in sides[0][0]:
         before, after = (torch.stack([run[name] for run in runs]) for runs in sides)
         known = before[0].isfinite()
+        if not known.any():
+            say(f"{name} is left out: no test sample has enough others for it")
+            continue
+        names.append(name)
         own = None if groups is None else groups[known]
         found = difference(before[:, known], after[:, known], own, config)
         ends = {"before": before[:, known].mean().item(), "after": after[:, known].mean().item()}
@@ -193,7 +201,7 @@ def compare(config: CompareConfig, values: dict[str, Any]) -> dict[str, float]:
         results |= {f"{name}_{key}": value for key, value in gain.items()}
         results[f"{name}_p_value"] = found.p_value
     results["neighbor_overlap"] = neighbor_overlap(near[0], near[len(config.before)])
-    say(text(results, [*sides[0][0]], config, by, len(first.rows.labels)))
+    say(text(results, names, config, by, len(first.rows.labels)))
     if config.output is not None:
         write_json(config.output.expanduser(), results)
     return results
@@ -225,10 +233,9 @@ def text(
         )
         ends = f"{low:+.2%} to {high:+.2%}"
         lines.append(f"{name:24} {before:8.2%} {after:8.2%} {gain:+8.2%}  {ends:20} {p_value:.4f}")
-    lines.append(
-        f"{results['neighbor_overlap']:.0%} of the 10 nearest neighbors of a sample are the same "
-        "in the first of each"
-    )
+    first = "" if runs == (1, 1) else ", by the first run of each"
+    share = f"{results['neighbor_overlap']:.0%}"
+    lines.append(f"{share} of the 10 nearest neighbors of a sample are the same{first}")
     return "\n".join(lines)
 
 
@@ -239,7 +246,6 @@ def main(args: list[str] | None = None) -> None:
     while args and not args[0].startswith("-") and len(words) < 2:  # noqa: PLR2004
         words.append(args.pop(0))
     for key, word in zip(("before", "after"), words, strict=False):
-        listed = ", ".join(f'"{part}"' for part in word.split(","))
-        args = [f"--{key}=[{listed}]", *args]
+        args = [f"--{key}={json.dumps(word.split(','))}", *args]
     config, values = parse(CompareConfig, args, kind="compare", functions=FUNCTIONS)
     compare(config, values)

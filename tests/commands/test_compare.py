@@ -65,6 +65,16 @@ def test_what_is_drawn_at_once_may_be_a_column(tmp_path, capsys):
         main([before, after, "--evaluator", "retrieval", "--by", "id"])
 
 
+def test_verification_leaves_out_what_has_too_few_impostors(tmp_path, capsys):
+    before, after = table(tmp_path / "a", noise=0.6), table(tmp_path / "b", noise=0.3)
+    fars = ["--verification.fars", "[0.1, 0.001]"]
+    main([before, after, "--evaluator", "verification", "--draws", "50", *fars])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tar_at_far_0.001 is left out: no test sample has enough others for it"
+    assert [line.split()[0] for line in lines[3:5]] == ["auc", "tar_at_far_0.1"]
+    assert len(lines) == 6
+
+
 def test_several_runs_of_each(tmp_path, capsys):
     before, after = (
         ",".join(table(tmp_path / f"{noise}_{seed}", noise=noise, seed=seed) for seed in (1, 2, 3))
@@ -104,6 +114,7 @@ def test_a_table_has_no_training_samples(tmp_path):
     [
         (["--draws", "0"], "draws must be at least 1, got 0"),
         (["--confidence", "1.0"], r"confidence must be above 0 and below 1, got 1\.0"),
+        (["--output", "none/found.json"], "there is no folder none"),
     ],
 )
 def test_wrong_values_are_named(args, words):

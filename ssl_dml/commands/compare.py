@@ -116,7 +116,7 @@ def tested(source: Path, config: CompareConfig, options: dict[str, Any]) -> Test
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     found = opened(of_run, dict(options), device)
     tables = embedded_parts(of_run, found)
-    names: Sequence[str] = found.parts[-1][0].class_names or ()
+    names = list(found.parts[-1][0].class_names or [])
     root = Path(found.data.source)
     rows = tables[-1]
     tables[-1] = EmbeddingTable(

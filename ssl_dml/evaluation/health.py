@@ -105,7 +105,7 @@ def lidar(
         epsilon: Added to each p.
 
     References:
-        Thilak et al., 2023, arXiv:2312.04000, sec. 3.3.
+        Thilak et al., 2023, arXiv:2312.04000.
 
     >>> corners = torch.cat([torch.eye(4), -torch.eye(4)])
     >>> round(lidar(torch.stack([0.9 * corners, 1.1 * corners], dim=1)), 3)

@@ -60,7 +60,7 @@ def paired(
 
     References:
         Efron and Tibshirani, 1993, An Introduction to the Bootstrap, sec. 13.3 and 15.2;
-        Hesterberg, 2015, arXiv:1411.5279, sec. 5.3 (expanded percentiles);
+        Hesterberg, 2015, arXiv:1411.5279 (expanded percentiles);
         Phipson and Smyth, 2010, Permutation p-values should never be zero.
 
     >>> wrong, right = torch.zeros(50), torch.ones(50)

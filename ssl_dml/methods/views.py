@@ -62,7 +62,7 @@ def information(loss: Float[Tensor, ""], *candidates: int) -> dict[str, Float[Te
 
     References:
         van den Oord et al., 2018, arXiv:1807.03748, sec. 2.3; Poole et al., 2019,
-        arXiv:1905.06922, sec. 2.3.
+        arXiv:1905.06922.
 
     >>> information(torch.tensor(0.0), 512)["mutual_information"]
     tensor(6.2383)

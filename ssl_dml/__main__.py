@@ -15,6 +15,7 @@ COMMANDS = {
     "pretrain": "train a backbone without labels",
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run, or of tables",
+    "compare": "two models on one test set: differences, intervals, p-values",
     "embed": "write the embeddings of a data set into a table",
     "search": "find the nearest samples of images, in an index of embeddings",
     "report": "one page on runs: curves, map of embeddings, neighbors, mistakes",

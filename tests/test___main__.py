@@ -63,6 +63,7 @@ def test_help_lists_keys_and_shipped_configurations(name, capsys):
     assert {
         "evaluate": "linear",
         "finetune": "arcface",
+        "compare": "--before",
         "describe": "--sheet",
         "embed": "--views",
         "start": "--minutes",

@@ -13,7 +13,18 @@ import pytest
 from test_record import FREE, PARTICULAR, SCHEMAS, leaves
 
 from ssl_dml.__main__ import run
-from ssl_dml.commands import describe, embed, evaluate, export, finetune, pretrain, report, start
+from ssl_dml.commands import (
+    compare,
+    describe,
+    embed,
+    evaluate,
+    export,
+    finetune,
+    pretrain,
+    report,
+    start,
+)
+from ssl_dml.commands.compare import CompareConfig
 from ssl_dml.commands.describe import DescribeConfig
 from ssl_dml.commands.embed import EmbedConfig
 from ssl_dml.commands.evaluate import EvaluateConfig
@@ -44,6 +55,7 @@ BASES = {
     "pretrain": ["--config=default"],
     "finetune": ["--config=arcface"],
     "evaluate": ["--config=knn", "--run=run"],
+    "compare": ["a", "b"],
     "describe": ["--data.source=fashion_mini"],
     "embed": ["--weights=timm:resnet18", "--data.source=fashion_mini", "--output=table"],
     "report": ["--table=table", "--runs=[]"],
@@ -52,6 +64,7 @@ BASES = {
 }
 OTHERS = {
     "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
     "describe": DescribeConfig,
     "embed": EmbedConfig,
     "report": ReportConfig,
@@ -61,7 +74,8 @@ OTHERS = {
 FUNCTIONS = {
     "evaluate": ["knn.ks", "knn.temperatures", "linear.epochs", "linear.batch_size",
                  "linear.learning_rates", "linear.weight_decays", "linear.holdout", "linear.seed",
-                 "retrieval.ks", "label_distances.ks"],
+                 "retrieval.ks", "label_distances.ks", "health.k"],
+    "compare": ["knn.ks", "knn.temperatures", "retrieval.ks", "verification.fars"],
 }  # fmt: skip
 SLOW = pytest.mark.slow
 
@@ -102,7 +116,7 @@ def answer(kind, key, value, typed, folder, monkeypatch, capsys):
     for module in (pretrain, finetune):
         monkeypatch.setattr(module, "claim", reached)
     monkeypatch.setattr(evaluate, "evaluate", reached)
-    for module in (describe, embed, report, export, start):
+    for module in (compare, describe, embed, report, export, start):
         monkeypatch.setattr(module, module.__name__.rpartition(".")[2], reached)
     args = [kind, *BASES[kind]]
     if typed:

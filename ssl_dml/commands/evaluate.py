@@ -10,9 +10,10 @@ from accelerate import Accelerator
 from jaxtyping import Int
 from torch import Tensor
 
-from ssl_dml.backbones import initial
+from ssl_dml.backbones import Backbone, initial
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.commands.measures import FUNCTIONS, MEASURES, shown_results
+from ssl_dml.commands.run_views import run_views
 from ssl_dml.config import fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
@@ -47,7 +48,8 @@ class EvaluateConfig:
         query: A table of what is searched for, or tested on; without it, retrieval searches for
             each row of the gallery among the others.
         evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
-            or, where labels are continuous, distances of the labels of nearest neighbors.
+            or, where labels are continuous, distances of the labels of nearest neighbors; health
+            needs no labels.
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
@@ -59,7 +61,7 @@ class EvaluateConfig:
     run: Path | None = None
     gallery: Path | None = None
     query: Path | None = None
-    evaluator: Literal["knn", "linear", "retrieval", "label_distances"]
+    evaluator: Literal["knn", "linear", "retrieval", "label_distances", "health"]
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
     neighbors: int | None = None
@@ -162,6 +164,65 @@ def _check_classes(labels: Int[Tensor, " rows"], train: SampleSet, test: SampleS
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A model of a run, and the samples that an evaluation takes.
+
+    Args:
+        backbone: The network, in evaluation mode on ``device``.
+        device: Where it is.
+        data: What the samples are of.
+        parts: Data set and rows of the gallery, and of the query if there is one.
+        words: Both in words.
+    """
+
+    backbone: Backbone
+    device: torch.device
+    data: DataConfig
+    parts: Sequence[tuple[SampleSet, Int[Tensor, " _"]]]
+    words: str
+
+
+def opened(config: EvaluateConfig, options: dict[str, Any], device: torch.device) -> Opened:
+    """Load the model of a run, and its samples; of these come further options of the measure."""
+    assert config.run is not None
+    folder = model_folder(config.run, config.model)
+    own = read_metadata(folder)
+    network = own["class_path"], own["init_args"]
+    begin = initial(config.init or folder, *network, trust=config.trust)
+    if begin.inputs is None and begin.preset is None:  # a file says nothing of its samples
+        begin = replace(begin, inputs=own["inputs"])
+    use_threads(None)
+    data = decoded_for(as_published(data_of(config.run), begin.preset), begin.inputs)
+    train = load_train(data)
+    backbone = begin.backbone(train.spec).eval().to(device)
+    test = load_test(data, train)
+    try:
+        words, parts = tested(config.evaluator, options.get("ks"), train, test)
+        if config.evaluator == "label_distances":
+            options["label_values"] = label_values_of(parts[0][0].class_names)
+    except ConfigError as error:
+        raise ConfigError(f"data.source {data.source!r}: {error}") from error
+    return Opened(backbone=backbone, device=device, data=data, parts=parts, words=words)
+
+
+def embedded_parts(config: EvaluateConfig, found: Opened) -> list[EmbeddingTable]:
+    """The table of each part, on the first process.
+
+    Raises:
+        ConfigError: If an embedding is not finite.
+    """
+    encode = encoder(found.backbone, found.device)
+    tables = [_embedded(encode, samples, rows, found.device) for samples, rows in found.parts]
+    for table in tables:
+        if not table.embeddings.isfinite().all():
+            raise ConfigError(
+                f"{config.init or config.run}: its embeddings of data.source "
+                f"{found.data.source!r} hold NaN or infinity; evaluate other weights or data"
+            )
+    return tables
+
+
 def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:
     """Load the model, embed, measure, write ``NAME.json`` into the run folder.
 
@@ -170,43 +231,22 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
         values: Options of each measure, by section.
     """
     assert config.run is not None
-    folder = model_folder(config.run, config.model)
-    own = read_metadata(folder)
-    network = own["class_path"], own["init_args"]
-    begin = initial(config.init or folder, *network, trust=config.trust)
-    if begin.inputs is None and begin.preset is None:  # a file says nothing of its samples
-        begin = replace(begin, inputs=own["inputs"])
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    device = accelerator.device
-    use_threads(None)
-    data = decoded_for(as_published(data_of(config.run), begin.preset), begin.inputs)
-    train = load_train(data)
-    backbone = begin.backbone(train.spec).eval().to(device)
-    test = load_test(data, train)
-    options = dict(values[config.evaluator])
-    try:
-        words, parts = tested(config.evaluator, options.get("ks"), train, test)
-        if config.evaluator == "label_distances":
-            options["label_values"] = label_values_of(parts[0][0].class_names)
-    except ConfigError as error:
-        raise ConfigError(f"data.source {data.source!r}: {error}") from error
-    encode, results = encoder(backbone, device), dict[str, float]()
-    tables = [_embedded(encode, samples, rows, device) for samples, rows in parts]
-    for table in tables:
-        if not table.embeddings.isfinite().all():
-            raise ConfigError(
-                f"{config.init or folder}: its embeddings of data.source {data.source!r} "
-                "hold NaN or infinity; evaluate other weights or data"
-            )
+    options, results = dict(values[config.evaluator]), dict[str, float]()
+    found, measure = opened(config, options, accelerator.device), MEASURES[config.evaluator]
+    tables = embedded_parts(config, found)
     if accelerator.is_main_process:
-        results = MEASURES[config.evaluator].function(*tables, **options)
-        say(f"{config.run}: {words}")
-        say(shown_results(results))
+        if config.evaluator == "health":
+            given = {"device": found.device, "trust": config.trust}
+            options["views"] = run_views(config.run, found.backbone, found.parts[0][0], **given)
+        results = measure.function(*tables, **options)
+        say(f"{config.run}: {found.words}")
+        say("\n".join([shown_results(results), *measure.remarks(results)]))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
         write_json(config.run / f"{config.evaluator}{suffix}.json", results)
         if config.neighbors is not None:
             path = config.run / "neighbors.csv"
-            names = parts[-1][0].class_names
+            names = found.parts[-1][0].class_names
             write_neighbors(path, neighbors(*tables, k=config.neighbors, class_names=names))
             say(f"nearest neighbors of each test sample: {path}")
     accelerator.wait_for_everyone()
@@ -242,7 +282,7 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
         options["label_values"] = label_values_of(names)
     results = measure.function(*tables, **options)
     say(f"{len(tables[-1].labels):,} rows of {where} query {len(tables[0].labels):,} rows")
-    say(shown_results(results))
+    say("\n".join([shown_results(results), *measure.remarks(results)]))
     write_json(config.gallery / f"{config.evaluator}.json", results)
     if config.neighbors is not None:
         path = config.gallery / "neighbors.csv"

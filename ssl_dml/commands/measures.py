@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from ssl_dml.evaluation import knn, label_distances, linear_probe, retrieval
+from ssl_dml.evaluation.checkup import checkup, unusual
 
 TABLES: set[str | int] = {"gallery", "query"}
 
@@ -17,12 +18,14 @@ class Measure(NamedTuple):
             test samples, among themselves.
         labels: Whether samples without a label are left out.
         given: Its arguments that are no options.
+        remarks: Lines on results that are unusual.
     """
 
     function: Callable[..., dict[str, float]]
     rows: Literal["probe", "test"]
     labels: bool = True
     given: set[str | int] = TABLES
+    remarks: Callable[[Mapping[str, float]], list[str]] = lambda _: []
 
 
 MEASURES = {
@@ -30,6 +33,7 @@ MEASURES = {
     "linear": Measure(linear_probe, "probe"),
     "retrieval": Measure(retrieval, "test"),
     "label_distances": Measure(label_distances, "test", given={*TABLES, "label_values"}),
+    "health": Measure(checkup, "test", labels=False, given={*TABLES, "views"}, remarks=unusual),
 }
 # Each section of the configuration is the keyword arguments of a function.
 FUNCTIONS = {name: (one.function, one.given) for name, one in MEASURES.items()}

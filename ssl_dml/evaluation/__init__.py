@@ -12,19 +12,22 @@ from ssl_dml.evaluation.embed import (
     probe_split,
     raw_baseline,
 )
-from ssl_dml.evaluation.health import alignment, health
+from ssl_dml.evaluation.health import alignment, alpha_req, health, intrinsic_dimension, lidar
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
 from ssl_dml.evaluation.neighbor_list import neighbors, write_neighbors
+from ssl_dml.evaluation.paired import Difference, over_runs, paired
 from ssl_dml.evaluation.probe import ProbeConfig, baseline, open_probe, probe
 from ssl_dml.evaluation.retrieval import label_distances, retrieval
 from ssl_dml.evaluation.validate import validate
 
 __all__ = [
+    "Difference",
     "Gain",
     "ProbeConfig",
     "ProbeSplit",
     "alignment",
+    "alpha_req",
     "bank_probe",
     "baseline",
     "embed",
@@ -33,11 +36,15 @@ __all__ = [
     "encoder",
     "gain_of",
     "health",
+    "intrinsic_dimension",
     "knn",
     "label_distances",
+    "lidar",
     "linear_probe",
     "neighbors",
     "open_probe",
+    "over_runs",
+    "paired",
     "paired_gain",
     "pixel_features",
     "probe",

@@ -159,7 +159,8 @@ def probe(
         if seen.correct is not None:
             measured["knn_top1"] = seen.correct.double().mean().item()
         if rank() == 0:
-            aligned = _view_alignment(backbone, train, augment, device)
+            views = view_features(backbone, train, augment, device=device)
+            aligned = alignment(views[:, 0], views[:, 1])
             measured |= {**health(seen.features), "alignment": aligned}
             measured |= look(seen) if look is not None else {}
     return measured
@@ -183,15 +184,31 @@ def baseline(
     return {f"{name}_knn_top1": config.accuracy(gallery, query)} if rank() == 0 else {}
 
 
-def _view_alignment(
-    backbone: Backbone, train: SampleSet, augment: Augmentation, device: torch.device
-) -> float:
-    """Alignment of two views of up to 512 samples; each probe draws the same views."""
-    rows = evenly_spaced(len(train), ALIGNMENT_ROWS)
-    apart = device.type != "cpu"
+def view_features(
+    backbone: Backbone,
+    samples: SampleSet,
+    augment: Augmentation,
+    *,
+    most: int = ALIGNMENT_ROWS,
+    count: int = 2,
+    device: torch.device,
+) -> Float[Tensor, "samples views features"]:
+    """Features of some views of evenly spaced samples, on the CPU; the same views each time.
+
+    Args:
+        backbone: On ``device``, in evaluation mode.
+        samples: The data set.
+        augment: Makes the views, of which the first is taken.
+        most: Most samples.
+        count: Views of each.
+        device: Of the backbone.
+    """
+    apart, found = device.type != "cpu", list[Tensor]()
     devices = [torch.accelerator.current_device_index()] if apart else []
     with torch.random.fork_rng(devices=devices, device_type=device.type if apart else "cuda"):
         torch.manual_seed(0)
-        samples = train[rows][0].to(device)
-        first, second = (backbone(augment(samples)[0]).float() for _ in range(2))
-    return alignment(first, second)
+        for rows in evenly_spaced(len(samples), most).split(ALIGNMENT_ROWS):
+            stored = samples[rows][0].to(device)
+            seen = [backbone(augment(stored)[0]).float().cpu() for _ in range(count)]
+            found.append(torch.stack(seen, dim=1))
+    return torch.cat(found)

@@ -57,11 +57,41 @@ def dcl(
     References:
         Yeh et al., 2022, arXiv:2110.06848, eq. 5 and 6.
     """
-    checks.positive(temperature=temperature, weight_sigma=weight_sigma)
+    terms = decoupled_terms(views, temperature=temperature, tile_size=tile_size, group=group)
+    return weighted_dcl(terms, temperature=temperature, weight_sigma=weight_sigma, group=group)
+
+
+@full_precision
+def decoupled_terms(
+    views: Float[Tensor, "views batch dim"],
+    *,
+    temperature: float,
+    tile_size: int | None = None,
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> Float[Tensor, "2 rows"]:
+    """Of each view the log-sum over its negatives, and the cosine to its positive.
+
+    >>> decoupled_terms(torch.ones(2, 4, 3), temperature=0.5)[:, 0]  # log(6) + 1 / 0.5, and 1
+    tensor([3.7918, 1.0000])
+    """
+    checks.positive(temperature=temperature)
     checks.at_least(2, batch=views.shape[1] * group.count)
     views = unit_views(views)
     negatives = log_sum_of_negatives(views, 1 / temperature, tile_size, group)
-    positive = positive_cosines(views).flatten()
+    return torch.stack([negatives, positive_cosines(views).flatten()])
+
+
+@full_precision
+def weighted_dcl(
+    terms: Float[Tensor, "2 rows"],
+    *,
+    temperature: float,
+    weight_sigma: float | None = None,
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> Float[Tensor, ""]:
+    """:func:`dcl` from what :func:`decoupled_terms` gives."""
+    checks.positive(temperature=temperature, weight_sigma=weight_sigma)
+    negatives, positive = terms
     weights = torch.ones_like(positive)
     if weight_sigma is not None:
         # A shift leaves the ratio as it is and keeps it from 0 / 0.

@@ -16,6 +16,7 @@ from ssl_dml.distributed import gather_with_gradient, rank
 from ssl_dml.losses import cpc, cpc_scores
 from ssl_dml.losses.cpc import Negatives
 from ssl_dml.methods.base import Method, RunInfo
+from ssl_dml.methods.views import information
 from ssl_dml.types import Batch, StepOutput
 
 
@@ -75,7 +76,7 @@ class CPC(Method):
         Raises:
             ValueError: If the sequences are not longer than the horizon.
         """
-        return _output([self.scores(view) for view in batch.views])
+        return _output([self.scores(view) for view in batch.views], self.ahead.negatives)
 
     def scores(self, samples: Float[Tensor, "batch channels values"]) -> list[Tensor]:
         """Scores of each step ahead, see :func:`~ssl_dml.losses.cpc_scores`."""
@@ -153,6 +154,7 @@ class CPCImages(Method):
             raise ValueError(f"skip must be from 0 to below horizon {horizon}, got {skip}")
         dim, steps = backbone.feature_dim, range(skip + 1, horizon + 1)
         self.horizon = horizon
+        self.negatives: Negatives = negatives
         self.backbone: PatchBackbone = backbone  # pyright: ignore[reportIncompatibleVariableOverride]
         self.contexts = nn.ModuleList(
             GridContext(
@@ -171,7 +173,8 @@ class CPCImages(Method):
         Raises:
             ValueError: If a grid has no more rows than the horizon.
         """
-        return _output([scores for view in batch.views for scores in self.scores(view)])
+        scores = [scores for view in batch.views for scores in self.scores(view)]
+        return _output(scores, self.negatives)
 
     def scores(self, samples: Float[Tensor, "batch channels height width"]) -> list[list[Tensor]]:
         """Scores of each row ahead, for each direction."""
@@ -238,11 +241,14 @@ class _Ahead(nn.Module):
         return scores
 
 
-def _output(scores: Sequence[Sequence[Tensor]]) -> StepOutput:
+def _output(scores: Sequence[Sequence[Tensor]], negatives: Negatives) -> StepOutput:
     """Mean over all; accuracy is the fraction of positives that score above every negative."""
     losses = torch.stack([torch.stack([cpc(step) for step in steps]) for steps in scores])
     with torch.no_grad():
         won = [(s[:, :, 0] > s[:, :, 1:].amax(dim=2)).float().mean() for t in scores for s in t]
         near, far = losses[:, 0].mean(), losses[:, -1].mean()
         logs = {"accuracy": torch.stack(won).mean(), "loss_nearest": near, "loss_furthest": far}
+        copies = 2 if negatives == "both" else 1  # of the positive, which are masked
+        candidates = [s.shape[2] - copies for t in scores for s in t]
+        logs |= information(losses.mean(), *candidates)
     return StepOutput(losses.mean(), logs)

@@ -2,12 +2,24 @@
 
 from typing import final
 
+import torch.nn.functional as F
+from torch import Tensor
+
 from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.checks import positive
+from ssl_dml.distributed import process_group
+from ssl_dml.losses.dcl import decoupled_terms, weighted_dcl
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import RunInfo
-from ssl_dml.methods.views import InBatchContrast, check_run_info
+from ssl_dml.methods.views import (
+    InBatchContrast,
+    candidates_of,
+    check_run_info,
+    embed_views,
+    information,
+)
+from ssl_dml.types import StepOutput, Views
 
 
 @final
@@ -52,3 +64,14 @@ class DCL(InBatchContrast):
         positive(weight_sigma=weight_sigma)
         loss = losses.DCL(temperature=temperature, weight_sigma=weight_sigma, tile_size=TILE)
         super().__init__(backbone, loss, hidden_dim, output_dim, layers)
+        self.temperature, self.weight_sigma = temperature, weight_sigma
+
+    def contrast(self, views: Views, *more: Tensor) -> StepOutput:  # noqa: ARG002 - of SupCon
+        """Embed the views and compute the loss; its own bound would be none, so InfoNCE's is."""
+        embeddings, group = embed_views(self.backbone, self.projector, views), process_group()
+        given = {"temperature": self.temperature, "group": group}
+        terms = decoupled_terms(embeddings, tile_size=TILE, **given)
+        loss = weighted_dcl(terms, weight_sigma=self.weight_sigma, **given)
+        negatives, cosines = terms.detach()
+        info_nce = F.softplus(negatives - cosines / self.temperature).mean()
+        return StepOutput(loss, information(info_nce, candidates_of(views)))

@@ -16,7 +16,7 @@ from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
-from ssl_dml.methods.views import check_queue, check_run_info, check_views
+from ssl_dml.methods.views import check_queue, check_run_info, check_views, information
 from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, Embeddings, Samples, StepOutput
 
@@ -115,7 +115,8 @@ class MoCo(Method):
         losses = [self.loss(q, k[own], negatives) for q, k in zip(queries, keys, strict=True)]
         self.queue.enqueue(torch.cat(keys))
         self.step += 1
-        return StepOutput(torch.stack(losses).mean(), {})
+        loss = torch.stack(losses).mean()
+        return StepOutput(loss, information(loss, len(negatives) + 1))
 
     @torch.no_grad()
     def keys(self, view: Samples) -> Embeddings:

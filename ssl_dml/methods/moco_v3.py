@@ -10,9 +10,15 @@ from torch import Tensor
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import in_range
+from ssl_dml.distributed import world_size
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
-from ssl_dml.methods.views import check_run_info, check_views, contrast_crosswise
+from ssl_dml.methods.views import (
+    check_run_info,
+    check_views,
+    contrast_crosswise,
+    information,
+)
 from ssl_dml.types import Batch, StepOutput
 
 
@@ -90,7 +96,9 @@ class MoCoV3(Method):
             keys = [self.key_projector(self.key_backbone(view)) for view in views]
         losses = contrast_crosswise(queries, keys, temperature=self.temperature)
         self.batch += 1
-        return StepOutput(2 * self.temperature * losses.sum(), {"momentum": momentum})
+        logs = {"momentum": momentum}
+        logs |= information(losses.mean(), len(views[0]) * world_size())
+        return StepOutput(2 * self.temperature * losses.sum(), logs)
 
     def momentum_at(self, batch: Int[Tensor, ""]) -> Float[Tensor, ""]:
         """``momentum`` at batch 0, 1 at the end of the run."""

@@ -4,10 +4,16 @@ from typing import final
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
-from ssl_dml.distributed import gather
+from ssl_dml.distributed import gather, world_size
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
-from ssl_dml.methods.views import check_queue, check_run_info, check_views, contrast_crosswise
+from ssl_dml.methods.views import (
+    check_queue,
+    check_run_info,
+    check_views,
+    contrast_crosswise,
+    information,
+)
 from ssl_dml.precision import unit_rows
 from ssl_dml.types import Batch, StepOutput
 
@@ -72,4 +78,6 @@ class NNCLR(Method):
         losses = contrast_crosswise(neighbors, predicted, temperature=self.temperature)
         similarity = (rows[0] * neighbors[0]).sum(dim=1).mean()
         self.queue.enqueue(gather(rows[0]))
-        return StepOutput(losses.mean(), {"neighbor_similarity": similarity})
+        logs = {"neighbor_similarity": similarity}
+        logs |= information(losses.mean(), len(views[0]) * world_size())
+        return StepOutput(losses.mean(), logs)

@@ -2,11 +2,14 @@
 
 from typing import final
 
+from torch import Tensor
+
 from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import RunInfo
-from ssl_dml.methods.views import InBatchContrast, check_run_info
+from ssl_dml.methods.views import InBatchContrast, candidates_of, check_run_info, information
+from ssl_dml.types import StepOutput, Views
 
 
 @final
@@ -51,3 +54,8 @@ class SimCLR(InBatchContrast):
         check_run_info(run_info, temperature=temperature)
         loss = losses.MultiViewNTXent(temperature=temperature, tile_size=TILE)
         super().__init__(backbone, loss, hidden_dim, output_dim, layers)
+
+    def contrast(self, views: Views, *more: Tensor) -> StepOutput:
+        """Embed the views and compute the loss; of several positives a view finds one at a time."""
+        loss, logs = super().contrast(views, *more)
+        return StepOutput(loss, {**logs, **information(loss, candidates_of(views))})

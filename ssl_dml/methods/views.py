@@ -1,5 +1,6 @@
 """Shared by the methods that contrast views within a batch."""
 
+import math
 from abc import ABC
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import at_least, positive
-from ssl_dml.distributed import process_group
+from ssl_dml.distributed import process_group, world_size
 from ssl_dml.losses import Loss, in_batch_info_nce
 from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import Method, RunInfo
@@ -47,6 +48,37 @@ class InBatchContrast(Method, ABC):
         """Embed the views and compute the loss, of which ``more`` are further arguments."""
         embeddings = embed_views(self.backbone, self.projector, views)
         return StepOutput(self.loss(embeddings, *more, group=process_group()), {})
+
+
+def information(loss: Float[Tensor, ""], *candidates: int) -> dict[str, Float[Tensor, ""]]:
+    r"""To log: the bound of InfoNCE on the mutual information of two views, and its limit, in nats.
+
+    A loss L among N candidates, of which one is the positive, shows that they share
+    :math:`\log N - L` or more; it cannot show more than :math:`\log N`, however much it is.
+
+    Args:
+        loss: Mean InfoNCE.
+        *candidates: N, the positive among them; of a mean of several losses, that of each.
+
+    References:
+        van den Oord et al., 2018, arXiv:1807.03748, sec. 2.3; Poole et al., 2019,
+        arXiv:1905.06922.
+
+    >>> information(torch.tensor(0.0), 512)["mutual_information"]
+    tensor(6.2383)
+    """
+    limit = sum(map(math.log, candidates)) / len(candidates)
+    bound = limit - loss.detach()
+    return {"mutual_information": bound, "mutual_information_limit": torch.full_like(bound, limit)}
+
+
+def candidates_of(views: Views) -> int:
+    """Among how many views of the batch of all processes each one finds its positive.
+
+    >>> candidates_of([torch.ones(4, 3, 8, 8)] * 2)  # the 6 of other samples, and its own
+    7
+    """
+    return len(views) * (len(views[0]) * world_size() - 1) + 1
 
 
 def contrast_crosswise(

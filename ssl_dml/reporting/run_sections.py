@@ -28,11 +28,15 @@ CURVES = {
     "eval/spread": "Health: spread, 0 when collapsed",
     "eval/uniformity": "Health: uniformity, lower is more spread",
     "eval/alignment": "Health: alignment of two views",
+    "train/mutual_information": "Bound on mutual information, nats",
     "train/grad_norm": "Gradient norm",
     "train/lr": "Learning rate",
     "train/samples_per_s": "Samples a second",
 }
-CONSTANT = ("raw_pixels_knn_top1", "log_mel_knn_top1", "raw_values_knn_top1")
+CONSTANT = (
+    *("raw_pixels_knn_top1", "log_mel_knn_top1", "raw_values_knn_top1"),
+    "mutual_information_limit",
+)
 
 
 def add_curves(page: Page, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -44,7 +48,11 @@ def add_curves(page: Page, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> N
     """
     drawn = list[str]()
     others = sorted({k for rows in runs.values() for row in rows for k in row} - {*CURVES})
-    more = {k: k for k in others if k.startswith(("train/", "eval/")) and k[5:] not in CONSTANT}
+    more = {
+        k: k
+        for k in others
+        if k.startswith(("train/", "eval/")) and k.partition("/")[2] not in CONSTANT
+    }
     for key, title in {**CURVES, **more}.items():
         series = [_series(name, key, rows) for name, rows in runs.items()]
         if any(len(one.x) > 1 for one in series):

@@ -1,7 +1,8 @@
 """What a run tells its user: the summary at its end, warnings and errors with what to do next."""
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ MOST_BYTES = 1 << 32  # of the rows of a run
 COLLAPSED_SPREAD = 0.1
 COLLAPSED_RANK = 2.0
 FEWEST = 3  # probes that have a course
+SATURATED = 0.9  # of the limit of the bound on mutual information
 # Rows of the summary that show measures of the first probe.
 BASELINES = {
     "raw pixels": "raw_pixels_knn_top1",
@@ -161,6 +163,27 @@ def collapse_warning(measured: dict[str, float]) -> str | None:
     return (
         f"warning: the representation has collapsed (spread {measured['spread']:.3f} of 1, "
         f"RankMe {measured['rankme']:.1f}): lower the learning rate or raise the temperature"
+    )
+
+
+def saturation(values: Mapping[str, Any]) -> str | None:
+    """What to tell where the bound on mutual information is within a tenth of its limit, log N.
+
+    Args:
+        values: A row of ``metrics.jsonl``.
+
+    >>> saturation({"train/mutual_information": 3.1, "train/mutual_information_limit": 6.2})
+    >>> values = {"train/mutual_information": 5.9, "train/mutual_information_limit": 6.2}
+    >>> saturation(values)[:86]
+    'the bound on mutual information is saturated: 5.90 nats of at most 6.20, log N of N = '
+    """
+    bound, limit = (values.get(f"train/mutual_information{end}") for end in ("", "_limit"))
+    if bound is None or limit is None or bound < SATURATED * limit:
+        return None
+    return (
+        f"the bound on mutual information is saturated: {bound:.2f} nats of at most {limit:.2f}, "
+        f"log N of N = {math.exp(limit):,.0f} candidates; the loss tells hardly more apart: a "
+        "larger data.batch_size or queue, or stronger augmentation, does"
     )
 
 

@@ -24,7 +24,12 @@ from ssl_dml.data import SampleSet
 from ssl_dml.files import as_json, replacing, write_text
 from ssl_dml.progress import say
 from ssl_dml.reporting.images import views_image
-from ssl_dml.reporting.summary import collapse_warning, read_records, rows_and_damage
+from ssl_dml.reporting.summary import (
+    collapse_warning,
+    read_records,
+    rows_and_damage,
+    saturation,
+)
 from ssl_dml.types import Batch, ConfigError, ImageSpec, one_line, shown
 
 TIMED = 5  # batches
@@ -86,6 +91,7 @@ class ProgressTracker(GeneralTracker):
 
     def __init__(self, *, steps: int, step: int, before: Iterable[dict[str, Any]] = ()) -> None:
         self.shown: dict[str, str] = {}
+        self.saturated = False
         for row in before:
             self._show_probe(row)
         self.tracker = tqdm(
@@ -102,9 +108,16 @@ class ProgressTracker(GeneralTracker):
         if "train/loss" in values:
             self.shown["loss"] = f"{values['train/loss']:.3f}"
             self.shown["samples/s"] = f"{values['train/samples_per_s']:.0f}"
+            self._say_saturation(values, step or 0)
         self._show_probe(values)
         self.tracker.set_postfix(self.shown, refresh=False)
         self.tracker.update((step or 0) - self.tracker.n)
+
+    def _say_saturation(self, values: dict[str, Any], step: int) -> None:
+        """Say once that the batch or the queue tells no more."""
+        if not self.saturated and (found := saturation(values)):
+            self.saturated = True
+            say(f"step {step}: {found}")
 
     def _show_probe(self, values: dict[str, Any]) -> None:
         for name, word in SHOWN.items():

@@ -21,7 +21,8 @@ from ssl_dml.commands.evaluate import main as evaluate_main
 from ssl_dml.commands.evaluate import tested as divided
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, load_test, load_train
-from ssl_dml.tables import TableBatch, TableInfo, write_table
+from ssl_dml.evaluation.checkup import checkup
+from ssl_dml.tables import EmbeddingTable, TableBatch, TableInfo, write_table
 from ssl_dml.types import ConfigError, ImageSpec
 
 ROOT = Path(__file__).parents[2]
@@ -218,3 +219,27 @@ def test_tables_are_measured_without_a_run(tmp_path, capsys):
 def test_tables_that_are_missing_are_named(args, words):
     with pytest.raises(ConfigError, match=words):
         evaluate_main(["--config", "knn", *args])
+
+
+def test_health_needs_no_labels_and_makes_views(tiny_run, capsys):
+    config = yaml.safe_load((tiny_run / "config.yaml").read_text())
+    gray = {"class_path": "ssl_dml.augment.Gray", "init_args": {"crops": {"flip": 0.0}}}
+    (tiny_run / "config.yaml").write_text(yaml.safe_dump({**config, "augment": gray}))
+    evaluate_main(["--run", str(tiny_run), "--evaluator", "health"])
+    found = json.loads((tiny_run / "health.json").read_text())
+    assert {"rankme", "alpha_req", "hubness", "intrinsic_dimension", "lidar"} < {*found}
+    out = capsys.readouterr().out
+    assert "60 training samples" in out
+    assert "is below 2, where data lie along lines: neighbors differ in one way alone" in out
+
+
+def test_health_of_a_table_leaves_views_out(tmp_path):
+    rows = torch.randn(60, 5)
+    batch = TableBatch(
+        names=[f"{i}" for i in range(60)], labels=torch.full((60,), -1), embeddings=rows
+    )
+    folder = write_table(tmp_path / "table", TableInfo(rows=0, dim=5), [batch]).folder
+    evaluate_main(["--gallery", str(folder), "--evaluator", "health"])
+    found = json.loads((folder / "health.json").read_text())
+    assert found == checkup(EmbeddingTable.open(folder))
+    assert "lidar" not in found

@@ -51,6 +51,10 @@ def test_sequences_match_the_definition():
     assert_close(loss.item(), sum(steps) / 3)
     assert_close(logs["loss_nearest"].item(), steps[0])
     assert_close(logs["loss_furthest"].item(), steps[2])
+    # k steps ahead, 3 other samples and all but k + 1 of 10 positions are negatives
+    limit = sum(math.log(1 + 3 + 9 - k) for k in (1, 2, 3)) / 3
+    assert_close(logs["mutual_information_limit"].item(), limit)
+    assert_close(logs["mutual_information"].item(), limit - loss.item())
 
 
 def test_images_match_the_definition():

@@ -1,13 +1,17 @@
+import math
+import operator
 import re
 from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from ssl_dml.methods import NNCLR, SEED, MoCo, RunInfo
-from ssl_dml.methods.views import check_run_info, check_views, embed_views
+from ssl_dml.methods import DCL, NNCLR, SEED, MoCo, MoCoV3, RunInfo, SimCLR
+from ssl_dml.methods.views import check_run_info, check_views, embed_views, information
+from ssl_dml.types import Batch
 
 
 def test_views_of_one_size_are_encoded_together_and_others_separately(flat):
@@ -75,3 +79,43 @@ def test_a_symmetric_method_fills_twice_as_long_a_queue(flat, capsys):
     assert capsys.readouterr().out == ""
     build(queue_size=24)
     assert "than the 12 keys of this run" in capsys.readouterr().out
+
+
+INFORMED = {
+    SimCLR: ({}, 11),  # the 10 views of other samples, and its own
+    MoCo: ({"queue_size": 20, "batch_norm": "synchronized"}, 21),
+    MoCoV3: ({"hidden_dim": 16}, 6),
+    NNCLR: ({"queue_size": 20, "predictor_dim": 16}, 6),
+}
+
+
+@pytest.mark.parametrize("method", INFORMED)
+def test_the_bound_on_mutual_information_is_log_n_minus_the_loss(flat, run_info, method):
+    options, candidates = INFORMED[method]
+    made = method(flat, run_info, temperature=0.3, output_dim=5, **options)
+    loss, logs = made(Batch(list(torch.randn(2, 6, 1, 8, 8)), torch.arange(6)))
+    mean = loss / (4 * 0.3) if method is MoCoV3 else loss  # which weighs the sum of both directions
+    assert_close(logs["mutual_information"].item(), math.log(candidates) - mean.item())
+    assert_close(logs["mutual_information_limit"].item(), math.log(candidates))
+    assert not any(value.requires_grad for value in logs.values())
+
+
+@pytest.mark.parametrize("sigma", [None, 0.5])
+def test_the_bound_of_dcl_is_that_of_info_nce(flat, run_info, sigma):
+    """Without the positive among the candidates there would be no bound."""
+    method = DCL(flat, run_info, temperature=0.3, output_dim=5, weight_sigma=sigma)
+    views = list(torch.randn(2, 6, 1, 8, 8))
+    logs = method(Batch(views, torch.arange(6))).logs
+    rows = F.normalize(method.projector(flat(torch.cat(views))), dim=1).tolist()
+    costs = []
+    for i, row in enumerate(rows):
+        scores = [math.exp(sum(map(operator.mul, row, other)) / 0.3) for other in rows]
+        own = scores[(i + 6) % 12]
+        costs.append(-math.log(own / (sum(scores) - scores[i])))
+    assert_close(logs["mutual_information"].item(), math.log(11) - sum(costs) / 12)
+
+
+def test_a_loss_of_several_has_the_mean_of_the_limits():
+    logs = information(torch.tensor(1.0), 4, 9)
+    assert_close(logs["mutual_information_limit"].item(), math.log(6))
+    assert_close(logs["mutual_information"].item(), math.log(6) - 1)

@@ -44,7 +44,7 @@ def tags(folder):
 
 
 @pytest.mark.parametrize("labeled", [True, False])
-def test_tensorboard_has_the_pictures_of_the_report(tmp_path, labeled):
+def test_tensorboard_has_the_figures_of_the_report(tmp_path, labeled):
     samples = six_images(tmp_path / "images", use_labels=labeled)
     accelerator = started(tmp_path)
     turned = torch.tensor([0.0, 0.1, 3.0, 3.1, 3.2, 0.2])  # a, a, b-like a, b, b, a-like b

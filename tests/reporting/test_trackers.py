@@ -41,6 +41,16 @@ def test_the_bar_shows_loss_speed_and_the_last_probe(capsys):
         assert words in drawn
 
 
+def test_a_saturated_bound_is_said_once(capsys):
+    bar, speed = ProgressTracker(steps=10, step=0), {"train/loss": 0.1, "train/samples_per_s": 9.0}
+    limit = {"train/mutual_information_limit": 6.0}
+    for step, bound in enumerate((5.3, 5.5, 5.6), start=1):
+        bar.log({**speed, **limit, "train/mutual_information": bound}, step=step)
+    bar.finish()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("step 2: the bound on mutual information is saturated: 5.50 nats of at")
+
+
 GARBAGE = [b"\x00\xff\x80", b"[1]", b'"x"', b"null", b"{", b"[" * 10**5, b'{"step": "2", "x": 2}']
 GARBAGE += [b'{"step": 2, "x": "two"}', b'{"step": true}', b'{"step": 2, "x": [2]}']
 

@@ -31,16 +31,28 @@ class EmbeddingTable:
         embeddings: One row a sample.
         labels: Class of each row, from 0.
         names: Path or key of each row's sample; None if they are not known.
+        columns: Further columns of the source, by name; one entry a row.
     """
 
     embeddings: Float[Tensor, "rows dim"]
     labels: Int[Tensor, " rows"]
     names: Sequence[str] | None = None
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, given in (("labels", self.labels), ("names", self.names)):
+        for name, given in (("labels", self.labels), ("names", self.names), *self.columns.items()):
             if given is not None and len(given) != (rows := len(self.embeddings)):
                 raise ValueError(f"{name} need one entry a row: {len(given)} for {rows} rows")
+
+    def at(self, rows: Int[Tensor, " some"]) -> "EmbeddingTable":
+        """Some of its rows, in the order given."""
+        wanted, names = rows.tolist(), self.names
+        return EmbeddingTable(
+            embeddings=self.embeddings[rows],
+            labels=self.labels[rows],
+            names=None if names is None else [names[row] for row in wanted],
+            columns={name: [of[row] for row in wanted] for name, of in self.columns.items()},
+        )
 
     @classmethod
     def open(cls, folder: str | Path) -> "EmbeddingTable":
@@ -52,11 +64,14 @@ class EmbeddingTable:
         stored = StoredTable(folder)
         labels, names, at = torch.empty(stored.info.rows, dtype=torch.int64), list[str](), 0
         embeddings = torch.empty(stored.info.rows, stored.info.dim)
+        columns = dict[str, list[Any]]()
         for part in stored.batches():
             own = slice(at, at := at + len(part.names))
             embeddings[own], labels[own] = part.embeddings, part.labels
             names += part.names
-        return cls(embeddings=embeddings, labels=labels, names=names)
+            for name, values in part.columns.items():
+                columns.setdefault(name, []).extend(values)
+        return cls(embeddings=embeddings, labels=labels, names=names, columns=columns)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,22 @@ def test_what_was_written_is_read(stored):
     assert list(table.names) == [name for b in expected for name in b.names]
     assert stored.info.rows == 30
     assert next(stored.batches()).columns == {"camera": list(range(10))}
+    assert table.columns == {"camera": [*range(10)] * 3}
+
+
+def test_some_rows_of_a_table_keep_all_that_is_known_of_them(stored):
+    table = stored.load()
+    some = table.at(torch.tensor([21, 3]))
+    assert torch.equal(some.embeddings, table.embeddings[[21, 3]])
+    assert some.labels.tolist() == [0, -1] == table.labels[[21, 3]].tolist()
+    assert (some.names, some.columns) == (["a/21.png", "a/3.png"], {"camera": [1, 3]})
+
+
+def test_columns_need_one_entry_a_row():
+    with pytest.raises(ValueError, match="camera need one entry a row: 1 for 2 rows"):
+        EmbeddingTable(
+            embeddings=torch.eye(2), labels=torch.tensor([0, 1]), columns={"camera": ["a"]}
+        )
 
 
 def test_no_more_rows_at_once_than_are_asked_for(stored):

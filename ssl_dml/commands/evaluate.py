@@ -12,38 +12,28 @@ from torch import Tensor
 
 from ssl_dml.backbones import initial
 from ssl_dml.backbones.saved import read_metadata
+from ssl_dml.commands.measures import FUNCTIONS, MEASURES, shown_results
 from ssl_dml.config import fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
 from ssl_dml.evaluation import (
     ProbeSplit,
-    embed_labeled,
+    embed,
     encoder,
-    knn,
-    label_distances,
-    linear_probe,
     neighbors,
     probe_split,
-    retrieval,
     write_neighbors,
 )
+from ssl_dml.evaluation.embed import Encoder
 from ssl_dml.evaluation.search import check_ks
-from ssl_dml.evaluation.stored import labeled_tables
+from ssl_dml.evaluation.stored import stored_tables
 from ssl_dml.files import write_json
 from ssl_dml.progress import say
+from ssl_dml.tables import EmbeddingTable
 from ssl_dml.training.accelerator import use_threads
 from ssl_dml.types import ConfigError
 from ssl_dml.yaml_text import read_yaml
-
-TABLES: set[str | int] = {"gallery", "query"}
-# Each section of the configuration is the keyword arguments of a function.
-FUNCTIONS = {
-    "knn": (knn, TABLES),
-    "linear": (linear_probe, TABLES),
-    "retrieval": (retrieval, TABLES),
-    "label_distances": (label_distances, {*TABLES, "label_values"}),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +119,17 @@ def tested(
     Raises:
         ConfigError: If there is nothing to measure, or a k is out of range.
     """
-    if evaluator in ("knn", "linear"):
+    if MEASURES[evaluator].rows == "probe":
         split = probe_split(train, test)
         if isinstance(split, str):
             raise ConfigError(split)
         parts = [(split.gallery, split.gallery_rows), (split.query, split.query_rows)]
         words, most = split.description, len(split.gallery_rows)
+    elif not MEASURES[evaluator].labels:
+        samples = train if test is None else test
+        rows = torch.arange(len(samples))
+        words = f"{len(rows):,} {'training' if test is None else 'test'} samples"
+        parts, most = [(samples, rows)], len(rows) - 1
     elif test is None:
         raise ConfigError(
             "has no test samples; data.test_source in config.yaml of the run gives them"
@@ -196,7 +191,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     except ConfigError as error:
         raise ConfigError(f"data.source {data.source!r}: {error}") from error
     encode, results = encoder(backbone, device), dict[str, float]()
-    tables = [embed_labeled(encode, samples, rows, device=device) for samples, rows in parts]
+    tables = [_embedded(encode, samples, rows, device) for samples, rows in parts]
     for table in tables:
         if not table.embeddings.isfinite().all():
             raise ConfigError(
@@ -204,10 +199,9 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
                 "hold NaN or infinity; evaluate other weights or data"
             )
     if accelerator.is_main_process:
-        measure, _ = FUNCTIONS[config.evaluator]
-        results = measure(*tables, **options)
+        results = MEASURES[config.evaluator].function(*tables, **options)
         say(f"{config.run}: {words}")
-        say("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
+        say(shown_results(results))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
         write_json(config.run / f"{config.evaluator}{suffix}.json", results)
         if config.neighbors is not None:
@@ -220,20 +214,35 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     return results
 
 
+def _embedded(
+    encode: Encoder, samples: SampleSet, rows: Int[Tensor, " rows"], device: torch.device
+) -> EmbeddingTable:
+    """Samples as :func:`load` of their stored table would have them."""
+    features = embed(encode, samples, rows, device=device)
+    rows = rows[: len(features)]  # on other processes than the first there are no features
+    return EmbeddingTable(
+        embeddings=features,
+        labels=torch.full_like(rows, -1) if samples.labels is None else samples.labels[rows],
+        names=samples.names.at(rows.tolist()),
+        columns=samples.columns_at(rows),
+    )
+
+
 def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:
     """Measure stored tables, and write ``NAME.json`` beside the gallery's ``table.json``."""
     assert config.gallery is not None
     where, options = config.query or config.gallery, dict(values[config.evaluator])
-    if config.evaluator in ("knn", "linear") and config.query is None:
+    measure = MEASURES[config.evaluator]
+    if measure.rows == "probe" and config.query is None:
         raise ConfigError(f"{config.evaluator} needs a table of test samples: --query TABLE")
-    tables, names = labeled_tables(config.gallery, config.query)
+    tables, names = stored_tables(config.gallery, config.query, labeled=measure.labels)
     if (ks := options.get("ks")) is not None:
         check_ks(ks, len(tables[0].labels) - (len(tables) == 1), config.evaluator)
     if config.evaluator == "label_distances":
         options["label_values"] = label_values_of(names)
-    results = FUNCTIONS[config.evaluator][0](*tables, **options)
+    results = measure.function(*tables, **options)
     say(f"{len(tables[-1].labels):,} rows of {where} query {len(tables[0].labels):,} rows")
-    say("\n".join(f"{name:32} {value:.4f}" for name, value in results.items()))
+    say(shown_results(results))
     write_json(config.gallery / f"{config.evaluator}.json", results)
     if config.neighbors is not None:
         path = config.gallery / "neighbors.csv"

@@ -1,13 +1,13 @@
-"""How sure a difference of two accuracies on the same queries is."""
+"""How sure a measure is, and a difference of two accuracies on the same queries."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ssl_dml.checks import at_least
+from ssl_dml.checks import at_least, inside
 from ssl_dml.files import write_json
 from ssl_dml.reading import read_json
 
@@ -15,11 +15,11 @@ QUERIES = "queries.json"
 ENDS = ("start", "trained")
 
 
-class Gain(NamedTuple):
-    """A difference of accuracies, and its interval, as fractions.
+class Interval(NamedTuple):
+    """A mean, and its interval.
 
     Attributes:
-        mean: After minus before.
+        mean: Of what was measured.
         low: Lower end of the interval.
         high: Upper end.
     """
@@ -28,8 +28,63 @@ class Gain(NamedTuple):
     low: float
     high: float
 
+
+class Gain(Interval):
+    """A difference of accuracies, and its interval, as fractions."""
+
     def __str__(self) -> str:
         return f"{self.mean:+8.1%}  (95% interval {self.low:+.1%} to {self.high:+.1%})"
+
+
+def interval(
+    values: Float[Tensor, " samples"],
+    groups: Int[Tensor, " samples"] | None = None,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval:
+    """The mean of a measure, and its interval by the percentiles of a bootstrap.
+
+    Each draw takes as many samples with replacement as there are. Samples of one class or identity
+    are not independent: with ``groups``, a draw takes whole groups, as many as there are.
+
+    Args:
+        values: What was measured of each sample.
+        groups: The group of each sample; None if each stands alone.
+        draws: Number of draws.
+        seed: Of the draws.
+        confidence: Part of the draws within the interval, between 0 and 1.
+
+    Raises:
+        ValueError: If there is no sample.
+
+    References:
+        Efron and Tibshirani, 1993, An Introduction to the Bootstrap, sec. 13.3;
+        Field and Welsh, 2007, Bootstrapping clustered data (of whole groups).
+
+    >>> interval(torch.tensor([0.5, 0.5, 0.5]))
+    Interval(mean=0.5, low=0.5, high=0.5)
+    >>> interval(torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.tensor([0, 0, 1, 1]))
+    Interval(mean=0.5, low=0.0, high=1.0)
+    """
+    at_least(1, draws=draws)
+    inside(0, 1, confidence=confidence)
+    if not len(values):
+        raise ValueError("values must be of at least one sample, got none")
+    sums, counts = values.double(), torch.ones(len(values), dtype=torch.double)
+    if groups is not None:
+        _, own = groups.unique(return_inverse=True)
+        sums = torch.zeros(int(own.max()) + 1, dtype=torch.double).index_add(0, own, sums)
+        counts = torch.bincount(own).double()
+    generator, count = torch.Generator().manual_seed(seed), len(sums)
+    means = []
+    for _ in range(draws):
+        chosen = torch.randint(count, (count,), generator=generator)
+        means.append(sums[chosen].sum() / counts[chosen].sum())
+    tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.double)
+    mean = sums.sum() / counts.sum()
+    return Interval(mean.item(), *torch.stack(means).quantile(tails).tolist())
 
 
 def paired_gain(
@@ -53,28 +108,17 @@ def paired_gain(
     Raises:
         ValueError: If there is no query, or the two differ in number.
 
-    References:
-        Efron and Tibshirani, 1993, An Introduction to the Bootstrap, sec. 13.3.
-
     >>> wrong, right = torch.zeros(50, dtype=torch.bool), torch.ones(50, dtype=torch.bool)
     >>> tuple(paired_gain(wrong, right))
     (1.0, 1.0, 1.0)
     >>> tuple(paired_gain(right, right))
     (0.0, 0.0, 0.0)
     """
-    at_least(1, draws=draws)
     if len(before) != len(after) or not len(before):
         raise ValueError(
             f"before and after must be of the same queries, got {len(before)} and {len(after)}"
         )
-    change = after.double() - before.double()
-    generator = torch.Generator().manual_seed(seed)
-    count = len(change)
-    means = [
-        change[torch.randint(count, (count,), generator=generator)].mean() for _ in range(draws)
-    ]
-    ends = torch.stack(means).quantile(torch.tensor([0.025, 0.975], dtype=torch.double))
-    return Gain(change.mean().item(), *ends.tolist())
+    return Gain(*interval(after.double() - before.double(), draws=draws, seed=seed))
 
 
 def keep_queries(folder: Path, step: int, correct: Bool[Tensor, " queries"]) -> None:

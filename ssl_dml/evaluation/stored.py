@@ -1,5 +1,6 @@
 """Stored tables as gallery and query of a measure."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,19 +9,21 @@ from ssl_dml.tables import EmbeddingTable, StoredTable
 from ssl_dml.types import ConfigError
 
 
-def labeled_tables(
-    gallery: Path, query: Path | None = None
+def stored_tables(
+    gallery: Path, query: Path | None = None, *, labeled: bool = True
 ) -> tuple[list[EmbeddingTable], list[str]]:
-    """The labeled rows of stored tables, with one numbering of classes, and the classes' names.
+    """The rows of stored tables, with one numbering of classes, and the classes' names.
 
     Classes of both are matched by name, as a data set's training and test samples are.
 
     Args:
         gallery: Folder of a table.
         query: Folder of another one.
+        labeled: Leave rows without a label out.
 
     Raises:
-        ConfigError: If a table has no labels, or they were embedded by different weights.
+        ConfigError: If a table has no labels and they are needed, or the tables were embedded by
+            different weights.
     """
     stored = [StoredTable(folder) for folder in (gallery, query) if folder is not None]
     first, *others = stored
@@ -39,17 +42,18 @@ def labeled_tables(
     found = []
     for table in stored:
         rows, classes = EmbeddingTable.open(table.folder), table.info.class_names or ()
-        known = rows.labels >= 0
-        if not known.any():
-            raise ConfigError(
-                f"{table.folder} has no labels, which this measure needs; embed a source with "
-                "sub-folders or a label column"
-            )
-        if int(rows.labels.max()) >= len(classes):
+        if int(max(rows.labels, default=-1)) >= len(classes):
             raise ConfigError(f"{table.folder} has labels without a name; embed again")
-        labels = torch.tensor([ids[name] for name in classes])[rows.labels[known]]
-        kept = [name for name, own in zip(rows.names or (), known.tolist(), strict=True) if own]
-        found.append(EmbeddingTable(embeddings=rows.embeddings[known], labels=labels, names=kept))
+        labels = torch.tensor([*(ids[name] for name in classes), -1])[rows.labels]
+        rows = replace(rows, labels=labels)
+        if labeled and not (known := labels >= 0).all():
+            if not known.any():
+                raise ConfigError(
+                    f"{table.folder} has no labels, which this measure needs; embed a source with "
+                    "sub-folders or a label column"
+                )
+            rows = rows.at(known.nonzero()[:, 0])
+        found.append(rows)
     return found, names
 
 

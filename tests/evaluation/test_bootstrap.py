@@ -5,7 +5,14 @@ import pytest
 import torch
 from scipy import stats
 
-from ssl_dml.evaluation.bootstrap import Gain, gain_of, keep_queries, paired_gain
+from ssl_dml.evaluation.bootstrap import (
+    Gain,
+    Interval,
+    gain_of,
+    interval,
+    keep_queries,
+    paired_gain,
+)
 
 
 def answers(seed=0, count=400):
@@ -61,3 +68,32 @@ def test_a_run_folder_keeps_the_first_and_the_last(tmp_path):
 
 def test_it_is_said_in_points():
     assert str(Gain(0.0512, -0.01, 0.11)).strip() == "+5.1%  (95% interval -1.0% to +11.0%)"
+
+
+def test_samples_of_one_group_do_not_stand_alone():
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(40), 25)
+    values = rng.normal(size=40)[groups] + 0.1 * rng.normal(size=1000)
+    alone, whole = (
+        interval(torch.from_numpy(values), each) for each in (None, torch.from_numpy(groups))
+    )
+    means = values.reshape(40, 25).mean(axis=1)
+    expected = stats.bootstrap(
+        (means,), np.mean, method="percentile", n_resamples=4000, random_state=1
+    ).confidence_interval
+    assert (whole.mean, alone.mean) == pytest.approx((values.mean(),) * 2, abs=1e-12)
+    assert (whole.low, whole.high) == pytest.approx(tuple(expected), abs=0.03)
+    assert whole.high - whole.low > 3 * (alone.high - alone.low)
+
+
+def test_groups_of_different_sizes_are_taken_whole():
+    values, groups = torch.tensor([0.0, 0.0, 0.0, 1.0]), torch.tensor([7, 7, 7, 2])
+    found = interval(values, groups, confidence=0.9)
+    assert found == Interval(mean=0.25, low=0.0, high=1.0)
+
+
+def test_values_and_confidence_are_checked():
+    with pytest.raises(ValueError, match="at least one sample"):
+        interval(torch.empty(0))
+    with pytest.raises(ValueError, match="confidence must be"):
+        interval(torch.ones(2), confidence=1.0)

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "kNN, linear probe or retrieval of a finished run, or of tables",
     "embed": "write the embeddings of a data set into a table",
     "search": "find the nearest samples of images, in an index of embeddings",
+    "drift": "test whether new data are like those of training",
     "report": "one page on runs: curves, map of embeddings, neighbors, mistakes",
     "runs": "list the runs below a folder with their scores",
     "benchmark": "samples a second of the real run beside the bare network",

@@ -38,7 +38,7 @@ def _rows(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("kernel two-sample test", f"squared discrepancy {kernel['mmd2']:.5f}", _p(kernel["p"])),
         (
             "outside the radius",
-            f"{outside['value']:.1%} of new samples, 5% of training",
+            f"{outside['value']:.1%} of new samples, 1% of training",
             _p(outside["p"]),
         ),
         (

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ssl_dml.checks import at_least
 
-BANDWIDTHS = (0.25, 0.5, 1.0, 2.0)  # of the kernels, as multiples of the median distance
-INSIDE = 0.95  # fraction of the reference within the radius
-NEAR = 32  # neighbors among which the nearest reference row is found
-CLUSTERS = 20
+BANDWIDTHS = (2.0, 1.0, 0.5, 0.25)  # of the kernels, in median distances; each half of the last
+INSIDE = 0.99  # fraction of the reference within the radius
+NEAR = 16  # neighbors among which the nearest reference row is looked for first
+CLUSTERS, ROWS_EACH = 100, 20  # most clusters, and fewest rows of the average one
 FEWEST = 8  # rows of either side
 
 
@@ -58,9 +58,9 @@ class Shift:
         p: Of all three statistics together; below a level, the rows differ at that level.
         kernel: Squared maximum mean discrepancy, 0 for equal distributions.
         outside: Fraction of new rows farther than ``radius`` from every reference row, which is
-            0.05 for the reference itself.
+            0.01 for the reference itself.
         growth: Largest growth of a cluster, in standard errors.
-        radius: 95th percentile of a reference row's distance to the nearest other one.
+        radius: 99th percentile of a reference row's distance to the nearest other one.
         clusters: From the one that grew most.
         distances: Of each new row to the nearest reference row, as the root of 2 - 2 cosine.
         nearest: That reference row.
@@ -88,10 +88,10 @@ def shift(
     Rows are compared by cosine. Three statistics are each compared with those of the same rows
     whose labels, reference or new, are drawn again: the squared maximum mean discrepancy of
     Gaussian kernels of four bandwidths around the median distance, without bias; the fraction of
-    new rows outside the reference radius; the largest growth of a k-means cluster of all rows. The
-    smallest of the three p-values is compared with the smallest under each draw (Westfall and
-    Young), so that one test of level a raises a false alarm in a fraction a of all cases, whatever
-    the distribution, as long as rows are independent of each other.
+    new rows outside the reference radius; the largest growth of a k-means cluster of all rows.
+    Their excesses over their means, in standard deviations, are squared and added up, and the sum
+    is compared with that of each draw. So a test of level a raises a false alarm in a fraction a
+    of all cases, whatever the distribution, as long as rows are independent of each other.
 
     It holds all pairs: give at most a few thousand rows.
 
@@ -105,8 +105,8 @@ def shift(
         ValueError: If there are fewer than 8 rows on a side.
 
     References:
-        Gretton et al., 2012, A Kernel Two-Sample Test, JMLR 13, eq. 3; Westfall and Young, 1993,
-        Resampling-Based Multiple Testing, sec. 2.3.
+        Gretton et al., 2012, A Kernel Two-Sample Test, JMLR 13, eq. 3; Pesarin and Salmaso, 2010,
+        Permutation Tests for Complex Data, ch. 4 (nonparametric combination).
 
     >>> rows = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
     >>> shift(rows[:100], rows[100:]).p > 0.05
@@ -120,20 +120,21 @@ def shift(
     labels = _labels(len(reference), len(new), draws, seed)
     squares = (2 - 2 * rows @ rows.T).clamp_min_(0)
     squares.fill_diagonal_(torch.inf)
-    near = squares.topk(min(NEAR, len(rows) - 1), largest=False)
-    distances, nearest = _to_reference(near.values.sqrt(), near.indices, labels)
+    distances, nearest = _to_reference(squares, labels)
     radii, outside = _outside(distances, labels)
     groups, centers = _clustered(rows, seed)
     grown = _growth(groups, len(centers), labels)
     growth = grown.amax(1)
     tests = torch.stack([_discrepancies(squares, labels).double(), outside, growth.double()])
     fractions = _p_values(tests)
+    deviations = (tests - tests.mean(1, keepdim=True)) / tests.std(1, keepdim=True).clamp_min(1e-12)
+    together = deviations.clamp_min(0).square().sum(0)
     statistics = [
         Statistic(float(t[0]), float(p[0])) for t, p in zip(tests, fractions, strict=True)
     ]
     split = rows.split([len(reference), len(new)])
     return Shift(
-        p=float(_p_values(-fractions.amin(0, keepdim=True))[0, 0]),
+        p=float(_p_values(together[None])[0, 0]),
         kernel=statistics[0],
         outside=statistics[1],
         growth=statistics[2],
@@ -166,10 +167,13 @@ def _discrepancies(
     squares: Float[Tensor, "rows rows"], labels: Bool[Tensor, "draws rows"]
 ) -> Float[Tensor, " draws"]:
     """Squared maximum mean discrepancy without bias (Gretton et al., 2012, eq. 3)."""
-    median = squares[squares.isfinite()].median().clamp_min(1e-12)
-    kernel = torch.zeros_like(squares)
-    for scale in BANDWIDTHS:
-        kernel += (squares / (-2 * scale**2 * median)).exp_() / len(BANDWIDTHS)
+    count = len(squares) * (len(squares) - 1)  # pairs; the diagonal is infinite
+    median = squares.flatten().kthvalue((count + 1) // 2).values.clamp_min(1e-12)
+    term = (squares / (-2 * BANDWIDTHS[0] ** 2 * median)).exp_()
+    kernel = term.clone()
+    for _ in BANDWIDTHS[1:]:
+        kernel += term.square_().square_()
+    kernel /= len(BANDWIDTHS)
     mine = labels.float()  # the diagonal of the kernel is 0
     new, rows = int(labels[0].sum()), labels.shape[1]
     old, sums = rows - new, kernel.double().sum(1)
@@ -180,24 +184,23 @@ def _discrepancies(
 
 
 def _to_reference(
-    distances: Float[Tensor, "rows near"],
-    neighbors: Int[Tensor, "rows near"],
-    labels: Bool[Tensor, "draws rows"],
+    squares: Float[Tensor, "rows rows"], labels: Bool[Tensor, "draws rows"]
 ) -> tuple[Float[Tensor, "draws rows"], Int[Tensor, " rows"]]:
-    """Distance of each row to the nearest other reference row, and which it is as observed.
-
-    A row without one among its nearest has the distance of the last of these.
-    """
-    found = distances[:, -1].expand(labels.shape).clone()
-    nearest, open_ = neighbors[:, -1].clone(), torch.ones_like(labels)
-    for values, theirs in zip(distances.T, neighbors.T, strict=True):
-        hit = open_ & ~labels[:, theirs]
-        found = torch.where(hit, values, found)
-        nearest = torch.where(hit[0], theirs, nearest)
-        open_ &= ~hit
-        if not open_.any():
+    """Distance of each row to the nearest other reference row, and which it is as observed."""
+    near = squares.topk(min(NEAR, len(squares) - 1), largest=False)
+    found, place = torch.empty(labels.shape), torch.zeros(labels.shape, dtype=torch.long)
+    missing = torch.ones_like(labels)
+    for values, rows in zip(near.values.T, near.indices.T, strict=True):
+        hit = missing & ~labels[:, rows]
+        found, place = torch.where(hit, values, found), torch.where(hit, rows, place)
+        missing &= ~hit
+        if not missing.any():
             break
-    return found, nearest
+    for draw in missing.any(1).nonzero()[:, 0].tolist():  # a clump of new rows, as observed
+        own = missing[draw]
+        others = squares[own].masked_fill(labels[draw], torch.inf).min(1)
+        found[draw, own], place[draw, own] = others.values, others.indices
+    return found.sqrt(), place[0]
 
 
 def _outside(
@@ -214,7 +217,7 @@ def _clustered(
     rows: Float[Tensor, "rows dim"], seed: int
 ) -> tuple[Int[Tensor, " rows"], Float[Tensor, "clusters dim"]]:
     """Cluster of each row, by k-means of all rows whatever their label, and the centers."""
-    count = min(CLUSTERS, len(rows) // FEWEST)
+    count = max(1, min(CLUSTERS, len(rows) // ROWS_EACH))
     # A point is enough for a center: it keeps faiss from a warning.
     means = faiss.Kmeans(rows.shape[1], count, niter=20, seed=seed, min_points_per_centroid=1)
     means.train(rows.numpy())

@@ -38,12 +38,12 @@ def _rows(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("kernel two-sample test", f"squared discrepancy {kernel['mmd2']:.5f}", _p(kernel["p"])),
         (
             "outside the radius",
-            f"{outside['value']:.1%} of new samples, 1% of training",
+            f"of new samples {outside['value']:.1%}, of training 1%",
             _p(outside["p"]),
         ),
         (
             "cluster that grew most",
-            f"{most['reference']:.1%} of training, {most['new']:.1%} of new",
+            f"of new samples {most['new']:.1%}, of training {most['reference']:.1%}",
             _p(growth["p"]),
         ),
     ]
@@ -65,7 +65,7 @@ def page_of(values: Mapping[str, Any], new: Shown, known: Shown) -> str:
     page = Page(
         title=f"Drift of {values['source']}",
         subtitle=f"{datetime.now():%Y-%m-%d %H:%M}, ssl_dml {ssl_dml.__version__}, "
-        f"beside {about['samples']:,} {about['of'] or 'samples'} of {values['run']}",
+        f"beside {about['samples']:,} {about['of'] or 'samples'}, the sketch of {values['run']}",
     )
     page.chapter("Verdict")
     page.text(verdict(values) + ".")
@@ -85,20 +85,14 @@ def page_of(values: Mapping[str, Any], new: Shown, known: Shown) -> str:
 
 
 def _clusters(page: Page, values: Mapping[str, Any]) -> None:
+    """Add the clusters that hold more new samples than chance gives, or the first of all."""
     page.chapter("Clusters")
-    level, clusters = values["level"], values["clusters"]
-    grown = [one for one in clusters if one["p"] <= level]
-    page.text(
-        f"{len(grown)} of the clusters of all samples hold more new samples than chance gives."
-        if grown
-        else "No cluster holds more new samples than chance gives; the one that grew most:"
-    )
-    rows = [
-        [
-            f"{one['reference']:.1%}", f"{one['new']:.1%}", _p(one["p"]),
-            one["nearest_reference"], one["nearest_new"],
-        ]
-        for one in clusters
-    ]  # fmt: skip
-    names = ["of training", "of new", "p", "training sample at its center", "new sample there"]
-    page.table(names, rows)
+    clusters = values["clusters"]
+    if clusters[0]["p"] > values["level"]:
+        page.text("No cluster holds more new samples than chance gives. The one that grew most:")
+    for one in clusters:
+        page.text(
+            f"Of new samples {one['new']:.1%}, of training {one['reference']:.1%}, p "
+            f"{_p(one['p'])}: around {one['nearest_new']}, and of training "
+            f"{one['nearest_reference']}"
+        )

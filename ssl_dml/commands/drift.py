@@ -37,7 +37,8 @@ class DriftConfig:
 
     Args:
         run: A run folder, or a saved or exported backbone.
-        data: New samples, decoded as in training; the first word that is no key names their source.
+        data: New samples, decoded as in training; the first word that is no key names their source,
+            and ``--data.KEY`` is any key of a run's data.
         split: Which samples of a source with splits.
         table: New samples as a table that ``ssl_dml embed`` wrote with the same weights, instead.
         sketch_from: A table of the training data, whose rows become the sketch of a model that has

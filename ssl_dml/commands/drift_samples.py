@@ -74,7 +74,7 @@ def of_table(folder: Path, sketch: StoredTable, *, most: int, seed: int) -> NewS
         source=str(folder),
         total=stored.info.rows,
         damaged=(),
-        images=lambda own: [image_of(stored, (table.names or ())[i]) for i in own.tolist()],
+        images=lambda own: [image_of(stored, name) for name in table.at(own).names or ()],
     )
 
 

@@ -18,6 +18,7 @@ from ssl_dml.commands.drift_sheet import page_of, told
 from ssl_dml.commands.embed import EmbedConfig
 from ssl_dml.commands.evaluate import model_folder
 from ssl_dml.config import parse
+from ssl_dml.console import plain
 from ssl_dml.data import DataConfig
 from ssl_dml.evaluation.shift import FEWEST, Shift, shift
 from ssl_dml.evaluation.sketch import ROWS, chosen, read_sketch, rounded, write_sketch
@@ -100,6 +101,12 @@ def drift(config: DriftConfig) -> Shift | None:
     new = _new(config, folder, stored, most=len(reference.labels))
     _check_usable(reference, str(stored.folder))
     _check_usable(new.table, new.source)
+    sizes = [table.embeddings.shape[1] for table in (reference, new.table)]
+    if sizes[0] != sizes[1]:
+        raise ConfigError(
+            f"{stored.folder} has {sizes[0]} dimensions, and {new.source} {sizes[1]}; make the "
+            "sketch again with --sketch_from"
+        )
     rows = rounded(new.table.embeddings)
     found = shift(reference.embeddings, rows, draws=config.draws, seed=config.seed)
     values = described(found, config, stored, reference, new)
@@ -109,7 +116,8 @@ def drift(config: DriftConfig) -> Shift | None:
         write_text(
             output / "drift.html", page_of(values, *_pictured(found, stored, reference, new))
         )
-    say("\n".join(told(values)))
+    for line in told(values):
+        say(plain(line))
     say(f"the most unlike samples: {output / 'drift.html'}")
     return found
 
@@ -179,7 +187,7 @@ def described(
         "samples": len(names),
         "chosen_from": new.total,
         "damaged": list(new.damaged),
-        "reference": {"samples": len(known), "of": sketch.info.data.get("of")},
+        "reference": {"samples": len(known), "of": str(sketch.info.data.get("of", "samples"))},
         "kernel": {"mmd2": found.kernel.value, "p": found.kernel.p},
         "outside": {**found.outside._asdict(), "radius": found.radius},
         "growth": found.growth._asdict(),

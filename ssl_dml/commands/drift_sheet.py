@@ -21,13 +21,13 @@ def told(values: Mapping[str, Any]) -> list[str]:
 def verdict(values: Mapping[str, Any]) -> str:
     """One sentence."""
     count, total, level = values["samples"], values["chosen_from"], values["level"]
+    known = f"{values['reference']['samples']:,} {values['reference']['of']}"
     some = f"{count:,} samples" if count == total else f"{count:,} of {total:,} samples"
     where = f"{some} of {values['source']}"
+    chance = f"p = {values['p']:.3g} (level {level:g}), beside {known}"
     if values["differs"]:
-        return f"{where} differ from those of training: p = {values['p']:.3g} (level {level:g})"
-    return f"{where} are like those of training as far as can be seen: p = {values['p']:.3g} " + (
-        f"(level {level:g})"
-    )
+        return f"{where} differ from those of training: {chance}"
+    return f"{where} are like those of training as far as can be seen: {chance}"
 
 
 def _rows(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -61,11 +61,11 @@ def page_of(values: Mapping[str, Any], new: Shown, known: Shown) -> str:
         new: The most unlike samples.
         known: The sample of training nearest to each.
     """
-    about, radius = values["reference"], values["outside"]["radius"]
+    radius = values["outside"]["radius"]
     page = Page(
         title=f"Drift of {values['source']}",
         subtitle=f"{datetime.now():%Y-%m-%d %H:%M}, ssl_dml {ssl_dml.__version__}, "
-        f"beside {about['samples']:,} {about['of'] or 'samples'}, the sketch of {values['run']}",
+        f"model {values['run']}",
     )
     page.chapter("Verdict")
     page.text(verdict(values) + ".")

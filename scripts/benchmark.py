@@ -4,8 +4,8 @@
 recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
 other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
 weights; ``search FOLDER`` measures an index of embeddings, and ``serve`` asks its page from many
-clients; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is
-``ssl_dml benchmark``.
+clients; ``drift`` counts false alarms; ``speech FOLDER`` makes the labeled recordings that CPC is
+measured on; ``pretrain`` is ``ssl_dml benchmark``.
 """
 
 import sys
@@ -14,6 +14,7 @@ from benchmarks import (
     adapt_table,
     bank_table,
     class_table,
+    drift_table,
     finetune_table,
     loss_table,
     method_table,
@@ -33,6 +34,7 @@ TABLES = {
     "adapt": adapt_table,
     "bank": bank_table,
     "classes": class_table,
+    "drift": drift_table,
     "finetune": finetune_table,
     "losses": loss_table,
     "methods": method_table,

@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "two models on one test set: differences, intervals, p-values",
     "embed": "write the embeddings of a data set into a table",
     "search": "find the nearest samples of images, in an index of embeddings",
+    "drift": "test whether new data are like those of training",
     "report": "one page on runs: curves, map of embeddings, neighbors, mistakes",
     "runs": "list the runs below a folder with their scores",
     "benchmark": "samples a second of the real run beside the bare network",

@@ -68,6 +68,7 @@ def test_help_lists_keys_and_shipped_configurations(name, capsys):
         "embed": "--views",
         "start": "--minutes",
         "search": "search query",
+        "drift": "--sketch_from",
         "report": "--table",
         "runs": "--json",
         "export": "torch_export",

@@ -3,6 +3,7 @@
 from benchmarks.adapt import adapt_table
 from benchmarks.bank import bank_costs, bank_table
 from benchmarks.classes import class_table
+from benchmarks.drift import drift_table
 from benchmarks.finetune import finetune_table
 from benchmarks.losses import loss_table
 from benchmarks.methods import method_table
@@ -16,6 +17,7 @@ __all__ = [
     "bank_costs",
     "bank_table",
     "class_table",
+    "drift_table",
     "finetune_table",
     "loss_table",
     "method_table",

@@ -91,7 +91,7 @@ def embed(config: EmbedConfig) -> Path:
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     use_threads(None)
     with locked(config.output, "output"):
-        begin, samples = _open(config)
+        begin, samples = opened(config)
         backbone = begin.backbone(samples.spec).eval()
         weights = str(config.weights or model_folder(cast(Path, config.run), config.model))
         place = Path(weights).expanduser()
@@ -116,8 +116,13 @@ def embed(config: EmbedConfig) -> Path:
     return config.output
 
 
-def _open(config: EmbedConfig) -> tuple[Initial, SampleSet]:
-    """Where the model is from, and the samples to embed, decoded as those of its training."""
+def opened(config: EmbedConfig, record: str = "table.json") -> tuple[Initial, SampleSet]:
+    """Where the model is from, and the samples to embed, decoded as those of its training.
+
+    Args:
+        config: What to embed.
+        record: File that will name the damaged samples.
+    """
     folder = None if config.run is None else model_folder(config.run, config.model)
     own: dict[str, Any] = {} if folder is None else read_metadata(folder)
     network = own.get("class_path", TIMM), own.get("init_args", {})
@@ -132,7 +137,7 @@ def _open(config: EmbedConfig) -> tuple[Initial, SampleSet]:
     if config.split == "test" and test is None:
         raise ConfigError(f"data.source {data.source!r} has no test samples; leave --split out")
     samples = train if test is None else test
-    announce(samples, None, record="table.json")
+    announce(samples, None, record=record)
     if isinstance(samples.samples, OnDemand):
         samples.samples.skip_damaged = False  # nothing takes the place of a file that is gone
     return begin, samples

@@ -18,6 +18,7 @@ from ssl_dml.commands.evaluate import data_of
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.config import decoded_for
+from ssl_dml.evaluation.sketch import SKETCH, publish_sketch
 from ssl_dml.exporting import graph
 from ssl_dml.exporting.card import model_card
 from ssl_dml.exporting.checking import TOLERANCE, Difference, Original, same_neighbors
@@ -76,10 +77,12 @@ class Opened:
     Args:
         backbone: The network.
         saved: What ``backbone.json`` says of it.
+        folder: Where it is saved; None for published weights.
     """
 
     backbone: Backbone
     saved: dict[str, Any]
+    folder: Path | None = None
 
 
 def export(config: ExportConfig) -> None:
@@ -94,7 +97,7 @@ def export(config: ExportConfig) -> None:
     else:
         with replacing(output, folder=True) as partial:
             FOLDERS[config.to](config, opened, partial)
-    files = [output] if output.is_file() else list(output.iterdir())
+    files = [output] if output.is_file() else list(output.rglob("*"))
     say(f"{output}: {sum(path.stat().st_size for path in files) / 1e6:,.1f} MB")
 
 
@@ -127,7 +130,7 @@ def _open(config: ExportConfig) -> Opened:
         saved = read_metadata(folder)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return Opened(initial(folder, TIMM, {}).backbone(saved["inputs"]).eval(), saved)
+    return Opened(initial(folder, TIMM, {}).backbone(saved["inputs"]).eval(), saved, folder)
 
 
 def _original(config: ExportConfig, backbone: Backbone) -> Original:
@@ -187,6 +190,8 @@ def _tell(found: Difference, count: int) -> None:
 
 def _write_safetensors(_: ExportConfig, opened: Opened, folder: Path) -> None:
     write_weights(opened.backbone, opened.saved, folder)
+    if opened.folder is not None:
+        publish_sketch(opened.folder, folder)
 
 
 def _write_timm(config: ExportConfig, opened: Opened, folder: Path) -> None:
@@ -196,14 +201,14 @@ def _write_timm(config: ExportConfig, opened: Opened, folder: Path) -> None:
 
 
 def _write_hub(config: ExportConfig, opened: Opened, folder: Path) -> None:
-    write_weights(opened.backbone, opened.saved, folder)
+    _write_safetensors(config, opened, folder)
     _write_card(config, opened, folder, "ssl_dml")
 
 
 def _write_card(config: ExportConfig, opened: Opened, folder: Path, library: str) -> None:
     card = model_card(
         config.run, opened.saved, library=library, dim=opened.backbone.feature_dim,
-        name=config.output.name, license=config.license,
+        name=config.output.name, license=config.license, sketch=(folder / SKETCH).exists(),
     )  # fmt: skip
     write_text(folder / "README.md", card)
     with suppress(ImportError):

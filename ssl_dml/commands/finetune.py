@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_dml.backbones import Initial, Neck, initial, save
@@ -21,6 +24,7 @@ from ssl_dml.data.labeled import (
 )
 from ssl_dml.data.understood import announce, describe
 from ssl_dml.evaluation import validate
+from ssl_dml.evaluation.sketch import sketch_samples
 from ssl_dml.heads import Head, attach_partial_fc
 from ssl_dml.progress import say
 from ssl_dml.reporting import finetune_summary, finish, record_probe, show_first
@@ -112,6 +116,18 @@ def best_of(rows: LabeledSplit) -> Best:
     return Best("recall_at_1" if classes else "label_distance_at_1", lowest=not classes)
 
 
+def sketched_rows(rows: LabeledSplit) -> tuple[str, Int[Tensor, " rows"]]:
+    """What the model's sketch is of, in words and as rows: what new data will be like.
+
+    Held-out samples of the classes that are trained on; where there are none, all labeled samples,
+    of the classes that are held out too.
+    """
+    if rows.gallery is not None:
+        return "held-out samples", rows.queries
+    trained = (rows.labels >= 0).nonzero()[:, 0]
+    return "training samples", torch.cat([trained, rows.queries]).sort().values
+
+
 def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
     """Train and validate, from the start or the newest checkpoint, to the last step; save.
 
@@ -170,6 +186,11 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
                 measure(step)
 
         keep("backbone", plan.steps)
+        of, sketched = sketched_rows(rows)
+        sketch_samples(
+            model.embedder, train, sketched, config.output_dir / "backbone",
+            source=config.data.source, of=of, device=device,
+        )  # fmt: skip
         project(accelerator, model.embedder, train, step=plan.steps)
         finish(accelerator)
         say(finetune_summary(config.output_dir))

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from accelerate import Accelerator
 
 from ssl_dml.backbones import Backbone, Initial, initial, save
@@ -15,6 +16,7 @@ from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.understood import announce, describe
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, gain_of, open_probe, probe_method
+from ssl_dml.evaluation.sketch import sketch_samples
 from ssl_dml.methods import Method, RunInfo
 from ssl_dml.progress import say
 from ssl_dml.reporting import finish, record_probe, show_first, summary
@@ -186,6 +188,10 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
             if plan.due(step, every_epochs=config.evaluation.every_epochs) and probes.at(step):
                 break
         keep("backbone", step)
+        sketch_samples(
+            average.network, train, torch.arange(len(train)), config.output_dir / "backbone",
+            source=config.data.source, of="training samples", device=device,
+        )  # fmt: skip
         project(accelerator, average.network, train, step=step)
         finish(accelerator)
         say(summary(config.output_dir, config.init, gain_of(config.output_dir)))

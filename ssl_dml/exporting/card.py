@@ -31,6 +31,12 @@ model = timm.create_model("local-dir:{folder}", pretrained=True).eval()
 }
 
 
+_DRIFT = (
+    "\n`sketch` holds embeddings of some of its training data, without names: "
+    "`ssl_dml drift --run {folder} NEW_DATA` tests whether new data are like them."
+)
+
+
 def model_card(
     run: Path | None,
     saved: Mapping[str, Any],
@@ -39,6 +45,7 @@ def model_card(
     dim: int,
     name: str,
     license: str | None,
+    sketch: bool = False,
 ) -> str:
     """Text of ``README.md``: what the model is, how it was made and measured, and how to load it.
 
@@ -51,6 +58,7 @@ def model_card(
         dim: Dimension of an embedding.
         name: Of the folder.
         license: Short name of its license, such as ``apache-2.0``; None if it has none.
+        sketch: Whether a sketch of the training data is in the folder.
     """
     spec, trained = saved["inputs"], saved.get("trained") or {}
     images = isinstance(spec, ImageSpec)
@@ -72,7 +80,7 @@ def model_card(
         "Limits": "It knows what the data above show. Embeddings of other kinds of samples may "
         "say nothing, and what is common in the data may count as similar. It was not tested for "
         "decisions about people.\nNo threshold of similarity comes with it: choose one on your own "
-        "pairs.",
+        "pairs." + (_DRIFT.format(folder=name) if sketch else ""),
         "License": _license(license),
         "Versions": _versions(saved),
     }

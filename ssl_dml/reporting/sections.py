@@ -191,6 +191,15 @@ def _strip(thumbs: Iterable[str]) -> str:
     return f'<div class="strip">{"".join(thumbs)}</div>'
 
 
+def add_pairs(page: Page, upper: Shown, lower: Shown, words: Sequence[str]) -> None:
+    """Add samples of two tables, row by row one below the other, with words below the upper."""
+    pairs = (
+        f"<div>{_thumb(upper, row, said)}{_thumb(lower, row)}</div>"
+        for row, said in enumerate(words)
+    )
+    page.raw(_strip(pairs))
+
+
 def add_neighbors(page: Page, shown: Shown, look: Look, seed: int) -> None:
     """Add the nearest neighbors of some random samples."""
     page.section("Nearest neighbors")

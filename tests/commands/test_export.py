@@ -1,6 +1,7 @@
 """``ssl_dml export`` as a user runs it: what it writes, checks and refuses."""
 
 import json
+import shutil
 from importlib.util import find_spec
 
 import jaxtyping
@@ -15,7 +16,9 @@ from torch import nn
 import ssl_dml
 from ssl_dml.backbones import Backbone, TimmBackbone, save
 from ssl_dml.commands import export
+from ssl_dml.evaluation.sketch import write_sketch
 from ssl_dml.exporting import graph
+from ssl_dml.tables import EmbeddingTable, StoredTable, TableInfo
 from ssl_dml.types import ConfigError, ImageSpec
 
 SPEC = ImageSpec(channels=3, size=16, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))
@@ -150,6 +153,18 @@ def test_a_card_is_valid_and_tells_the_run(run, tmp_path):
                   'ssl_dml.load("a")', f"torch {torch.__version__.partition('+')[0]}"):  # fmt: skip
         assert words in card.text
     assert "secret" not in card.text
+
+
+def test_a_sketch_travels_without_names(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    info = TableInfo(rows=0, dim=6, weights={"path": "/secret"}, data={"source": "/secret/flowers"})
+    table = EmbeddingTable(embeddings=torch.rand(9, 6), labels=-torch.ones(9).long(), names=9 * "x")
+    write_sketch(tmp_path / "run/backbone", table, info)
+    exported("--run", tmp_path / "run", "--to", "hub", "--output", tmp_path / "a")
+    stored = StoredTable(tmp_path / "a/sketch")
+    assert stored.load().names == 9 * [""]
+    assert "secret" not in (tmp_path / "a/sketch/table.json").read_text()
+    assert "ssl_dml drift --run a NEW_DATA" in (tmp_path / "a/README.md").read_text()
 
 
 def test_timm_loads_its_folder(standard, tmp_path, capsys):

@@ -18,7 +18,10 @@ from launching import digest, finish, rows, run, start, wait_for
 from PIL import Image
 from safetensors.torch import load_file
 
+import ssl_dml
 from ssl_dml.backbones import load
+from ssl_dml.reading import read_json
+from ssl_dml.tables import StoredTable
 from ssl_dml.training.run_lock import LOCK, RunLock
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +84,10 @@ def test_a_run_leaves_what_it_promises(finished):
     expected = {"config.yaml", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
     expected |= {"environment.json", "views.png"}
     assert names == expected | {"backbone"}
+    sketch, data = StoredTable(folder / "backbone/sketch"), read_json(folder / "data.json")
+    assert sketch.info.weights["digest"] == ssl_dml.load(folder).digest
+    assert sketch.info.rows == data["samples"]
+    assert sketch.info.data["of"] == "training samples"
     found = rows(folder)
     assert [row["step"] for row in found if "train/loss" in row] == list(range(1, 61))
     probes = [row for row in found if "eval/knn_top1" in row]

@@ -86,7 +86,7 @@ def of_data(config: EmbedConfig, sketch: StoredTable, *, most: int, seed: int) -
     """
     begin, samples = opened(config, "drift.json")
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    use_threads(None, accelerator.device)
+    use_threads(None)
     backbone = begin.backbone(samples.spec).eval()
     check_same(sketch, weights_digest(backbone), str(config.weights))
     rows = chosen(len(samples), most, seed=seed)

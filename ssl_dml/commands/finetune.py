@@ -36,11 +36,11 @@ from ssl_dml.training import (
     RunConfig,
     batches,
     claim,
-    compile_encoders,
     fit_in_phases,
     in_chunks,
     make_accelerator,
     make_optimizer,
+    place,
     project,
     start_run,
 )
@@ -149,9 +149,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         augment = config.augment(model.embedder.inputs).to(device)
         optimizer, scheduler = make_optimizer(model, config, plan, config.finetune.lr_scales(model))
         attach_partial_fc(model, optimizer)
-        model.to(device)
-        if config.train.compile:
-            compile_encoders(model)
+        place(model, device, compiled=config.train.compile)
         optimizer, best = accelerator.prepare_optimizer(optimizer), best_of(rows)
         state = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "best": best}
         same = {"classes": rows.num_classes, "labels and what is held out": rows.fingerprint}

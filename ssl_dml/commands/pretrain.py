@@ -31,11 +31,11 @@ from ssl_dml.training import (
     RunConfig,
     batches,
     claim,
-    compile_encoders,
     fit_in_phases,
     in_chunks,
     make_accelerator,
     make_optimizer,
+    place,
     project,
     start_run,
 )
@@ -157,9 +157,7 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
             method = build(config, begin, train, plan)
         model = Pretrainer(method)
         optimizer, scheduler = make_optimizer(method, config, plan, config.adapt.lr_scales(model))
-        model.to(device)
-        if config.train.compile:
-            compile_encoders(model)
+        place(model, device, compiled=config.train.compile)
         optimizer = accelerator.prepare_optimizer(optimizer)
         average = Average(method.backbone, config.train.ema)
         guard = Guard(config.guard, config.evaluation, config.guarded, labeled=split is not None)

@@ -17,7 +17,7 @@ from ssl_dml.training.projecting import project
 from ssl_dml.training.run import Run, RunConfig, start_run
 from ssl_dml.training.run_folder import claim
 from ssl_dml.training.schedules import warmup_cosine
-from ssl_dml.training.setup import compile_encoders, in_chunks, make_optimizer
+from ssl_dml.training.setup import in_chunks, make_optimizer, place
 
 __all__ = [
     "AdaptSettings",
@@ -36,7 +36,6 @@ __all__ = [
     "TrainConfig",
     "batches",
     "claim",
-    "compile_encoders",
     "fit",
     "fit_in_phases",
     "in_chunks",
@@ -44,6 +43,7 @@ __all__ = [
     "make_accelerator",
     "make_optimizer",
     "parameter_groups",
+    "place",
     "project",
     "scale_learning_rate",
     "start_run",

@@ -30,12 +30,13 @@ def in_chunks(backbone: Backbone, size: int | None) -> Backbone:
     return chunked
 
 
-def compile_encoders(model: Freezable) -> None:
-    """Let every encoder be compiled when it first runs; its state keeps its names.
+def place(model: Freezable, device: torch.device, *, compiled: bool) -> None:
+    """Move a model to its device; its encoders are compiled when they first run, if wanted.
 
-    An encoder in chunks is compiled for a chunk.
+    An encoder in chunks is compiled for a chunk. The state keeps its names.
     """
-    for encoder in model.encoders:
+    model.to(device)
+    for encoder in model.encoders if compiled else ():
         (encoder.backbone if isinstance(encoder, Chunked) else encoder).compile()
 
 

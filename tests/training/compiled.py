@@ -11,7 +11,7 @@ import torch
 
 from ssl_dml.backbones import Chunked, TimmBackbone
 from ssl_dml.methods import DCL, NNCLR, NPID, MoCo, MoCoV3, RunInfo, SimCLR
-from ssl_dml.training import Pretrainer, compile_encoders
+from ssl_dml.training import Pretrainer, place
 from ssl_dml.types import Batch, ImageSpec
 
 SPEC = ImageSpec(channels=1, size=8, mean=(0.5,), std=(0.25,))
@@ -36,7 +36,7 @@ def compare(method, backend):
     """Loss and gradients, compiled and not; a break in an encoder is an error."""
     views = [torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(2)]
     model, other = Pretrainer(method), Pretrainer(copy.deepcopy(method))
-    compile_encoders(other)
+    place(other, torch.device("cpu"), compiled=True)
     for part in other.modules():
         if part._compiled_call_impl:
             part.compile(backend=backend, fullgraph=True)

@@ -18,9 +18,9 @@ from ssl_dml.training import (
     Pretrainer,
     RunConfig,
     TrainConfig,
-    compile_encoders,
     in_chunks,
     make_optimizer,
+    place,
 )
 from ssl_dml.types import ConfigError
 
@@ -115,7 +115,7 @@ def test_every_encoder_is_to_be_compiled_and_keeps_its_names(gray, size):
         MoCo(in_chunks(TimmBackbone(gray, **RESNET), size), info, queue_size=24, parts=3)
     )
     names = [*model.state_dict()]
-    compile_encoders(model)
+    place(model, torch.device("cpu"), compiled=True)
     compiled = [name for name, part in model.named_modules() if part._compiled_call_impl]
     inner = ".backbone" if size else ""
     assert compiled == [f"method.backbone{inner}", f"method.key_backbone{inner}"]

@@ -120,15 +120,20 @@ class Mahalanobis(nn.Module):
     ) -> Float[Tensor, "rows all"]:
         """Distances of all rows to all others, or to each other."""
         others = rows if others is None else others
+        root = self.linear_map(others)
+        mapped = rows @ root
+        return distances(mapped, mapped if others is rows else others @ root)
+
+    def linear_map(self, others: Float[Tensor, "others dim"]) -> Float[Tensor, "dim dim"]:
+        r"""L, with which :math:`M = L L^\top` compares rows with these others."""
         if self.kind == "covariance":
             samples = others.detach()[others.any(dim=1)]  # a memory that fills has rows of zeros
             root = _root(shrunk_precision(samples, shrinkage=self.shrinkage))
         else:
-            root = self.root.to(rows)
-        if len(root) != rows.shape[1]:
-            raise ValueError(f"the distance is of {len(root)} dimensions, rows of {rows.shape[1]}")
-        mapped = rows @ root
-        return distances(mapped, mapped if others is rows else others @ root)
+            root = self.root.to(others)
+        if len(root) != others.shape[1]:
+            raise ValueError(f"the distance is of {len(root)} dimensions, rows of {others.shape[1]}")
+        return root
 
 
 def _read_matrix(path: Path) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ssl_dml.evaluation.search import Metric, check_ks, nearest
+from ssl_dml.evaluation.search import Metric, check_ks, counts_of, nearest
 from ssl_dml.tables import EmbeddingTable
 
 
@@ -52,7 +52,7 @@ def retrieval(
     0.5
     """
     queries = _checked(gallery, query, ks)
-    relevant = _count(gallery.labels, queries.labels) - int(query is None)
+    relevant = counts_of(gallery.labels, queries.labels) - int(query is None)
     if not relevant.any():
         raise ValueError("no query has another row of its class to find; retrieval needs one")
     depths = relevant.clamp(min=max(ks)) * (relevant > 0)
@@ -133,13 +133,6 @@ def _checked(
         if not finite.all():
             raise ValueError(f"{name} row {int((~finite).nonzero()[0])} is not finite")
     return queries
-
-
-def _count(labels: Int[Tensor, " rows"], query: Int[Tensor, " queries"]) -> Int[Tensor, " queries"]:
-    """How many rows have the label of each query."""
-    classes, counts = labels.unique(return_counts=True)
-    places = torch.searchsorted(classes, query).clamp(max=len(classes) - 1)
-    return counts[places] * (classes[places] == query)
 
 
 def _measure(

@@ -29,9 +29,9 @@ class AtFar(NamedTuple):
 class Roc:
     """Numbers of pairs at each score, from the lowest on.
 
-    >>> roc = Roc.of(torch.tensor([0.9, 0.6]), torch.tensor([0.7, 0.2]))
+    >>> roc = Roc.of(torch.tensor([0.875, 0.5]), torch.tensor([0.75, 0.25]))
     >>> roc.auc(), roc.eer(), roc.at_far(0.0)
-    (0.75, 0.5, AtFar(tar=0.5, threshold=0.7, far=0.0))
+    (0.75, 0.5, AtFar(tar=0.5, threshold=0.75, far=0.0))
 
     Args:
         scores: Different scores, ascending; higher is more similar.
@@ -80,9 +80,7 @@ class Roc:
         far, tar = self.points()
         place = int((far <= target).sum()) - 1  # rates rise
         left = len(self.scores) - place  # scores that are not accepted
-        # Impostors say where acceptance must end; genuine scores between may be accepted too.
-        kept = self.scores[:left][self.impostors[:left] > 0]
-        threshold = kept[-1].item() if len(kept) else -torch.inf
+        threshold = self.scores[left - 1].item() if left else -torch.inf
         return AtFar(tar[place].item(), threshold, far[place].item())
 
     def measurable(self, target: float) -> bool:
@@ -111,8 +109,8 @@ def equal_error(
 def best_threshold(scores: Float[Tensor, " pairs"], same: Bool[Tensor, " pairs"]) -> float:
     """The highest of the scores from which acceptance has the fewest errors.
 
-    >>> best_threshold(torch.tensor([0.9, 0.8, 0.7, 0.1]), torch.tensor([True, False, True, False]))
-    0.9
+    >>> best_threshold(torch.tensor([0.75, 0.5, 0.25]), torch.tensor([True, False, True]))
+    0.75
     """
     at_least(1, pairs=len(scores))
     ordered, order = scores.sort(descending=True, stable=True)

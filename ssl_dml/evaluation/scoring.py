@@ -1,5 +1,6 @@
 """How similar two rows are, on a scale that all pairs share."""
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -17,7 +18,7 @@ class Scoring:
     """Scores of pairs of rows, in float32: the cosine, the dot product, or minus the distance.
 
     Args:
-        rows: All of them; they give the covariance of a Mahalanobis distance.
+        tables: All rows; the first give the covariance of a Mahalanobis distance.
         metric: Which distance.
 
     Attributes:
@@ -25,22 +26,23 @@ class Scoring:
         high: No score is higher.
 
     >>> rows = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
-    >>> scoring = Scoring(rows, "cosine")
+    >>> scoring = Scoring([rows], "cosine")
     >>> scoring.all(scoring.rows(rows), scoring.rows(rows)[1:])
     tensor([[0.6000],
             [1.0000]])
     """
 
-    def __init__(self, rows: Float[Tensor, "rows dim"], metric: Distance) -> None:
+    def __init__(self, tables: Sequence[Float[Tensor, "_ dim"]], metric: Distance) -> None:
         self._root, self._metric = None, metric
         if isinstance(metric, Mahalanobis):
-            self._root = metric.linear_map(rows).detach()
+            self._root = metric.linear_map(tables[0]).detach()
         self._product = metric in ("cosine", "dot")
-        self._center = torch.zeros(rows.shape[1])
+        parts = [part for rows in tables for part in rows.split(PART)]
+        self._center = torch.zeros(tables[0].shape[1])
         if not self._product:
-            sums = [part.double().sum(dim=0) for part in rows.split(PART)]
-            self._center = (torch.stack(sums).sum(dim=0) / len(rows)).float()
-        longest = max(float(self.rows(part).norm(dim=1).max()) for part in rows.split(PART))
+            sums = [part.double().sum(dim=0) for part in parts]
+            self._center = (torch.stack(sums).sum(dim=0) / sum(map(len, tables))).float()
+        longest = max(float(self.rows(part).norm(dim=1).max()) for part in parts)
         self.high = 0.0 if not self._product else longest**2
         self.low = -(longest**2) if self._product else -2 * longest
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from ssl_dml import checks
@@ -75,8 +76,9 @@ class Mahalanobis(nn.Module):
             ``matrix``. ``covariance`` takes the :func:`shrunk_precision` of the rows that the
             batch is compared with, memory included, without gradient.
         dim: Dimension of the embeddings; for ``learned``.
-        matrix: M, symmetric and positive definite: nested lists, a tensor, or the path of an
-            ``.npy`` file; for ``given``.
+        matrix: M, symmetric and positive definite: nested lists, a tensor, the path of an
+            ``.npy`` file, or of ``model.safetensors`` of a checkpoint that learned one; for
+            ``given``.
         shrinkage: Of the covariance, from 0 to 1; None estimates the best one.
 
     Raises:
@@ -132,13 +134,27 @@ class Mahalanobis(nn.Module):
         else:
             root = self.root.to(others)
         if len(root) != others.shape[1]:
-            raise ValueError(f"the distance is of {len(root)} dimensions, rows of {others.shape[1]}")
+            raise ValueError(
+                f"the distance is of {len(root)} dimensions, rows of {others.shape[1]}"
+            )
         return root
 
 
 def _read_matrix(path: Path) -> np.ndarray:
     with reading(f"matrix {str(path)!r}", "save it with numpy.save"):
+        if path.suffix == ".safetensors":
+            return _learned(path)
         return np.load(regular(path), mmap_mode="r").copy()
+
+
+def _learned(path: Path) -> np.ndarray:
+    """M of the one distance that the weights of a checkpoint have learned."""
+    with safe_open(regular(path), "numpy") as file:
+        names = [name for name in file.keys() if name.endswith("distance.root")]  # noqa: SIM118
+        if len(names) != 1:
+            raise ValueError(f"has {len(names)} learned distances, and one is needed")
+        root = file.get_tensor(names[0])
+    return root @ root.T
 
 
 def _root(matrix: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ssl_dml.backbones import initial
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.commands.measures import FUNCTIONS, MEASURES, shown_results
-from ssl_dml.config import fill, parse
+from ssl_dml.config import arguments, fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
@@ -47,7 +47,8 @@ class EvaluateConfig:
         query: A table of what is searched for, or tested on; without it, retrieval searches for
             each row of the gallery among the others.
         evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
-            or, where labels are continuous, distances of the labels of nearest neighbors.
+            verification of pairs of them, identification in an open set, or, where labels are
+            continuous, distances of the labels of nearest neighbors.
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
@@ -59,7 +60,7 @@ class EvaluateConfig:
     run: Path | None = None
     gallery: Path | None = None
     query: Path | None = None
-    evaluator: Literal["knn", "linear", "retrieval", "label_distances"]
+    evaluator: Literal["knn", "linear", "retrieval", "verification", "open_set", "label_distances"]
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
     neighbors: int | None = None
@@ -141,7 +142,9 @@ def tested(
     else:
         rows = (test.labels >= 0).nonzero()[:, 0]
         parts, most = [(test, rows)], len(rows) - 1
-        words = f"each of {len(rows):,} test samples searches among the others"
+        words = f"{len(rows):,} test samples"
+        if evaluator in ("retrieval", "label_distances"):
+            words = f"each of {words} searches among the others"
         if evaluator == "retrieval":
             _check_classes(test.labels[rows], train, test)
     if ks is not None:
@@ -183,7 +186,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     train = load_train(data)
     backbone = begin.backbone(train.spec).eval().to(device)
     test = load_test(data, train)
-    options = dict(values[config.evaluator])
+    options = _options(config, values)
     try:
         words, parts = tested(config.evaluator, options.get("ks"), train, test)
         if config.evaluator == "label_distances":
@@ -201,7 +204,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     if accelerator.is_main_process:
         results = MEASURES[config.evaluator].function(*tables, **options)
         say(f"{config.run}: {words}")
-        say(shown_results(results))
+        say(shown_results(results, confidence=options.get("confidence") or 0.95))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
         write_json(config.run / f"{config.evaluator}{suffix}.json", results)
         if config.neighbors is not None:
@@ -228,10 +231,16 @@ def _embedded(
     )
 
 
+def _options(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, Any]:
+    """The options of the measure, with its metric and whatever else is an object built."""
+    measure = MEASURES[config.evaluator]
+    return arguments(measure.function, measure.given, values[config.evaluator])
+
+
 def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:
     """Measure stored tables, and write ``NAME.json`` beside the gallery's ``table.json``."""
     assert config.gallery is not None
-    where, options = config.query or config.gallery, dict(values[config.evaluator])
+    where, options = config.query or config.gallery, _options(config, values)
     measure = MEASURES[config.evaluator]
     if measure.rows == "probe" and config.query is None:
         raise ConfigError(f"{config.evaluator} needs a table of test samples: --query TABLE")
@@ -242,7 +251,7 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
         options["label_values"] = label_values_of(names)
     results = measure.function(*tables, **options)
     say(f"{len(tables[-1].labels):,} rows of {where} query {len(tables[0].labels):,} rows")
-    say(shown_results(results))
+    say(shown_results(results, confidence=options.get("confidence") or 0.95))
     write_json(config.gallery / f"{config.evaluator}.json", results)
     if config.neighbors is not None:
         path = config.gallery / "neighbors.csv"

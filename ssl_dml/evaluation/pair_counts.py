@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -44,12 +45,18 @@ class Counts:
             "auc": (gained * (1 - far)).sum(dim=1),
             "eer": equal_error(far, tar),
         }
-        zero = torch.zeros(draws, 1, dtype=torch.double)
-        tar = torch.cat([zero, tar], dim=1)
-        for target in fars:
-            place = (far <= target).sum(dim=1, keepdim=True)
-            found[target] = tar.gather(1, place)[:, 0]
+        found |= rates_at(tar, far, fars)
         return {name: ends(values, confidence) for name, values in found.items()}
+
+
+def rates_at(
+    tar: Float[Tensor, "draws points"], far: Float[Tensor, "draws points"], fars: Sequence[float]
+) -> dict[float, Float[Tensor, " draws"]]:
+    """The largest true acceptance rate of each draw with a false one not above each of these."""
+    tar = F.pad(tar, (1, 0))
+    return {
+        target: tar.gather(1, (far <= target).sum(dim=1, keepdim=True))[:, 0] for target in fars
+    }
 
 
 def drawn_weights(groups: int, draws: int, seed: int) -> Float[Tensor, "draws groups"]:
@@ -103,10 +110,11 @@ def count_listed(
     block = (one * count + two) * size + bins
     impostors = torch.bincount(block[~same], minlength=count**2 * size)
     return Counts(
-        genuine=_from_each(genuine.view(count, size)),
-        impostors=_from_each(impostors.view(count, count, size)),
+        genuine=from_each(genuine.view(count, size)),
+        impostors=from_each(impostors.view(count, count, size)),
     )
 
 
-def _from_each(counts: Int[Tensor, "*groups edges"]) -> Float[Tensor, "*groups edges"]:
+def from_each(counts: Int[Tensor, "*groups edges"]) -> Float[Tensor, "*groups edges"]:
+    """How many are at each edge or beyond."""
     return counts.flip(-1).cumsum(dim=-1).flip(-1).double()

@@ -74,7 +74,7 @@ def open_set(
     1.0
     """
     fraction(**{f"fpir {rate}": rate for rate in fpirs})
-    inside(0, 1, unknown=unknown)
+    inside(0, 1, unknown=unknown, confidence=confidence)
     enrolled, probes = _divided(gallery, query, unknown, seed)
     known = torch.isin(probes.labels, enrolled.labels)
     if not known.any() or known.all():

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ssl_dml.checks import inside
 from ssl_dml.evaluation.bootstrap import interval
 from ssl_dml.evaluation.conditions import LeaveOut, across_values, numbered
 from ssl_dml.evaluation.rerank import Rerank, reranker
@@ -82,6 +83,7 @@ def retrieval(
     0.5
     """
     _checked(gallery, query, ks)
+    inside(0, 1, confidence=confidence)
     query, exclude = across_values(gallery, query, across, only=only, leave_out=leave_out)
     queries = gallery if query is None else query
     relevant = _relevant(gallery, queries, exclude, itself=query is None)

@@ -22,6 +22,7 @@ LAST = torch.iinfo(torch.int64).max
 FAST = 2**24  # pairs from which on float32 chooses candidates
 SPARE = 28  # candidates beyond those that are needed
 WIDE = 2**23  # values of rows in float64 at once
+MOST_NUMBERS = 64  # for each of which the rows that are not excluded are searched
 
 
 def nearest(
@@ -135,11 +136,12 @@ class _Search(NamedTuple):
             yield chunk, None, 0
             return
         numbers, own = self.exclude[0], self.exclude[1][chunk]
-        excluded = int(counts_of(numbers, own).max())
-        if excluded <= depth:  # found and dropped
-            yield chunk, None, excluded
-            return
-        for number in own.unique():
+        counts = counts_of(numbers, own)
+        few = counts <= max(depth, len(numbers) // MOST_NUMBERS)
+        most = int(counts[few].max()) if few.any() else 0
+        for part in chunk[few].split(max(1, 2 * TILE // (depth + most))):
+            yield part, None, most  # found and dropped
+        for number in own[~few].unique():
             yield chunk[own == number], (numbers != number).nonzero()[:, 0], 0
 
     def _candidates(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.checks import at_least, fraction
+from ssl_dml.checks import at_least, fraction, inside
 from ssl_dml.distances import Distance
 from ssl_dml.evaluation.all_pairs import AllPairs
 from ssl_dml.evaluation.conditions import values_of
@@ -87,6 +87,7 @@ def verification(
     """
     fraction(**{f"far {far}": far for far in fars})
     at_least(1, drawn=drawn)
+    inside(0, 1, confidence=confidence)
     if pairs is not None and drawn is not None:
         raise ConfigError(f"pairs are of the file {pairs} or drawn, not both: leave one out")
     tables = [gallery] if query is None else [gallery, query]

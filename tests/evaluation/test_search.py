@@ -99,19 +99,19 @@ def test_every_metric_has_the_order_of_its_distances(metric):
 
 
 @pytest.mark.parametrize("left_out", ["nothing", "itself", "few", "many"])
-@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot", METRICS[-1]], ids=str)
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
 def test_candidates_by_float32_give_the_same_to_the_last_tie(monkeypatch, metric, left_out):
-    gallery = torch.cat([torch.randn(300, 5), torch.randn(20, 5).repeat(8, 1)])
-    query = None if left_out == "itself" else torch.cat([gallery[150:330], torch.randn(40, 5)])
+    gallery = torch.cat([torch.randn(200, 5), torch.randn(10, 5).repeat(8, 1)])
+    query = None if left_out == "itself" else torch.cat([gallery[100:220], torch.randn(40, 5)])
     count, exclude = len(gallery if query is None else query), None
     if left_out in ("few", "many"):
-        values = 100 if left_out == "few" else 3
+        values = 300 if left_out == "few" else 3
         exclude = torch.randint(values, (len(gallery),)), torch.randint(values, (count,))
     depths, options = torch.randint(0, 12, (count,)), {"metric": metric, "exclude": exclude}
     expected = found_of(gallery, query, depths, **options)
     exact, searched = search._Search.exact, []
     monkeypatch.setattr(search, "FAST", 0)
-    monkeypatch.setattr(search, "WIDE", 500)
+    monkeypatch.setattr(search, "WIDE", 800)
     monkeypatch.setattr(search._Search, "exact", lambda *a: searched.append(len(a[1])) or exact(*a))
     assert found_of(gallery, query, depths, **options) == expected
     assert sum(searched) < count / 2  # the copies alone are compared in float64

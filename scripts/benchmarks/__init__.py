@@ -5,6 +5,7 @@ from benchmarks.bank import bank_costs, bank_table
 from benchmarks.classes import class_table
 from benchmarks.finetune import finetune_table
 from benchmarks.losses import loss_table
+from benchmarks.measures import measure_table
 from benchmarks.methods import method_table
 from benchmarks.search import search_table
 from benchmarks.serve import serve_load
@@ -18,6 +19,7 @@ __all__ = [
     "class_table",
     "finetune_table",
     "loss_table",
+    "measure_table",
     "method_table",
     "search_table",
     "serve_load",

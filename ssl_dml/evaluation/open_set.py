@@ -38,14 +38,15 @@ def open_set(
 ) -> dict[str, float]:
     """How many of the enrolled are identified when few of the others may be.
 
-    A probe is identified as the identity of the most similar enrolled row if their score is above
+    A query is identified as the identity of the most similar enrolled row if their score is above
     a threshold: the cosine, the dot product, or minus the distance.
 
     Args:
         gallery: Enrolled rows, whose labels are identities.
-        query: Probes; those whose identity is not enrolled are unknown. Without any, or where all
-            are enrolled, a part of the identities is drawn and not enrolled. None for probes from
-            the gallery: half of the rows of each identity are enrolled, at least one.
+        query: Samples to identify; those whose identity is not enrolled are unknown. Where all are
+            enrolled, a part of the identities is drawn and not enrolled. None for samples of the
+            gallery: half of the rows of each identity are enrolled, at least one, and the others
+            search.
         metric: How rows are compared.
         fpirs: False positive identification rates, above 0.
         unknown: Part of the identities that is not enrolled, where it is drawn.
@@ -53,15 +54,15 @@ def open_set(
         seed: Of what is drawn.
 
     Returns:
-        ``dir_at_fpir_{rate}``, the largest fraction of known probes that any threshold identifies
-        rightly while the fraction of unknown probes that are taken for anybody is not above the
-        rate, and ``threshold_at_fpir_{rate}``, that threshold: both are NaN where unknown probes
+        ``dir_at_fpir_{rate}``, the largest fraction of known queries that any threshold identifies
+        rightly while the fraction of unknown queries that are taken for anybody is not above the
+        rate, and ``threshold_at_fpir_{rate}``, that threshold: both are NaN where unknown queries
         are fewer than 1 / rate, as nothing can be said then. ``rank_1``, the fraction of known
-        probes whose most similar row is of their identity. ``NAME_low`` and ``NAME_high`` are the
+        queries whose most similar row is of their identity. ``NAME_low`` and ``NAME_high`` are the
         interval. ``enrolled``, ``known`` and ``unknown`` count rows.
 
     Raises:
-        ValueError: If no probe is known, or none is unknown.
+        ValueError: If no query is known, or none is unknown.
 
     References:
         Phillips, Grother and Micheals, 2011, Handbook of Face Recognition, ch. 21 (detection and
@@ -69,22 +70,22 @@ def open_set(
 
     >>> enrolled = EmbeddingTable(embeddings=torch.eye(2), labels=torch.tensor([0, 1]))
     >>> rows = torch.tensor([[4.0, 3.0], [0.0, 1.0], [1.0, 1.0]])
-    >>> probes = EmbeddingTable(embeddings=rows, labels=torch.tensor([0, 1, 2]))
-    >>> open_set(enrolled, probes, fpirs=[1.0])["dir_at_fpir_1"]
+    >>> queries = EmbeddingTable(embeddings=rows, labels=torch.tensor([0, 1, 2]))
+    >>> open_set(enrolled, queries, fpirs=[1.0])["dir_at_fpir_1"]
     1.0
     """
     fraction(**{f"fpir {rate}": rate for rate in fpirs})
     inside(0, 1, unknown=unknown, confidence=confidence)
-    enrolled, probes = _divided(gallery, query, unknown, seed)
-    known = torch.isin(probes.labels, enrolled.labels)
+    enrolled, queries = _divided(gallery, query, unknown, seed)
+    known = torch.isin(queries.labels, enrolled.labels)
     if not known.any() or known.all():
         lacking = "unknown" if known.any() else "known"
-        raise ValueError(f"open_set needs {lacking} probes, and there are none")
-    scores, right = _identified(enrolled, probes, metric)
+        raise ValueError(f"open_set needs {lacking} queries, and there are none")
+    scores, right = _identified(enrolled, queries, metric)
     # What is taken for another is not identified by any threshold.
     genuine, others = torch.where(right, scores, -torch.inf)[known], scores[~known]
     roc, found = Roc.of(genuine, others), dict[str, float]()
-    labels = probes.labels[known], probes.labels[~known]
+    labels = queries.labels[known], queries.labels[~known]
     draws = _draws(genuine, others, labels, fpirs, seed)
     for rate in fpirs:
         at, nothing = roc.at_far(rate), float("nan")
@@ -102,7 +103,7 @@ def open_set(
 def _divided(
     gallery: EmbeddingTable, query: EmbeddingTable | None, unknown: float, seed: int
 ) -> tuple[EmbeddingTable, EmbeddingTable]:
-    """Enrolled rows and probes."""
+    """Enrolled rows and queries."""
     if query is not None and not torch.isin(query.labels, gallery.labels).all():
         return gallery, query
     generator = torch.Generator().manual_seed(seed)
@@ -123,16 +124,16 @@ def _divided(
 
 
 def _identified(
-    enrolled: EmbeddingTable, probes: EmbeddingTable, metric: Distance
-) -> tuple[Float[Tensor, " probes"], Bool[Tensor, " probes"]]:
-    """The score of the most similar enrolled row of each probe, and whether it is the right one."""
-    rows = enrolled.embeddings, probes.embeddings
-    scoring, depths = Scoring(rows, metric), torch.ones(len(probes.labels), dtype=torch.long)
+    enrolled: EmbeddingTable, queries: EmbeddingTable, metric: Distance
+) -> tuple[Float[Tensor, " queries"], Bool[Tensor, " queries"]]:
+    """The score of the most similar enrolled row of each query, and whether it is the right one."""
+    rows = enrolled.embeddings, queries.embeddings
+    scoring, depths = Scoring(rows, metric), torch.ones(len(queries.labels), dtype=torch.long)
     scores, right = torch.empty(len(depths)), torch.empty(len(depths), dtype=torch.bool)
     for some, near in nearest(*rows, depths, metric=metric):
         best = near[:, 0]
         scores[some] = scoring.pairs(scoring.rows(rows[0][best]), scoring.rows(rows[1][some]))
-        right[some] = enrolled.labels[best] == probes.labels[some]
+        right[some] = enrolled.labels[best] == queries.labels[some]
     return scores, right
 
 

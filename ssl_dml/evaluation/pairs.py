@@ -91,7 +91,8 @@ def _lfw(path: Path, lines: Sequence[str], names: Sequence[str]) -> PairList:
             )
         one, number, two, other = parts.groups()
         paths = [f"{name}/{name}_{int(n):04d}" for name, n in ((one, number), (two or one, other))]
-        found.append((*(_row(at, each, path, line) for each in paths), two is None))
+        first, second = (_row(at, name, path, line) for name in paths)
+        found.append((first, second, two is None))
     return _listed(path, found, [i // max(1, each) for i in range(len(found))])
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ssl_dml.evaluation.pair_counts import EDGES, Counts
+from ssl_dml.evaluation.pair_counts import Counts, places_of
 from ssl_dml.evaluation.roc import Roc
 from ssl_dml.evaluation.scoring import Scoring
 from ssl_dml.tables import EmbeddingTable
@@ -45,8 +45,8 @@ class AllPairs:
         whole = torch.zeros(BINS, dtype=torch.long)
         for group in range(self.count):
             whole += self._block(group, group)[0]
-        wanted = torch.linspace(0, int(whole.sum()) - 1, EDGES).long()
-        edges = torch.searchsorted(whole.cumsum(dim=0), wanted, right=True).unique()
+        wanted = places_of(int(whole.sum()))
+        edges = torch.searchsorted(whole.cumsum(dim=0), wanted, right=True)
         edges = torch.cat([torch.zeros(1, dtype=torch.long), edges]).unique()
         genuine = torch.zeros(self.count, len(edges), dtype=torch.double)
         impostors = torch.zeros(self.count, self.count, len(edges), dtype=torch.double)

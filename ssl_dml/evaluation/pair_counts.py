@@ -1,5 +1,6 @@
 """Numbers of accepted pairs by groups of identities, and intervals from them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -92,10 +93,25 @@ def groups_of(labels: Int[Tensor, " rows"], *, seed: int = 0) -> tuple[Int[Tenso
 
 
 def edges_of(genuine: Float[Tensor, " pairs"]) -> Float[Tensor, " edges"]:
-    """Scores between which the same number of genuine pairs is; the lowest is below all pairs."""
+    """Scores at which groups are counted; the lowest is below all pairs."""
     ordered = genuine.sort().values
-    places = torch.linspace(0, len(ordered) - 1, min(EDGES, len(ordered))).round().long()
-    return torch.cat([ordered.new_tensor([-torch.inf]), ordered[places].unique()])
+    return torch.cat([ordered.new_tensor([-torch.inf]), ordered[places_of(len(ordered))].unique()])
+
+
+def places_of(count: int) -> Int[Tensor, " places"]:
+    """Which of so many scores, in ascending order, are edges: all, or ``EDGES`` at most.
+
+    Half of them are evenly spaced, and half by the logarithm of the rank from the highest, so
+    that low rates of acceptance are told apart too.
+
+    >>> places_of(5)
+    tensor([0, 1, 2, 3, 4])
+    """
+    if count <= EDGES:
+        return torch.arange(count)
+    even = torch.linspace(0, count - 1, EDGES // 2, dtype=torch.double)
+    ranks = torch.logspace(0, math.log10(count), EDGES // 2, dtype=torch.double)
+    return torch.cat([even, count - ranks]).round().long().clamp(0, count - 1).unique()
 
 
 def count_listed(

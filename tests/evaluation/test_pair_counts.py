@@ -59,10 +59,13 @@ def test_more_identities_than_groups_share_groups(monkeypatch):
     assert low < roc_auc_score(pairs.same, scores) < high
 
 
-def test_edges_hold_as_many_genuine_pairs_each(monkeypatch):
-    monkeypatch.setattr(pair_counts, "EDGES", 11)
-    edges = edges_of(torch.arange(101.0).flip(0))
-    assert edges.tolist() == [-torch.inf, *range(0, 101, 10)]
+def test_edges_are_dense_among_the_highest_scores(monkeypatch):
+    monkeypatch.setattr(pair_counts, "EDGES", 20)
+    edges = edges_of(torch.arange(1000.0).flip(0))
+    assert edges[[0, 1]].tolist() == [-torch.inf, 0.0]
+    assert edges[-4:].tolist() == [990.0, 995.0, 998.0, 999.0]
+    assert len(edges) <= 21
+    assert edges.diff()[1:].max() <= 1000 / 9
     assert edges_of(torch.ones(4)).tolist() == [-torch.inf, 1.0]
 
 

@@ -84,22 +84,31 @@ def reranker(
     weights = _weights(near, far, config.k1)
     if config.k2 > 1:
         weights = _mask(near[:, : config.k2]) @ weights / config.k2
-    weights = sparse.csr_array(weights)
+    weights, columns = sparse.csr_array(weights), sparse.csc_array(weights)
 
     def order(rows: Tensor, found: Tensor) -> Tensor:
         head = found[:, : config.candidates]
-        ranks = torch.empty(head.shape, dtype=torch.double)
-        for some in torch.arange(len(head)).split(max(1, 2**14 // head.shape[1])):
-            own = rows[some, None].expand(-1, head.shape[1]).reshape(-1)
-            other = head[some].reshape(-1) + offset
-            shared = weights[own.numpy()].minimum(weights[other.numpy()]).sum(axis=1)
-            apart = 1 - torch.from_numpy(shared / (2 - shared))
-            ranks[some] = torch.lerp(apart, far.of(own, other), config.weight).view(len(some), -1)
+        other = head + offset
+        shared = np.stack([
+            _shared(weights, columns, int(row))[own]
+            for row, own in zip(rows, other.numpy(), strict=True)
+        ])  # fmt: skip
+        own = rows[:, None].expand_as(head).reshape(-1)
+        apart = 1 - torch.from_numpy(shared / (2 - shared))
+        ranks = torch.lerp(apart, far.of(own, other.reshape(-1)).view_as(apart), config.weight)
         ranks[head < 0] = torch.inf
         new = head.gather(1, ranks.argsort(dim=1, stable=True))
         return torch.cat([new, found[:, config.candidates :]], dim=1)
 
     return order
+
+
+def _shared(weights: sparse.csr_array, columns: sparse.csc_array, row: int) -> np.ndarray:
+    """The sum of the lower weights of a row and of each row."""
+    own = slice(*weights.indptr[row : row + 2])
+    part = columns[:, weights.indices[own]]
+    lower = np.minimum(part.data, np.repeat(weights.data[own], np.diff(part.indptr)))
+    return np.bincount(part.indices, weights=lower, minlength=weights.shape[0])
 
 
 @dataclass(frozen=True)

@@ -124,9 +124,12 @@ class _Search(NamedTuple):
             limit = (far[:, -1:].double() - 3 * error).clamp(min=0)  # of all other rows, at least
             sure = (keys[:, -1:] < self.keys(limit, torch.zeros_like(rows[:, :1])))[:, 0]
             sure |= wanted == total
-            yield some[sure], _rows_of(keys[sure])
-            for part in some[~sure].split(max(1, TILE // (depth + max(depth, WIDTH)))):
-                yield from self.exact(part, depth)
+            if sure.any():
+                yield some[sure], _rows_of(keys[sure])
+            left = some[~sure]
+            step = max(1, TILE // (depth + max(depth, WIDTH)))
+            for first in range(0, len(left), step):
+                yield from self.exact(left[first : first + step], depth)
 
     def _alike(
         self, chunk: Int[Tensor, " chunk"], depth: int
@@ -139,8 +142,9 @@ class _Search(NamedTuple):
         counts = counts_of(numbers, own)
         few = counts <= max(depth, len(numbers) // MOST_NUMBERS)
         most = int(counts[few].max()) if few.any() else 0
-        for part in chunk[few].split(max(1, 2 * TILE // (depth + most))):
-            yield part, None, most  # found and dropped
+        some, step = chunk[few], max(1, 2 * TILE // (depth + most))
+        for first in range(0, len(some), step):
+            yield some[first : first + step], None, most  # found and dropped
         for number in own[~few].unique():
             yield chunk[own == number], (numbers != number).nonzero()[:, 0], 0
 

@@ -108,7 +108,7 @@ def _shared(weights: sparse.csr_array, columns: sparse.csc_array, row: int) -> n
     own = slice(*weights.indptr[row : row + 2])
     part = columns[:, weights.indices[own]]
     lower = np.minimum(part.data, np.repeat(weights.data[own], np.diff(part.indptr)))
-    return np.bincount(part.indices, weights=lower, minlength=weights.shape[0])
+    return np.bincount(part.indices, weights=lower, minlength=len(weights.indptr) - 1)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 ``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
 recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
 other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
-weights; ``search FOLDER`` measures an index of embeddings, and ``serve`` asks its page from many
-clients; ``drift`` counts false alarms; ``speech FOLDER`` makes the labeled recordings that CPC is
-measured on; ``pretrain`` is ``ssl_dml benchmark``.
+weights; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval and verification,
+and ``serve`` asks the search page from many clients; ``drift`` counts false alarms; ``speech
+FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is ``ssl_dml
+benchmark``.
 """
 
 import sys
@@ -17,6 +18,7 @@ from benchmarks import (
     drift_table,
     finetune_table,
     loss_table,
+    measure_table,
     method_table,
     search_table,
     serve_load,
@@ -37,6 +39,7 @@ TABLES = {
     "drift": drift_table,
     "finetune": finetune_table,
     "losses": loss_table,
+    "measures": measure_table,
     "methods": method_table,
     "search": search_table,
     "serve": serve_load,

@@ -280,6 +280,25 @@ def fill(schema: type[Schema], values: dict[str, Any]) -> Schema:
     return schema(**vars(parser.instantiate(namespace)))
 
 
+def arguments(
+    function: Callable[..., Any], skip: set[str | int], values: dict[str, Any]
+) -> dict[str, Any]:
+    """The keyword arguments of a function, built from plain values of a section.
+
+    Args:
+        function: What is to be called.
+        skip: Its arguments that are not in the section.
+        values: As :func:`parse` returns them.
+
+    Raises:
+        ConfigError: In one line, what is wrong with which key.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_function_arguments(function, skip=skip)
+    namespace = _read(parser, lambda: parser.parse_object(as_text(values)), values)
+    return dict(vars(building(parser.instantiate, "")(namespace)))
+
+
 def component(values: Mapping[str, Any], key: str) -> tuple[str, dict[str, Any]]:
     """Dotted path and constructor arguments of a component in plain values.
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from ssl_dml import checks
@@ -75,8 +76,9 @@ class Mahalanobis(nn.Module):
             ``matrix``. ``covariance`` takes the :func:`shrunk_precision` of the rows that the
             batch is compared with, memory included, without gradient.
         dim: Dimension of the embeddings; for ``learned``.
-        matrix: M, symmetric and positive definite: nested lists, a tensor, or the path of an
-            ``.npy`` file; for ``given``.
+        matrix: M, symmetric and positive definite: nested lists, a tensor, the path of an
+            ``.npy`` file, or of ``model.safetensors`` of a checkpoint that learned one; for
+            ``given``.
         shrinkage: Of the covariance, from 0 to 1; None estimates the best one.
 
     Raises:
@@ -120,20 +122,39 @@ class Mahalanobis(nn.Module):
     ) -> Float[Tensor, "rows all"]:
         """Distances of all rows to all others, or to each other."""
         others = rows if others is None else others
+        root = self.linear_map(others)
+        mapped = rows @ root
+        return distances(mapped, mapped if others is rows else others @ root)
+
+    def linear_map(self, others: Float[Tensor, "others dim"]) -> Float[Tensor, "dim dim"]:
+        r"""L, with which :math:`M = L L^\top` compares rows with these others."""
         if self.kind == "covariance":
             samples = others.detach()[others.any(dim=1)]  # a memory that fills has rows of zeros
             root = _root(shrunk_precision(samples, shrinkage=self.shrinkage))
         else:
-            root = self.root.to(rows)
-        if len(root) != rows.shape[1]:
-            raise ValueError(f"the distance is of {len(root)} dimensions, rows of {rows.shape[1]}")
-        mapped = rows @ root
-        return distances(mapped, mapped if others is rows else others @ root)
+            root = self.root.to(others)
+        if len(root) != others.shape[1]:
+            raise ValueError(
+                f"the distance is of {len(root)} dimensions, rows of {others.shape[1]}"
+            )
+        return root
 
 
 def _read_matrix(path: Path) -> np.ndarray:
     with reading(f"matrix {str(path)!r}", "save it with numpy.save"):
+        if path.suffix == ".safetensors":
+            return _learned(path)
         return np.load(regular(path), mmap_mode="r").copy()
+
+
+def _learned(path: Path) -> np.ndarray:
+    """M of the one distance that the weights of a checkpoint have learned."""
+    with safe_open(regular(path), "numpy") as file:
+        names = [name for name in file.keys() if name.endswith("distance.root")]  # noqa: SIM118
+        if len(names) != 1:
+            raise ValueError(f"has {len(names)} learned distances, and one is needed")
+        root = file.get_tensor(names[0])
+    return root @ root.T
 
 
 def _root(matrix: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import batch, small
+from safetensors.torch import save_file
 from scipy.spatial.distance import cdist
 from scipy.spatial.distance import mahalanobis as scipy_mahalanobis
 from sklearn.covariance import ledoit_wolf
@@ -20,7 +21,7 @@ from ssl_dml.config import parse
 from ssl_dml.distances import Mahalanobis, distances, shrunk_precision
 from ssl_dml.heads import Head, PairHead
 from ssl_dml.losses import Contrastive, Triplet
-from ssl_dml.types import LabeledEmbeddings
+from ssl_dml.types import ConfigError, LabeledEmbeddings
 
 KINDS = {"euclidean": "euclidean", "squared": "sqeuclidean", "cosine": "cosine"}
 numbers = st.floats(-100, 100, allow_subnormal=False)
@@ -165,6 +166,17 @@ def test_a_given_matrix_is_that_of_scipy(form, tmp_path):
     found = Mahalanobis(kind="given", matrix=given)(rows, others)
     expected = [[scipy_mahalanobis(a, b, matrix) for b in others.numpy()] for a in rows.numpy()]
     assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_a_learned_matrix_is_read_from_a_checkpoint(tmp_path):
+    root, path = torch.eye(3) + 0.2 * torch.rand(3, 3), tmp_path / "model.safetensors"
+    save_file({"head.loss.distance.root": root, "embedder.weight": torch.ones(2)}, path)
+    rows = torch.randn(4, 3)
+    found = Mahalanobis(kind="given", matrix=path)(rows)
+    assert_close(found, distances(rows @ root), rtol=1e-4, atol=1e-4)
+    save_file({"embedder.weight": torch.ones(2)}, path)
+    with pytest.raises(ConfigError, match="safetensors' has 0 learned distances, and one is"):
+        Mahalanobis(kind="given", matrix=path)
 
 
 def test_the_covariance_is_that_of_the_references_without_gradient():

@@ -6,6 +6,7 @@ from benchmarks.classes import class_table
 from benchmarks.drift import drift_table
 from benchmarks.finetune import finetune_table
 from benchmarks.losses import loss_table
+from benchmarks.measures import measure_table
 from benchmarks.methods import method_table
 from benchmarks.search import search_table
 from benchmarks.serve import serve_load
@@ -20,6 +21,7 @@ __all__ = [
     "drift_table",
     "finetune_table",
     "loss_table",
+    "measure_table",
     "method_table",
     "search_table",
     "serve_load",

@@ -14,7 +14,7 @@ from ssl_dml.backbones import Backbone, initial
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.commands.measures import FUNCTIONS, MEASURES, shown_results
 from ssl_dml.commands.run_views import run_views
-from ssl_dml.config import fill, parse
+from ssl_dml.config import arguments, fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
@@ -48,8 +48,8 @@ class EvaluateConfig:
         query: A table of what is searched for, or tested on; without it, retrieval searches for
             each row of the gallery among the others.
         evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
-            or, where labels are continuous, distances of the labels of nearest neighbors; health
-            needs no labels.
+            verification of pairs of them, identification in an open set, or, where labels are
+            continuous, distances of the labels of nearest neighbors; health needs no labels.
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
@@ -61,7 +61,9 @@ class EvaluateConfig:
     run: Path | None = None
     gallery: Path | None = None
     query: Path | None = None
-    evaluator: Literal["knn", "linear", "retrieval", "label_distances", "health"]
+    evaluator: Literal[
+        "knn", "linear", "retrieval", "verification", "open_set", "label_distances", "health"
+    ]
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
     neighbors: int | None = None
@@ -143,7 +145,9 @@ def tested(
     else:
         rows = (test.labels >= 0).nonzero()[:, 0]
         parts, most = [(test, rows)], len(rows) - 1
-        words = f"each of {len(rows):,} test samples searches among the others"
+        words = f"{len(rows):,} test samples"
+        if evaluator in ("retrieval", "label_distances"):
+            words = f"each of {words} searches among the others"
         if evaluator == "retrieval":
             _check_classes(test.labels[rows], train, test)
     if ks is not None:
@@ -232,7 +236,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     """
     assert config.run is not None
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    options, results = dict(values[config.evaluator]), dict[str, float]()
+    options, results = _options(config, values), dict[str, float]()
     found, measure = opened(config, options, accelerator.device), MEASURES[config.evaluator]
     tables = embedded_parts(config, found)
     if accelerator.is_main_process:
@@ -241,7 +245,8 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
             options["views"] = run_views(config.run, found.backbone, found.parts[0][0], **given)
         results = measure.function(*tables, **options)
         say(f"{config.run}: {found.words}")
-        say("\n".join([shown_results(results), *measure.remarks(results)]))
+        said = shown_results(results, confidence=options.get("confidence") or 0.95)
+        say("\n".join([said, *measure.remarks(results)]))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
         write_json(config.run / f"{config.evaluator}{suffix}.json", results)
         if config.neighbors is not None:
@@ -268,10 +273,16 @@ def _embedded(
     )
 
 
+def _options(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, Any]:
+    """The options of the measure, with its metric and whatever else is an object built."""
+    measure = MEASURES[config.evaluator]
+    return arguments(measure.function, measure.given, values[config.evaluator])
+
+
 def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:
     """Measure stored tables, and write ``NAME.json`` beside the gallery's ``table.json``."""
     assert config.gallery is not None
-    where, options = config.query or config.gallery, dict(values[config.evaluator])
+    where, options = config.query or config.gallery, _options(config, values)
     measure = MEASURES[config.evaluator]
     if measure.rows == "probe" and config.query is None:
         raise ConfigError(f"{config.evaluator} needs a table of test samples: --query TABLE")
@@ -282,7 +293,8 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
         options["label_values"] = label_values_of(names)
     results = measure.function(*tables, **options)
     say(f"{len(tables[-1].labels):,} rows of {where} query {len(tables[0].labels):,} rows")
-    say("\n".join([shown_results(results), *measure.remarks(results)]))
+    said = shown_results(results, confidence=options.get("confidence") or 0.95)
+    say("\n".join([said, *measure.remarks(results)]))
     write_json(config.gallery / f"{config.evaluator}.json", results)
     if config.neighbors is not None:
         path = config.gallery / "neighbors.csv"

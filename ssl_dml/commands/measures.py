@@ -1,11 +1,20 @@
 """What ``ssl_dml evaluate`` can measure, by name, and how it is shown."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from ssl_dml.evaluation import knn, label_distances, linear_probe, retrieval
+from ssl_dml.evaluation import (
+    knn,
+    label_distances,
+    linear_probe,
+    open_set,
+    retrieval,
+    verification,
+)
 from ssl_dml.evaluation.checkup import checkup, unusual
 
+UNKNOWN = "not measurable: too few for this rate"
 TABLES: set[str | int] = {"gallery", "query"}
 
 
@@ -32,6 +41,8 @@ MEASURES = {
     "knn": Measure(knn, "probe"),
     "linear": Measure(linear_probe, "probe"),
     "retrieval": Measure(retrieval, "test"),
+    "verification": Measure(verification, "test"),
+    "open_set": Measure(open_set, "test"),
     "label_distances": Measure(label_distances, "test", given={*TABLES, "label_values"}),
     "health": Measure(checkup, "test", labels=False, given={*TABLES, "views"}, remarks=unusual),
 }
@@ -39,17 +50,20 @@ MEASURES = {
 FUNCTIONS = {name: (one.function, one.given) for name, one in MEASURES.items()}
 
 
-def shown_results(results: Mapping[str, float]) -> str:
+def shown_results(results: Mapping[str, float], *, confidence: float = 0.95) -> str:
     """Measures as lines, each with its interval where it has one.
 
     >>> print(shown_results({"top1": 0.75, "top1_low": 0.7, "top1_high": 0.8, "queries": 40.0}))
     top1                             0.7500  (95% interval 0.7000 to 0.8000)
     queries                          40.0000
+    >>> print(shown_results({"tar_at_far_1e-06": float("nan")}))
+    tar_at_far_1e-06                 not measurable: too few for this rate
     """
     ends = {f"{name}_{end}" for name in results for end in ("low", "high")}
     lines = []
     for name, value in results.items():
         low, high = (results.get(f"{name}_{end}") for end in ("low", "high"))
-        interval = "" if low is None else f"  (95% interval {low:.4f} to {high:.4f})"
-        lines += [f"{name:32} {value:.4f}{interval}"] * (name not in ends)
+        interval = "" if low is None else f"  ({confidence:.0%} interval {low:.4f} to {high:.4f})"
+        shown = f"{value:.4f}{interval}" if not math.isnan(value) else UNKNOWN
+        lines += [f"{name:32} {shown}"] * (name not in ends)
     return "\n".join(lines)

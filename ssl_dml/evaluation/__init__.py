@@ -16,16 +16,20 @@ from ssl_dml.evaluation.health import alignment, alpha_req, health, intrinsic_di
 from ssl_dml.evaluation.knn import knn
 from ssl_dml.evaluation.linear_probe import linear_probe
 from ssl_dml.evaluation.neighbor_list import neighbors, write_neighbors
+from ssl_dml.evaluation.open_set import open_set
 from ssl_dml.evaluation.paired import Difference, over_runs, paired
 from ssl_dml.evaluation.probe import ProbeConfig, baseline, open_probe, probe
+from ssl_dml.evaluation.rerank import Rerank
 from ssl_dml.evaluation.retrieval import label_distances, retrieval
 from ssl_dml.evaluation.validate import validate
+from ssl_dml.evaluation.verification import templates, verification
 
 __all__ = [
     "Difference",
     "Gain",
     "ProbeConfig",
     "ProbeSplit",
+    "Rerank",
     "alignment",
     "alpha_req",
     "bank_probe",
@@ -43,6 +47,7 @@ __all__ = [
     "linear_probe",
     "neighbors",
     "open_probe",
+    "open_set",
     "over_runs",
     "paired",
     "paired_gain",
@@ -52,6 +57,8 @@ __all__ = [
     "probe_split",
     "raw_baseline",
     "retrieval",
+    "templates",
     "validate",
+    "verification",
     "write_neighbors",
 ]

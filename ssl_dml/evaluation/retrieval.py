@@ -1,13 +1,24 @@
 """How well a nearest-neighbor search by embedding finds what has the same label."""
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ssl_dml.evaluation.search import Metric, check_ks, nearest
+from ssl_dml.checks import inside
+from ssl_dml.evaluation.bootstrap import interval
+from ssl_dml.evaluation.conditions import LeaveOut, across_values, numbered
+from ssl_dml.evaluation.rerank import Rerank, reranker
+from ssl_dml.evaluation.search import Excluded, Metric, check_ks, counts_of, nearest
 from ssl_dml.tables import EmbeddingTable
+
+Kind = Literal["recall", "precision", "mrr", "map_at_r", "r_precision", "map", "map_trapezoid"]
+Measured = dict[str, Float[Tensor, " queries"]]
+USUAL: tuple[Kind, ...] = ("recall", "map_at_r", "r_precision")
+WHOLE = {"map", "map_trapezoid"}  # of the whole ranking
 
 
 def retrieval(
@@ -16,54 +27,102 @@ def retrieval(
     *,
     ks: Sequence[int] = (1, 2, 4, 8),
     metric: Metric = "cosine",
+    measures: Sequence[Kind] = USUAL,
+    across: str | None = None,
+    only: Any = None,  # noqa: ANN401 - whatever the column holds
+    leave_out: LeaveOut = "value",
+    rerank: Rerank | None = None,
+    confidence: float | None = None,
 ) -> dict[str, float]:
-    r"""Recall@k, MAP@R and R-precision of an exact search.
+    r"""Recall@k, MAP@R, R-precision and others of an exact search.
 
     With R gallery rows of the query's class and P(i) the precision among the i nearest,
 
     .. math:: \text{MAP@R} = \frac1R \sum_{i \le R} P(i) \, [i \text{ is of the class}]
 
-    Distances are computed in float64 and compared in float32. Of equal ones, such as those of
-    copies, the lower row comes first. Memory does not grow with the square of the rows.
+    and ``map`` is the same sum over the whole ranking. Distances are computed in float64 and
+    compared in float32. Of equal ones, such as those of copies, the lower row comes first. Memory
+    does not grow with the square of the rows.
 
     Args:
         gallery: Rows to search.
         query: Rows to search for; None to search for each gallery row among all the others.
-        ks: Numbers of nearest neighbors for recall@k.
-        metric: Which distance; ``cosine`` ignores the lengths of embeddings.
+        ks: Numbers of nearest neighbors for recall and precision; the largest is that of mrr.
+        metric: Which distance; ``cosine`` ignores the lengths of embeddings. The covariance of a
+            Mahalanobis distance is that of the gallery.
+        measures: Which are returned; ``map`` and ``map_trapezoid`` sort the whole gallery.
+        across: A column of the samples, such as ``camera``: no query finds rows of its own value.
+        only: Search only for rows with this value of the column.
+        leave_out: Of the rows with the query's value, leave out all, or only those of its class,
+            as re-identification does.
+        rerank: Put the nearest in an order by what else is near to them; null for none.
+        confidence: Of intervals, by resampling classes; null for none.
 
     Returns:
-        ``recall_at_{k}``, the fraction of queries with a row of their class among the k nearest;
-        ``map_at_r``; ``r_precision``, the fraction of the R nearest that are of the class; each a
-        mean over queries in [0, 1]. ``queries`` counts them; ``left_out`` counts the queries whose
-        class is not in the gallery.
+        Means over queries in [0, 1]. ``recall_at_{k}``, also known as CMC: the fraction of queries
+        with a row of their class among the k nearest. ``precision_at_{k}``: the fraction of the k
+        nearest that are of the class. ``mrr_at_{k}``: 1 over the rank of the first of the class,
+        0 beyond k. ``map_at_r``. ``r_precision``: the fraction of the R nearest that are of the
+        class. ``map``. ``map_trapezoid``: the same with the mean of the precision at i and before
+        i, as the code of Market-1501 has it. ``NAME_low`` and ``NAME_high``: the interval.
+        ``queries`` counts queries; ``left_out`` those whose class is not among what they search.
 
     Raises:
         ValueError: If a k exceeds the rows to search, no query's class is in the gallery, a label
-            is negative, or an embedding is not finite.
+            is negative, an embedding is not finite, or a column is missing.
 
     References:
         Song et al., 2016, arXiv:1511.06452: recall@k as the fraction of queries that find one;
-        Musgrave et al., 2020, arXiv:2003.08505: MAP@R and R-precision.
+        Musgrave et al., 2020, arXiv:2003.08505: MAP@R and R-precision;
+        Zheng et al., 2015, Scalable Person Re-identification: a Benchmark, sec. 3: a query's
+        identity on its own camera is left out.
 
     >>> rows = torch.tensor([[0.0], [1.0], [1.9], [5.0]])
     >>> table = EmbeddingTable(embeddings=rows, labels=torch.tensor([0, 0, 1, 1]))
     >>> retrieval(table, ks=[1], metric="euclidean")["recall_at_1"]  # rows 1 and 2 find each other
     0.5
     """
-    queries = _checked(gallery, query, ks)
-    relevant = _count(gallery.labels, queries.labels) - int(query is None)
+    _checked(gallery, query, ks)
+    inside(0, 1, confidence=confidence)
+    query, exclude = across_values(gallery, query, across, only=only, leave_out=leave_out)
+    queries = gallery if query is None else query
+    relevant = _relevant(gallery, queries, exclude, itself=query is None)
     if not relevant.any():
         raise ValueError("no query has another row of its class to find; retrieval needs one")
-    depths = relevant.clamp(min=max(ks)) * (relevant > 0)
-    found = [
-        _measure(gallery.labels[near] == queries.labels[rows, None], relevant[rows], ks)
-        for rows, near in nearest(gallery.embeddings, _rows(query), depths, metric=metric)
-    ]
-    names = [*(f"recall_at_{k}" for k in ks), "map_at_r", "r_precision"]
-    means = torch.cat(found).mean(dim=0).tolist()
-    counts = {"queries": (relevant > 0).sum().item(), "left_out": (relevant == 0).sum().item()}
-    return dict(zip(names, means, strict=True)) | {name: float(n) for name, n in counts.items()}
+    rows, order = _rows(query), None
+    depths = relevant.clamp(min=len(gallery.labels) if WHOLE & {*measures} else max(ks))
+    if rerank is not None:
+        depths = depths.clamp(min=rerank.candidates)
+        order = reranker(gallery.embeddings, rows, rerank, metric=metric)
+    depths = depths.clamp(max=len(gallery.labels) - (query is None)) * (relevant > 0)
+    some, found = list[Tensor](), list[Measured]()
+    for own, near in nearest(gallery.embeddings, rows, depths, metric=metric, exclude=exclude):
+        near = near if order is None else order(own, near)  # noqa: PLW2901 - in another order
+        right = (gallery.labels[near] == queries.labels[own, None]) & (near >= 0)
+        some.append(own)
+        found.append(_measured(right, relevant[own], measures, ks))
+    results = dict[str, float]()
+    groups = queries.labels[torch.cat(some)]
+    for name in found[0]:
+        values = torch.cat([part[name] for part in found])
+        results[name] = values.mean().item()
+        if confidence is not None:
+            _, low, high = interval(values, groups, confidence=confidence)
+            results |= {f"{name}_low": low, f"{name}_high": high}
+    counts = {"queries": (relevant > 0).sum(), "left_out": (relevant == 0).sum()}
+    return results | {name: float(count) for name, count in counts.items()}
+
+
+def _relevant(
+    gallery: EmbeddingTable, queries: EmbeddingTable, exclude: Excluded | None, *, itself: bool
+) -> Int[Tensor, " queries"]:
+    """How many rows each query could find that are of its class."""
+    count = counts_of(gallery.labels, queries.labels)
+    if exclude is None:
+        return count - int(itself)
+    labels = torch.cat([gallery.labels, queries.labels])
+    both = numbered(labels, torch.cat(exclude))
+    return count - counts_of(both[: len(exclude[0])], both[len(exclude[0]) :])
 
 
 def label_distances(
@@ -135,20 +194,29 @@ def _checked(
     return queries
 
 
-def _count(labels: Int[Tensor, " rows"], query: Int[Tensor, " queries"]) -> Int[Tensor, " queries"]:
-    """How many rows have the label of each query."""
-    classes, counts = labels.unique(return_counts=True)
-    places = torch.searchsorted(classes, query).clamp(max=len(classes) - 1)
-    return counts[places] * (classes[places] == query)
-
-
-def _measure(
-    right: Bool[Tensor, "queries depth"], relevant: Int[Tensor, " queries"], ks: Sequence[int]
-) -> Float[Tensor, "queries measures"]:
-    """Recall at each k, MAP@R and R-precision of each query, from which neighbors are right."""
-    ranks = torch.arange(1, right.shape[1] + 1)
-    hits = [right[:, :k].any(dim=1).double() for k in ks]
-    counted = right & (ranks <= relevant[:, None])
-    precision = counted.cumsum(dim=1).double() / ranks
-    map_at_r = (precision * counted).sum(dim=1) / relevant
-    return torch.stack([*hits, map_at_r, counted.sum(dim=1).double() / relevant], dim=1)
+def _measured(
+    right: Bool[Tensor, "queries depth"],
+    relevant: Int[Tensor, " queries"],
+    measures: Sequence[Kind],
+    ks: Sequence[int],
+) -> Measured:
+    """Measures of each query, from which neighbors are right."""
+    ranks, most = torch.arange(1, right.shape[1] + 1), max(ks)
+    found = right.cumsum(dim=1).double()
+    precision = found / ranks
+    before = F.pad(precision[:, :-1], (1, 0), value=1.0)
+    within = right & (ranks <= relevant[:, None])
+    of_each = {
+        "recall": lambda: {f"recall_at_{k}": right[:, :k].any(dim=1).double() for k in ks},
+        "precision": lambda: {
+            f"precision_at_{k}": right[:, :k].sum(dim=1).double() / k for k in ks
+        },
+        "mrr": lambda: {f"mrr_at_{most}": (right / ranks.double())[:, :most].amax(dim=1)},
+        "map_at_r": lambda: {"map_at_r": (precision * within).sum(dim=1) / relevant},
+        "r_precision": lambda: {"r_precision": within.sum(dim=1).double() / relevant},
+        "map": lambda: {"map": (precision * right).sum(dim=1) / relevant},
+        "map_trapezoid": lambda: {
+            "map_trapezoid": ((precision + before) / 2 * right).sum(dim=1) / relevant
+        },
+    }
+    return {name: values for each in measures for name, values in of_each[each]().items()}

@@ -1,7 +1,7 @@
 """Nearest-neighbor search over all pairs of rows: exact to the last tie, or fast in float32."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import NamedTuple
 
 import faiss
 import torch
@@ -9,14 +9,20 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.distances import distances
+from ssl_dml.distances import Distance, distances
+from ssl_dml.evaluation.spaces import Space
 from ssl_dml.types import ConfigError
 
-Metric = Literal["cosine", "euclidean"]
+Metric = Distance
+Excluded = tuple[Int[Tensor, " rows"], Int[Tensor, " queries"]]
 WIDTH = 8192  # gallery rows compared at once
 TILE = 2**21  # values of each kind held at once
 ROUNDING = 1e-13  # squared distances below this part of the largest squared length are 0
 LAST = torch.iinfo(torch.int64).max
+FAST = 2**24  # pairs from which on float32 chooses candidates
+SPARE = 28  # candidates beyond those that are needed
+WIDE = 2**23  # values of rows in float64 at once
+MOST_NUMBERS = 64  # for each of which the rows that are not excluded are searched
 
 
 def nearest(
@@ -25,20 +31,25 @@ def nearest(
     depths: Int[Tensor, " queries"],
     *,
     metric: Metric,
+    exclude: Excluded | None = None,
 ) -> Iterator[tuple[Int[Tensor, " chunk"], Int[Tensor, "chunk depth"]]]:
     """The nearest gallery rows of each query, from near to far, for some queries at a time.
 
     Distances are computed in float64 and compared in float32. Of equal ones, such as those of
-    copies, the lower row comes first. Memory does not grow with the square of the rows.
+    copies, the lower row comes first. Memory does not grow with the square of the rows. Where
+    there are many pairs, float32 chooses candidates with so much to spare that the result is the
+    same; queries where that cannot be shown are searched for in float64.
 
     Args:
         gallery: Rows to search.
         query: Rows to search for; None to search for each gallery row among all the others.
         depths: How many neighbors each query needs; queries that need 0 are left out.
         metric: Which distance; ``cosine`` ignores the lengths of rows.
+        exclude: A number of each gallery row and of each query: no query finds rows of its number.
 
     Yields:
-        Indices of some queries, and the neighbors of each, as many as any of these needs.
+        Indices of some queries, and the neighbors of each, as many as any of these needs, and -1
+        where there are no more.
 
     >>> line = torch.tensor([[0.0], [1.0], [1.9]])
     >>> list(nearest(line, None, torch.tensor([1, 0, 2]), metric="euclidean"))
@@ -46,57 +57,147 @@ def nearest(
             [1, 2]]))]
     """
     queries = gallery if query is None else query
-    floor = ROUNDING * _squared_length(gallery, queries, metric)
+    if query is None and exclude is None:
+        exclude = torch.arange(len(gallery)), torch.arange(len(gallery))
+    space = Space(gallery, metric)
+    search = _Search(gallery, queries, space, exclude, space.squared_radius(gallery, queries))
     # From deep to shallow, so that each chunk looks no deeper than it must.
     rows = depths.argsort(descending=True, stable=True)[: int((depths > 0).sum())]
     while len(rows):
         depth = int(depths[rows[0]])
-        chunk = rows[: max(1, TILE // (depth + max(depth, min(WIDTH, len(gallery)))))]
-        rows = rows[len(chunk) :]
-        own = chunk if query is None else None
-        yield chunk, _nearest(gallery, queries[chunk], depth, own, metric=metric, floor=floor)
+        if len(rows) * len(gallery) >= FAST and len(gallery) >= 8 * depth:
+            size = min(2 * TILE // depth, WIDE // gallery.shape[1])
+            find = search.fast
+        else:
+            size = TILE // (depth + max(depth, min(WIDTH, len(gallery))))
+            find = search.exact
+        chunk, rows = rows[: max(1, size)], rows[max(1, size) :]
+        yield from find(chunk, depth)
 
 
-def _nearest(
-    gallery: Float[Tensor, "rows dim"],
-    query: Float[Tensor, "queries dim"],
-    depth: int,
-    exclude: Int[Tensor, " queries"] | None,
-    *,
-    metric: Metric,
-    floor: float,
-) -> Int[Tensor, "queries depth"]:
-    query = _prepared(query, metric)
-    best = torch.empty(len(query), 0, dtype=torch.long)
-    first = 0
-    for part in gallery.split(max(WIDTH, depth)):
-        far = distances(query, _prepared(part, metric), kind="squared")
-        far = F.threshold(far, floor, 0.0)  # between copies there is rounding alone
-        # The bits of positive floats have the order of the floats. With the row in the lower half
-        # no two keys are equal, so that any way to sort them has one result.
-        keys = (far.float().view(torch.int32).long() << 32) | (first + torch.arange(len(part)))
-        if exclude is not None:
-            own = exclude - first
-            inside = ((own >= 0) & (own < len(part))).nonzero()[:, 0]
-            keys[inside, own[inside]] = LAST
-        best = torch.cat([best, keys], dim=1)
-        best = best.topk(min(depth, best.shape[1]), dim=1, largest=False).values
-        first += len(part)
-    return best & (2**32 - 1)
+class _Search(NamedTuple):
+    gallery: Float[Tensor, "rows dim"]
+    queries: Float[Tensor, "queries dim"]
+    space: Space
+    exclude: Excluded | None
+    squared_radius: float
+
+    def keys(
+        self, far: Float[Tensor, "queries some"], rows: Int[Tensor, "#queries some"]
+    ) -> Int[Tensor, "queries some"]:
+        """Squared distances in float32 and rows as integers of their order, no two of them equal.
+
+        The bits of positive floats have the order of the floats; the row is the lower half.
+        """
+        far = F.threshold(far, ROUNDING * self.squared_radius, 0.0)  # between copies: rounding
+        return (far.float().view(torch.int32).long() << 32) | rows
+
+    def exact(
+        self, chunk: Int[Tensor, " chunk"], depth: int
+    ) -> Iterator[tuple[Int[Tensor, " chunk"], Int[Tensor, "chunk depth"]]]:
+        """The nearest rows of some queries, by all distances in float64."""
+        query = self.space.query(self.queries[chunk])
+        best, first = torch.empty(len(chunk), 0, dtype=torch.long), 0
+        for part in self.gallery.split(max(WIDTH, depth)):
+            rows = torch.arange(first, first := first + len(part))
+            far = distances(query, self.space.gallery(part), kind="squared")
+            keys = self.keys(far, rows[None])
+            if self.exclude is not None:
+                keys[self.exclude[1][chunk][:, None] == self.exclude[0][rows]] = LAST
+            best = torch.cat([best, keys], dim=1)
+            best = best.topk(min(depth, best.shape[1]), dim=1, largest=False).values
+        yield chunk, _rows_of(best)
+
+    def fast(
+        self, chunk: Int[Tensor, " chunk"], depth: int
+    ) -> Iterator[tuple[Int[Tensor, " some"], Int[Tensor, "some depth"]]]:
+        """The same, of candidates by float32."""
+        for some, among, excluded in self._alike(chunk, depth):
+            total = len(self.gallery) if among is None else len(among)
+            wanted = min(depth + excluded + SPARE, total)
+            far, rows = self._candidates(some, among, wanted)
+            error = (self.gallery.shape[1] + 12) * 2.0**-24 * 4 * self.squared_radius
+            keys = self.keys(self._refined(some, far, rows, error), rows)
+            if self.exclude is not None:
+                keys[self.exclude[1][some][:, None] == self.exclude[0][rows]] = LAST
+            keys = keys.sort(dim=1).values[:, :depth]
+            limit = (far[:, -1:].double() - 3 * error).clamp(min=0)  # of all other rows, at least
+            sure = (keys[:, -1:] < self.keys(limit, torch.zeros_like(rows[:, :1])))[:, 0]
+            sure |= wanted == total
+            if sure.any():
+                yield some[sure], _rows_of(keys[sure])
+            left = some[~sure]
+            step = max(1, TILE // (depth + max(depth, WIDTH)))
+            for first in range(0, len(left), step):
+                yield from self.exact(left[first : first + step], depth)
+
+    def _alike(
+        self, chunk: Int[Tensor, " chunk"], depth: int
+    ) -> Iterator[tuple[Int[Tensor, " some"], Int[Tensor, " among"] | None, int]]:
+        """Queries, the rows they search among (None: all), and how many of these are excluded."""
+        if self.exclude is None:
+            yield chunk, None, 0
+            return
+        numbers, own = self.exclude[0], self.exclude[1][chunk]
+        counts = counts_of(numbers, own)
+        few = counts <= max(depth, len(numbers) // MOST_NUMBERS)
+        most = int(counts[few].max()) if few.any() else 0
+        some, step = chunk[few], max(1, 2 * TILE // (depth + most))
+        for first in range(0, len(some), step):
+            yield some[first : first + step], None, most  # found and dropped
+        for number in own[~few].unique():
+            yield chunk[own == number], (numbers != number).nonzero()[:, 0], 0
+
+    def _candidates(
+        self, chunk: Int[Tensor, " chunk"], among: Int[Tensor, " among"] | None, count: int
+    ) -> tuple[Float[Tensor, "chunk count"], Int[Tensor, "chunk count"]]:
+        """Squared distances in float32 and rows, from near to far."""
+        query = self.space.query(self.queries[chunk]).float().numpy()
+        rows = torch.arange(len(self.gallery)) if among is None else among
+        far, found = torch.empty(len(chunk), 0), torch.empty(len(chunk), 0, dtype=torch.long)
+        for part in rows.split(max(4 * count, WIDE // self.gallery.shape[1])):
+            mapped = self.space.gallery(self.gallery[part]).float().numpy()
+            own = faiss.knn(query, mapped, min(count, len(part)))
+            far = torch.cat([far, torch.from_numpy(own[0])], dim=1)
+            found = torch.cat([found, part[torch.from_numpy(own[1])]], dim=1)
+            far, order = far.topk(min(count, far.shape[1]), dim=1, largest=False)
+            found = found.gather(1, order)
+        return far, found
+
+    def _refined(
+        self,
+        chunk: Int[Tensor, " chunk"],
+        far: Float[Tensor, "chunk count"],
+        rows: Int[Tensor, "chunk count"],
+        error: float,
+    ) -> Float[Tensor, "chunk count"]:
+        """Squared distances, in float64 where the next is too close for float32 to say."""
+        close = far.diff(dim=1) <= 2 * error
+        places = (F.pad(close, (0, 1)) | F.pad(close, (1, 0))).nonzero()
+        far = far.double()
+        for part in places.split(WIDE // 2 // self.gallery.shape[1]):
+            query, place = part.unbind(dim=1)
+            apart = self.space.gallery(self.gallery[rows[query, place]])
+            apart -= self.space.query(self.queries[chunk[query]])
+            far[query, place] = apart.square_().sum(dim=1)
+        return far
 
 
-def _prepared(rows: Float[Tensor, "rows dim"], metric: Metric) -> Float[Tensor, "rows dim"]:
-    """In float64; unit rows for the cosine, whose order is that of their Euclidean distances."""
-    return F.normalize(rows.double(), dim=1) if metric == "cosine" else rows.double()
+def _rows_of(keys: Int[Tensor, "queries some"]) -> Int[Tensor, "queries some"]:
+    return torch.where(keys == LAST, -1, keys & (2**32 - 1))
 
 
-def _squared_length(gallery: Tensor, query: Tensor, metric: Metric) -> float:
-    """The largest squared distance of any row from the center of the gallery."""
-    if metric == "cosine":
-        return 1.0
-    center = gallery.double().mean(dim=0, keepdim=True)
-    tables = (gallery,) if query is gallery else (gallery, query)
-    return max(float(distances(t.double(), center, kind="squared").max()) for t in tables)
+def counts_of(
+    numbers: Int[Tensor, " rows"], wanted: Int[Tensor, " queries"]
+) -> Int[Tensor, " queries"]:
+    """How often each of some numbers is among others.
+
+    >>> counts_of(torch.tensor([4, 4, 9]), torch.tensor([9, 4, 5]))
+    tensor([1, 2, 0])
+    """
+    known, counts = numbers.unique(return_counts=True)
+    places = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
+    return counts[places] * (known[places] == wanted)
 
 
 def most_similar(

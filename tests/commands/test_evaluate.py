@@ -21,6 +21,8 @@ from ssl_dml.commands.evaluate import main as evaluate_main
 from ssl_dml.commands.evaluate import tested as divided
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, load_test, load_train
+from ssl_dml.distances import Mahalanobis
+from ssl_dml.evaluation import Rerank, retrieval, verification
 from ssl_dml.evaluation.checkup import checkup
 from ssl_dml.tables import EmbeddingTable, TableBatch, TableInfo, write_table
 from ssl_dml.types import ConfigError, ImageSpec
@@ -48,7 +50,11 @@ def test_options_are_those_of_the_functions():
     )
     assert (config.evaluator, config.model) == ("knn", "backbone")
     assert values["linear"]["epochs"] == 3
-    assert values["retrieval"] == {"ks": [1, 5], "metric": "cosine"}
+    retrieval = values["retrieval"]
+    assert {name: retrieval[name] for name in ("ks", "metric")} == {
+        "ks": [1, 5],
+        "metric": "cosine",
+    }
     assert values["knn"]["ks"][0] == 20
     with pytest.raises(ConfigError, match="epoch"):
         parse(EvaluateConfig, ["--linear.epchs", "3"], kind="evaluate", default="knn",
@@ -243,3 +249,83 @@ def test_health_of_a_table_leaves_views_out(tmp_path):
     found = json.loads((folder / "health.json").read_text())
     assert found == checkup(EmbeddingTable.open(folder))
     assert "lidar" not in found
+
+
+def people(folder, *, rows=90):
+    """A table of drawn identities, each seen by three cameras."""
+    labels = torch.arange(rows) % 15
+    values = torch.randn(15, 6)[labels] + 0.7 * torch.randn(rows, 6)
+    batch = TableBatch(
+        names=[f"{i}.png" for i in range(rows)],
+        labels=labels,
+        embeddings=values,
+        columns={"camera": [f"c{i // 15 % 3}" for i in range(rows)], "clip": [*range(rows)]},
+    )
+    info = TableInfo(rows=0, dim=6, class_names=[f"person {i}" for i in range(15)])
+    return write_table(folder, info, [batch]).load()
+
+
+def test_a_condition_an_order_and_a_matrix_are_named_on_the_command_line(tmp_path, capsys):
+    table = people(tmp_path / "table")
+    np.save(tmp_path / "matrix.npy", np.diag([1.0, 2, 3, 4, 5, 6]))
+    evaluate_main([
+        *("--config", "retrieval", "--gallery", str(tmp_path / "table")),
+        *("--retrieval.across", "camera", "--retrieval.only", "c1"),
+        *("--retrieval.leave_out", "value_of_class", "--retrieval.measures", "[recall, map]"),
+        *("--retrieval.rerank.k1", "6", "--retrieval.confidence", "0.9"),
+        *("--retrieval.metric", "Mahalanobis", "--retrieval.metric.kind", "given"),
+        f"--retrieval.metric.matrix={tmp_path / 'matrix.npy'}",
+    ])  # fmt: skip
+    expected = retrieval(
+        table,
+        across="camera",
+        only="c1",
+        leave_out="value_of_class",
+        measures=["recall", "map"],
+        rerank=Rerank(k1=6),
+        confidence=0.9,
+        metric=Mahalanobis(kind="given", matrix=tmp_path / "matrix.npy"),
+    )
+    assert json.loads((tmp_path / "table/retrieval.json").read_text()) == expected
+    assert expected["queries"] == 30
+    assert "(90% interval " in capsys.readouterr().out
+
+
+def test_verification_and_open_set_say_what_cannot_be_measured(tmp_path, capsys):
+    table = people(tmp_path / "table")
+    (tmp_path / "pairs.csv").write_text(
+        "".join(f"0.png,{i}.png,{i % 15 == 0:d}\n" for i in range(1, 90))
+    )
+    where = "--gallery", str(tmp_path / "table")
+    evaluate_main(["--config", "verification", *where])
+    said, measured = capsys.readouterr().out, tmp_path / "table/verification.json"
+    assert "90 rows of" in said
+    assert "tar_at_far_1e-05                 not measurable: too few for this rate\n" in said
+    found, expected = json.loads(measured.read_text()), verification(table)
+    assert found["tar_at_far_1e-05"] is None
+    assert found["tar_at_far_0.01"] == expected["tar_at_far_0.01"]
+    evaluate_main(["--config", "verification", *where,
+                   f"--verification.pairs={tmp_path / 'pairs.csv'}"])  # fmt: skip
+    assert json.loads(measured.read_text())["genuine"] == 5
+    assert "accuracy " in capsys.readouterr().out
+    evaluate_main(["--config", "open_set", *where])
+    assert json.loads((tmp_path / "table/open_set.json").read_text())["rank_1"] > 0.5
+    with pytest.raises(ConfigError, match="no column 'clips', only camera, clip"):
+        evaluate_main(["--config", "verification", *where, "--verification.template", "clips"])
+
+
+@pytest.mark.slow
+def test_verification_is_a_command(tmp_path):
+    people(tmp_path / "table")
+    given = (
+        ROOT / "scripts/evaluate.py",
+        "--config",
+        "verification",
+        "--gallery",
+        tmp_path / "table",
+    )
+    ended = completed(*given, "--verification.drawn", "500")
+    assert ended.returncode == 0, ended.stderr
+    assert "accuracy " in ended.stdout
+    ended = completed(*given, "--verification.pairs", "none.csv")
+    assert_one_line(ended, "pairs 'none.csv' cannot be read: No such file")

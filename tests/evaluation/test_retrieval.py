@@ -4,9 +4,12 @@ import torch
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
+from sklearn.metrics import average_precision_score
 
-from ssl_dml.evaluation import label_distances, retrieval, search
+from ssl_dml.evaluation import Rerank, label_distances, retrieval, search
+from ssl_dml.evaluation.bootstrap import interval
 from ssl_dml.tables import EmbeddingTable
+from ssl_dml.types import ConfigError
 
 
 def table(rows, labels):
@@ -195,3 +198,106 @@ def test_refuses_what_cannot_be_searched(rows, labels, query, options, words):
     asked = None if query is None else table(*query)
     with pytest.raises(ValueError, match=words):
         retrieval(table(rows, labels), asked, **options)
+
+
+EVERY = ("recall", "precision", "mrr", "map_at_r", "r_precision", "map", "map_trapezoid")
+
+
+def test_all_measures_of_eight_rows_on_a_line():
+    """Values of pytorch-metric-learning, whose reciprocal rank ends at the second."""
+    rows = [[0.0], [1.0], [2.1], [3.3], [4.6], [6.0], [7.5], [9.1]]
+    line = table(rows, [0, 0, 1, 0, 1, 1, 2, 2])
+    found = retrieval(line, ks=(1, 2), metric="euclidean", measures=EVERY)
+    expected = {"precision_at_1": 0.5, "mrr_at_2": 0.625, "map_at_r": 0.34375, "recall_at_2": 0.75}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    found = retrieval(line, ks=(7,), metric="euclidean", measures=["mrr", "precision"])
+    ranks = [1, 1, 4, 3, 2, 1, 2, 1]
+    assert found["mrr_at_7"] == pytest.approx(sum(1 / rank for rank in ranks) / 8)
+    assert found["precision_at_7"] == pytest.approx((6 * 2 + 2 * 1) / 8 / 7)
+
+
+def market(gallery, query, cameras, others):
+    """Rank 1, average precision and that by trapezoids, query by query as Market-1501 has it."""
+    found, left_out = [], 0
+    for i, row in enumerate(query.embeddings.double().numpy()):
+        rows = gallery.embeddings.double().numpy()
+        scores = rows @ row / np.linalg.norm(rows, axis=1)
+        same = gallery.labels.numpy() == int(query.labels[i])
+        kept = ~(same & (np.array(cameras) == others[i]))
+        if not (same & kept).any():
+            left_out += 1
+            continue
+        right = same[kept][np.argsort(-scores[kept], kind="stable")]
+        area, recall, precision = 0.0, 0.0, 1.0
+        for rank in range(len(right)):
+            new = right[: rank + 1].sum() / right.sum()
+            at = right[: rank + 1].mean()
+            area += (new - recall) * (precision + at) / 2
+            recall, precision = new, at
+        found.append([right[0], average_precision_score(same[kept], scores[kept]), area])
+    return [*np.mean(found, axis=0), left_out]
+
+
+def test_an_identity_on_its_own_camera_is_left_out():
+    gallery, query = clusters(120, 9), clusters(30, 11)
+    cameras = [torch.randint(4, (len(each.labels),)).tolist() for each in (gallery, query)]
+    given = [
+        EmbeddingTable(embeddings=each.embeddings, labels=each.labels, columns={"camera": values})
+        for each, values in zip((gallery, query), cameras, strict=True)
+    ]
+    found = retrieval(
+        *given,
+        ks=(1,),
+        across="camera",
+        leave_out="value_of_class",
+        measures=["recall", "map", "map_trapezoid"],
+    )
+    names = ["recall_at_1", "map", "map_trapezoid", "left_out"]
+    assert [found[name] for name in names] == pytest.approx(market(gallery, query, *cameras))
+
+
+def test_a_query_searches_on_other_cameras_alone():
+    rows = clusters(80, 5)
+    sides = ["left", "right", None]
+    cameras = [sides[int(i)] for i in torch.randint(3, (80,))]
+    given = EmbeddingTable(
+        embeddings=rows.embeddings, labels=rows.labels, columns={"camera": cameras}
+    )
+    found = retrieval(given, ks=(1, 5), across="camera", only="left")
+    left = torch.tensor([camera == "left" for camera in cameras])
+    parts = [table(rows.embeddings[own], rows.labels[own]) for own in (~left, left)]
+    assert found == pytest.approx(reference(*parts, (1, 5), "cosine"))
+    whole = retrieval(given, ks=(1, 5), across="camera")
+    assert whole["queries"] + whole["left_out"] == 80
+    assert whole != retrieval(given, ks=(1, 5))
+
+
+def test_intervals_are_over_classes():
+    rows = clusters(150, 12)
+    found = retrieval(rows, ks=(1,), measures=["recall"], confidence=0.9)
+    unit = rows.embeddings / rows.embeddings.norm(dim=1, keepdim=True)
+    near = (unit @ unit.T).fill_diagonal_(-2).argmax(dim=1)
+    counted = torch.bincount(rows.labels)[rows.labels] > 1
+    right = (rows.labels[near] == rows.labels)[counted].double()
+    expected = interval(right, rows.labels[counted], confidence=0.9)
+    ends = [found[f"recall_at_1{end}"] for end in ("", "_low", "_high")]
+    assert ends == pytest.approx(list(expected), abs=1e-12)
+    assert ends[1] < ends[0] < ends[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"across": "kamera"}, "have no column 'kamera', only camera"),
+        ({"only": "a"}, "only 'a' needs across"),
+        ({"across": "camera", "only": 7}, "no query has 7 in its column camera"),
+        ({"rerank": Rerank(), "metric": "dot"}, "which dot is not"),
+        ({"rerank": Rerank(k1=40)}, r"rerank.k1 must be from 1 to 3, got 40"),
+    ],
+)
+def test_conditions_and_orders_that_cannot_be_are_named(options, words):
+    few = EmbeddingTable(
+        embeddings=torch.eye(4), labels=torch.tensor([0, 0, 1, 1]), columns={"camera": [*"abab"]}
+    )
+    with pytest.raises((ConfigError, ValueError), match=words):
+        retrieval(few, ks=(1,), **options)

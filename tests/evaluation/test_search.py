@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_dml.distances import Mahalanobis, distances
 from ssl_dml.evaluation import search
 from ssl_dml.evaluation.search import check_ks, most_similar, nearest
 from ssl_dml.types import ConfigError
@@ -73,3 +74,54 @@ def test_the_ks_that_are_named_work(ks, possible):
 def test_nothing_to_search_has_no_k():
     with pytest.raises(ValueError, match=r"from 1 to 0, .*: give more samples to search"):
         check_ks([1], 0)
+
+
+def found_of(gallery, query, depths, **options):
+    found = {}
+    for rows, near in nearest(gallery, query, depths, **options):
+        found |= dict(zip(rows.tolist(), near.tolist(), strict=True))
+    return {row: near[: depths[row]] for row, near in found.items()}
+
+
+METRICS = [
+    *("cosine", "euclidean", "squared", "dot"),
+    Mahalanobis(kind="covariance"),
+    Mahalanobis(kind="given", matrix=(torch.eye(5) + 0.4).tolist()),
+]
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=str)
+def test_every_metric_has_the_order_of_its_distances(metric):
+    gallery, query = 3 + torch.randn(90, 5), torch.randn(20, 5)
+    expected = distances(query, gallery, kind=metric).argsort(dim=1)[:, :7]
+    found = found_of(gallery, query, torch.full((20,), 7), metric=metric)
+    assert [found[row] for row in range(20)] == expected.tolist()
+
+
+@pytest.mark.parametrize("left_out", ["nothing", "itself", "few", "many"])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
+def test_candidates_by_float32_give_the_same_to_the_last_tie(monkeypatch, metric, left_out):
+    gallery = torch.cat([torch.randn(200, 5), torch.randn(10, 5).repeat(8, 1)])
+    query = None if left_out == "itself" else torch.cat([gallery[100:220], torch.randn(40, 5)])
+    count, exclude = len(gallery if query is None else query), None
+    if left_out in ("few", "many"):
+        values = 300 if left_out == "few" else 3
+        exclude = torch.randint(values, (len(gallery),)), torch.randint(values, (count,))
+    depths, options = torch.randint(0, 12, (count,)), {"metric": metric, "exclude": exclude}
+    expected = found_of(gallery, query, depths, **options)
+    exact, searched = search._Search.exact, []
+    monkeypatch.setattr(search, "FAST", 0)
+    monkeypatch.setattr(search, "WIDE", 800)
+    monkeypatch.setattr(search._Search, "exact", lambda *a: searched.append(len(a[1])) or exact(*a))
+    assert found_of(gallery, query, depths, **options) == expected
+    assert sum(searched) < count / 2  # the copies alone are compared in float64
+
+
+def test_what_is_left_out_is_not_found_and_what_lacks_is_minus_one():
+    line, query = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([[0.1], [2.9]])
+    exclude = torch.tensor([5, 6, 6, 6]), torch.tensor([6, 5])
+    ((rows, near),) = nearest(
+        line, query, torch.tensor([2, 2]), metric="euclidean", exclude=exclude
+    )
+    assert rows.tolist() == [0, 1]
+    assert near.tolist() == [[0, -1], [3, 2]]

@@ -64,5 +64,6 @@ class Nested(Head):
         for dim, head in zip(self.dims, self.heads, strict=True):
             loss, own = head(embeddings[:, :dim], labels)
             losses.append(loss)
-            logs |= {f"{name}_{dim}": value for name, value in {"loss": loss.detach(), **own}.items()}
+            own = {"loss": loss.detach(), **own}
+            logs |= {f"{name}_{dim}": value for name, value in own.items()}
         return StepOutput(torch.stack(losses).sum(), logs)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_dml.backbones import initial
 from ssl_dml.backbones.saved import read_metadata
-from ssl_dml.commands.measures import FUNCTIONS, MEASURES, shown_results
+from ssl_dml.commands.measures import FUNCTIONS, MEASURES
 from ssl_dml.config import fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
@@ -47,7 +47,7 @@ class EvaluateConfig:
         query: A table of what is searched for, or tested on; without it, retrieval searches for
             each row of the gallery among the others.
         evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
-            or, where labels are continuous, distances of the labels of nearest neighbors.
+            what smaller embeddings cost in it (compact), or, where labels are continuous, distances of the labels of nearest neighbors.
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
@@ -59,7 +59,7 @@ class EvaluateConfig:
     run: Path | None = None
     gallery: Path | None = None
     query: Path | None = None
-    evaluator: Literal["knn", "linear", "retrieval", "label_distances"]
+    evaluator: Literal["knn", "linear", "retrieval", "compact", "label_distances"]
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
     neighbors: int | None = None
@@ -201,7 +201,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     if accelerator.is_main_process:
         results = MEASURES[config.evaluator].function(*tables, **options)
         say(f"{config.run}: {words}")
-        say(shown_results(results))
+        say(MEASURES[config.evaluator].shown(results))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
         write_json(config.run / f"{config.evaluator}{suffix}.json", results)
         if config.neighbors is not None:
@@ -242,7 +242,7 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
         options["label_values"] = label_values_of(names)
     results = measure.function(*tables, **options)
     say(f"{len(tables[-1].labels):,} rows of {where} query {len(tables[0].labels):,} rows")
-    say(shown_results(results))
+    say(measure.shown(results))
     write_json(config.gallery / f"{config.evaluator}.json", results)
     if config.neighbors is not None:
         path = config.gallery / "neighbors.csv"

@@ -47,7 +47,8 @@ class EvaluateConfig:
         query: A table of what is searched for, or tested on; without it, retrieval searches for
             each row of the gallery among the others.
         evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
-            what smaller embeddings cost in it (compact), or, where labels are continuous, distances of the labels of nearest neighbors.
+            what smaller embeddings cost in it (compact), or, where labels are continuous,
+            distances of the labels of nearest neighbors.
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it

@@ -1,12 +1,11 @@
 """What smaller embeddings cost: fewer dimensions and fewer bytes, in recall and in time."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal
 
-import faiss
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,71 +14,14 @@ from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range
 from ssl_dml.evaluation.bootstrap import interval
-from ssl_dml.evaluation.health import evenly_spaced
-from ssl_dml.quantized import DType, Quantized, quantized, restored
+from ssl_dml.evaluation.forms import NEAREST, Ids, Rows, blocks, forms, others, rescored, same_rows
 from ssl_dml.tables import EmbeddingTable
 
-NEAREST: Final = 10
-BLOCK: Final = 8192  # rows that are restored at once
-FITTED: Final = 100_000  # rows that the principal components are of
 KEYS: Final = (
     *("recall_at_1", "recall_at_1_low", "recall_at_1_high", "cost", "cost_low", "cost_high"),
     *("same", "bytes", "milliseconds"),
 )
 REPEATS, ENOUGH = 3, 1.0  # searches that are timed, unless they take so many seconds
-Rows = Float[np.ndarray, "_rows _dim"]
-Ids = Int[np.ndarray, "_queries _near"]
-
-
-class Form(NamedTuple):
-    """A way to make rows smaller.
-
-    Attributes:
-        dim: Dimensions that are left.
-        components: Mean and principal axes, one a column; None for a prefix of the row.
-        dtype: How rows are stored.
-    """
-
-    dim: int
-    components: tuple[Rows, Rows] | None
-    dtype: DType
-
-    @property
-    def name(self) -> str:
-        """Such as ``prefix_16_int8``."""
-        return f"{'prefix' if self.components is None else 'pca'}_{self.dim}_{self.dtype}"
-
-    def reduced(self, rows: Rows) -> Rows:
-        """Fewer dimensions of unit rows, again of length 1."""
-        own = rows[:, : self.dim]
-        if self.components is not None:
-            mean, axes = self.components
-            own = (rows - mean) @ axes[:, : self.dim]
-        return F.normalize(torch.from_numpy(own), dim=1).numpy()
-
-    def stored(self, rows: Rows) -> Quantized:
-        """All rows as they are held in memory."""
-        parts = [quantized(self.reduced(rows[part]), self.dtype) for part in _blocks(len(rows))]
-        scales = [part.scale for part in parts if part.scale is not None]
-        values = np.concatenate([part.values for part in parts])
-        return Quantized(values, np.concatenate(scales) if scales else None)
-
-    def find(self, held: Quantized, queries: Rows, count: int) -> Ids:
-        """The rows nearest to reduced queries, from near to far."""
-        if self.dtype == "bit":
-            return faiss.knn_hamming(np.packbits(queries > 0, axis=1), held.values, count)[1]
-        scores, ids = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
-        for part in _blocks(len(held.values)):
-            scale = None if held.scale is None else held.scale[part]
-            rows = restored(Quantized(held.values[part], scale), self.dim, self.dtype)
-            rows = F.normalize(torch.from_numpy(rows), dim=1).numpy()
-            near = min(count, len(rows))
-            cosines, own = faiss.knn(queries, rows, near, metric=faiss.METRIC_INNER_PRODUCT)
-            scores = torch.cat([scores, torch.from_numpy(cosines)], dim=1)
-            ids = torch.cat([ids, torch.from_numpy(own) + part.start], dim=1)
-            scores, order = scores.topk(min(count, scores.shape[1]), dim=1)
-            ids = ids.gather(1, order)
-        return ids.numpy()
 
 
 def compact(
@@ -138,14 +80,14 @@ def compact(
         rows = _written(gallery.embeddings, file)
         most = len(rows) - (own is not None)
         near, many = min(NEAREST, most), min(NEAREST * rescoring, most)
-        for form in _forms(rows, dims):
+        for form in forms(rows, dims):
             held, queries = form.stored(rows), form.reduced(unit)
             size = held.values[:1].nbytes + (0 if held.scale is None else held.scale[:1].nbytes)
-            search = partial(_others, partial(form.find, held, queries), own)
+            search = partial(others, partial(form.find, held, queries), own)
             judge(form.name, size, *_timed(partial(search, near)))
             if form.dtype == "bit":
-                rescored = partial(_rescored, partial(search, many), rows, unit, near)
-                judge(f"{form.name}_rescored", size, *_timed(rescored))
+                again = partial(rescored, partial(search, many), rows, unit, near)
+                judge(f"{form.name}_rescored", size, *_timed(again))
     return judge.results
 
 
@@ -173,57 +115,9 @@ def _searched(
 def _written(embeddings: Float[Tensor, "rows dim"], file: object) -> Rows:
     """Unit rows in a file, of which memory holds what is read."""
     rows = np.memmap(file, np.float32, "w+", shape=tuple(embeddings.shape))  # pyright: ignore
-    for part in _blocks(len(rows)):
+    for part in blocks(len(rows)):
         rows[part] = F.normalize(embeddings[part].float(), dim=1).numpy()
     return rows
-
-
-def _forms(rows: Rows, dims: Sequence[int]) -> Iterator[Form]:
-    """Each form of the rows, the whole in float32 first."""
-    pca = _components(rows[evenly_spaced(len(rows), FITTED).numpy()])
-    for dim in sorted({*dims, rows.shape[1]}, reverse=True):
-        models = (None, pca) if dim < rows.shape[1] else (None,)
-        yield from (Form(dim, model, one) for model in models for one in get_args(DType))
-
-
-def _components(rows: Rows) -> tuple[Rows, Rows]:
-    """Mean and principal axes of rows, the axis of most variance first."""
-    mean = rows.mean(axis=0, dtype=np.float64, keepdims=True)
-    apart = rows - mean
-    _, axes = np.linalg.eigh(apart.T @ apart)
-    return mean.astype(np.float32), axes[:, ::-1].astype(np.float32)
-
-
-def _rescored(search: Callable[[], Ids], rows: Rows, queries: Rows, near: int) -> Ids:
-    """The nearest of those that a search finds, by rows that are read from their file."""
-    found = search()
-    best = np.empty((len(found), near), np.int64)
-    for part in _blocks(len(found), BLOCK // 16):
-        cosines = np.einsum("qd,qcd->qc", queries[part], rows[found[part]])
-        order = np.argsort(-cosines, axis=1, kind="stable")[:, :near]
-        best[part] = np.take_along_axis(found[part], order, axis=1)
-    return best
-
-
-def _others(
-    search: Callable[[int], Ids], own: Int[np.ndarray, " queries"] | None, count: int
-) -> Ids:
-    """So many that a search finds, other than the row itself.
-
-    >>> found = np.array([[4, 7, 9], [1, 2, 3]])
-    >>> _others(lambda count: found[:, :count], np.array([7, 0]), 2)
-    array([[4, 9],
-           [1, 2]])
-    """
-    if own is None:
-        return search(count)
-    found = search(count + 1)
-    order = np.argsort(found == own[:, None], axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)[:, :count]
-
-
-def _blocks(count: int, size: int = BLOCK) -> Iterator[slice]:
-    return (slice(first, min(first + size, count)) for first in range(0, count, size))
 
 
 def _timed(search: Callable[[], Ids]) -> tuple[Ids, float]:
@@ -259,7 +153,7 @@ class _Judge:
             mean, low, high = interval(values, self.groups)
             for end, value in (("", mean), ("_low", low), ("_high", high)):
                 self.results[f"{name}_{key}{end}"] = value
-        same = (found[:, :, None] == exact[:, None]).any(axis=2).mean()
+        same = same_rows(found, exact).mean()
         self.results |= {
             f"{name}_same": float(same),
             f"{name}_bytes": float(size),

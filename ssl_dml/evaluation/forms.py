@@ -94,7 +94,7 @@ def rescored(search: Callable[[], Ids], rows: Rows, queries: Rows, near: int) ->
     """The nearest of those that a search finds, by rows that are read from their file."""
     found = search()
     best = np.empty((len(found), near), np.int64)
-    for part in blocks(len(found), BLOCK // 16):
+    for part in blocks(len(found)):
         cosines = np.einsum("qd,qcd->qc", queries[part], rows[found[part]])
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :near]
         best[part] = np.take_along_axis(found[part], order, axis=1)
@@ -118,9 +118,9 @@ def others(
     return np.take_along_axis(found, order, axis=1)[:, :count]
 
 
-def blocks(count: int, size: int = BLOCK) -> Iterator[slice]:
+def blocks(count: int) -> Iterator[slice]:
     """Consecutive parts of so many rows."""
-    return (slice(first, min(first + size, count)) for first in range(0, count, size))
+    return (slice(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK))
 
 
 def same_rows(found: Ids, exact: Ids) -> Float[np.ndarray, " queries"]:

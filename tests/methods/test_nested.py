@@ -39,7 +39,7 @@ def batch():
 
 
 @pytest.fixture
-def labeled(run_info):
+def labeled():
     sizes = {"num_instances": 12, "batch_size": 6, "num_batches": 10}
     return RunInfo(**sizes, labeled=True)
 

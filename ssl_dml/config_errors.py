@@ -32,9 +32,7 @@ def explain(message: str, keys: Iterable[str]) -> str:  # noqa: PLR0911 - one re
     if found := re.search(r"Option '([\w.]+)' is not accepted.*?class_path='([\w.]+)'", message):
         target: Any = import_object(found[2])
         known = inspect.signature(target).parameters
-        name = found[1].rpartition(".")[2]
-        own = f"; {name} is a key by itself: --{name}"
-        hint = own if name in keys else nearest(name, known)
+        hint = nearest(found[1].rpartition(".")[2], known)
         return f"{found[1]} is not an argument of {found[2]}{hint}"
     if found := re.search(r'Parser key "([\w.]+)": (.*)', message):
         key, rest = found.groups()

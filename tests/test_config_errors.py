@@ -35,13 +35,3 @@ def test_one_line_for_each_kind(message, expected):
 def test_the_nearest_key_or_where_keys_are_listed():
     assert nearest("sede", KEYS) == "; did you mean seed?"
     assert nearest("zzz", KEYS) == "; --help lists the keys"
-
-
-def test_a_key_that_stands_by_itself_is_named():
-    message = (
-        "Option 'head.init_args.nested' is not accepted, class_path='ssl_dml.heads.CenterLoss'"
-    )
-    assert explain(message, ["nested", "head"]) == (
-        "head.init_args.nested is not an argument of ssl_dml.heads.CenterLoss; "
-        "nested is a key by itself: --nested"
-    )

@@ -37,9 +37,10 @@ def compact(
     """Recall, bytes and time of a search by smaller embeddings, beside the whole embedding.
 
     Each is searched exactly by the cosine, in every type that a table is stored in: the embedding,
-    its prefixes, and as many principal components of the gallery. Bits are compared with bits,
-    other rows with queries of floats. ``bit_rescored`` finds ``rescoring`` times as many
-    candidates by bits, and compares the whole float32 rows of these, which it reads from a file.
+    its prefixes, and as many principal components of the gallery. Bits are the signs of rows less
+    the mean of the gallery, and compared with bits; others are compared with queries of floats.
+    ``bit_rescored`` finds ``rescoring`` times as many candidates by bits, and compares the whole
+    float32 rows of these, which it reads from a file.
 
     Args:
         gallery: Rows to search.

@@ -30,11 +30,13 @@ class Form(NamedTuple):
         dim: Dimensions that are left.
         components: Mean and principal axes, one a column; None for a prefix of the row.
         dtype: How rows are stored.
+        center: What bits are the signs above; None for 0.
     """
 
     dim: int
     components: tuple[Rows, Rows] | None
     dtype: DType
+    center: Rows | None = None
 
     @property
     def name(self) -> str:
@@ -47,6 +49,8 @@ class Form(NamedTuple):
         if self.components is not None:
             mean, axes = self.components
             own = (rows - mean) @ axes[:, : self.dim]
+        elif self.dtype == "bit" and self.center is not None:
+            own = own - self.center[:, : self.dim]
         return F.normalize(torch.from_numpy(own), dim=1).numpy()
 
     def stored(self, rows: Rows) -> Quantized:
@@ -79,7 +83,8 @@ def forms(rows: Rows, dims: Sequence[int]) -> Iterator[Form]:
     pca = _components(rows[evenly_spaced(len(rows), FITTED).numpy()])
     for dim in sorted({*dims, rows.shape[1]}, reverse=True):
         models = (None, pca) if dim < rows.shape[1] else (None,)
-        yield from (Form(dim, model, one) for model in models for one in get_args(DType))
+        for model in models:
+            yield from (Form(dim, model, one, pca[0]) for one in get_args(DType))
 
 
 def _components(rows: Rows) -> tuple[Rows, Rows]:

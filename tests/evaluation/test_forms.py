@@ -43,6 +43,18 @@ def test_bits_are_searched_by_the_number_that_differ():
     assert (chosen == np.sort(apart, axis=1)[:, :5]).all()
 
 
+def test_bits_of_rows_that_share_a_mean_are_the_signs_around_it():
+    moved = ROWS + 5
+    (form,) = [form for form in forms.forms(moved, []) if form.dtype == "bit"]
+    near = form.find(form.stored(moved), form.reduced(QUERIES + 5), 40)
+    plain = Form(12, None, "bit")
+    alike = plain.find(plain.stored(moved), plain.reduced(QUERIES + 5), 40)
+    exact = np.argsort(-(QUERIES - ROWS.mean(0)) @ (ROWS - ROWS.mean(0)).T, axis=1)[:, :10]
+    found, lost = (same_rows(one, exact).mean() for one in (near, alike))
+    assert found > 0.8
+    assert lost < 0.6
+
+
 def test_components_are_those_of_scikit_learn():
     (form, *_) = [form for form in forms.forms(ROWS, [4]) if form.name == "pca_4_float32"]
     theirs = PCA(4, svd_solver="full").fit(ROWS)

@@ -167,12 +167,12 @@ def compact_table(results: Mapping[str, float]) -> str:
 
     >>> rows = EmbeddingTable(embeddings=torch.eye(4), labels=torch.tensor([0, 0, 1, 1]))
     >>> print(compact_table(compact(rows, dims=[])).splitlines()[0])
-    form                     bytes  recall@1, 95% interval   cost in points            same     ms
+    form                     bytes  recall@1, 95% interval   cost in points             same     ms
     """
     names = [key.removesuffix("_bytes") for key in results if key.endswith("_bytes")]
     lines = [
         f"{'form':24} {'bytes':>5}  {'recall@1, 95% interval':24} {'cost in points':24} "
-        f"{'same':>5} {'ms':>6}"
+        f"{'same':>6} {'ms':>6}"
     ]
     for name in sorted(names, key=lambda name: -results[f"{name}_bytes"]):
         own = {key: results[f"{name}_{key}"] for key in KEYS}
@@ -181,6 +181,6 @@ def compact_table(results: Mapping[str, float]) -> str:
         cost = f"{middle:.1f} ({low:.1f} to {high:.1f})"
         lines.append(
             f"{name:24} {own['bytes']:5.0f}  {recall.format(**own):24} {cost:24} "
-            f"{own['same']:5.1%} {own['milliseconds']:6.3f}"
+            f"{own['same']:6.1%} {own['milliseconds']:6.3f}"
         )
     return "\n".join(lines)

@@ -22,12 +22,17 @@ def test_recall_is_drawn_over_bytes(tmp_path):
     results = compact(EmbeddingTable(embeddings=rows, labels=torch.arange(40) % 4))
     (tmp_path / "compact.json").write_text(json.dumps(results))
     html = added(tmp_path)
-    assert html.count("<polyline") == 4
-    for words in ("prefixes in bits, rescored", "principal components", "prefix_2_int8"):
+    assert html.count("<polyline") == 6
+    for words in (
+        "prefixes in bits, rescored",
+        "principal components",
+        "prefix_2_int8",
+        "whole, 95% low",
+    ):
         assert words in html
 
 
 def test_a_damaged_file_is_said(tmp_path):
-    for text in ("{", "[1]", '{"prefix_16_int8_bytes": 3}', '{"prefix_16_int8_bytes": "x"}'):
+    for text in ("{", "{}", "[1]", '{"prefix_16_int8_bytes": 3}', '{"prefix_16_int8_bytes": "x"}'):
         (tmp_path / "compact.json").write_text(text)
         assert "compact.json is damaged" in added(tmp_path)

@@ -20,6 +20,7 @@ from ssl_dml.backbones import load as load_backbone
 from ssl_dml.backbones.digest import weights_digest
 from ssl_dml.backbones.initial import ROUTES, TIMM
 from ssl_dml.backbones.pooled import Pooled
+from ssl_dml.backbones.prefix import Prefix
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.checks import at_least
 from ssl_dml.data.audio import read_resampled
@@ -45,6 +46,7 @@ class EmbeddingModel:
         device: Where it runs.
         pool: How features are pooled, if otherwise than in training.
         views: Views of a sample whose embeddings are averaged.
+        dim: First values of an embedding to take, scaled to length 1; None for all as they are.
 
     Attributes:
         dim: Dimension of an embedding.
@@ -59,10 +61,12 @@ class EmbeddingModel:
         *,
         pool: str | None = None,
         views: Views = "one",
+        dim: int | None = None,
     ) -> None:
         self.backbone, self.decoder, self.device = backbone.to(device).eval(), decoder, device
         network = backbone if pool is None else Pooled(backbone, pool)
-        self.inputs, self.dim = backbone.inputs, network.feature_dim
+        network = network if dim is None else Prefix(network, dim)
+        self.inputs, self.dim, self.views = backbone.inputs, network.feature_dim, views
         layers = Normalize(backbone.inputs), Averaged(network, views)
         self._encode = nn.Sequential(*layers).eval().to(device)
 
@@ -140,6 +144,7 @@ def load(
     device: torch.device | str | None = None,
     pool: str | None = None,
     views: Views = "one",
+    dim: int | None = None,
 ) -> EmbeddingModel:
     """The model of a run, ready to embed.
 
@@ -152,6 +157,7 @@ def load(
         device: Where it runs; None for an accelerator if there is one, else the CPU.
         pool: How features are pooled; see :class:`~ssl_dml.backbones.pooled.Pooled`.
         views: Views that are averaged; see :class:`~ssl_dml.evaluation.averaged.Averaged`.
+        dim: First values of an embedding to take; see :class:`~ssl_dml.backbones.prefix.Prefix`.
 
     Raises:
         ValueError: Naming the file, if one is missing or damaged.
@@ -163,7 +169,7 @@ def load(
         assert begin.preset is not None
         backbone = begin.backbone(begin.preset)
         decoder = _decoder(backbone.inputs, {})
-        return EmbeddingModel(backbone, decoder, device, pool=pool, views=views)
+        return EmbeddingModel(backbone, decoder, device, pool=pool, views=views, dim=dim)
     folder = Path(folder).expanduser()
     if (folder / "config.yaml").exists():
         if not (folder / "backbone").exists():
@@ -172,7 +178,7 @@ def load(
     backbone = load_backbone(folder)
     saved = read_metadata(folder)["trained"].get("data", {}).get("decoder", {})
     decoder = _decoder(backbone.inputs, saved)
-    return EmbeddingModel(backbone, decoder, device, pool=pool, views=views)
+    return EmbeddingModel(backbone, decoder, device, pool=pool, views=views, dim=dim)
 
 
 def _decoder(

@@ -136,6 +136,31 @@ def fraction(section: str = "", /, **values: Number | None) -> None:
         _check(section, name, value, "above 0 and at most 1", allowed)
 
 
+def nested_dims(dims: Sequence[int], dim: int) -> list[int]:
+    """Dimensions of nested prefixes of an embedding, if they rise to its own.
+
+    Args:
+        dims: Dimension of each prefix.
+        dim: Dimension of the embedding.
+
+    Raises:
+        ConfigError: Otherwise, with what would be right.
+
+    >>> nested_dims([16, 64], 128)
+    Traceback (most recent call last):
+    ssl_dml.types.ConfigError: nested must rise to 128, the dimension of an embedding, got \
+[16, 64]: set it to [16, 64, 128]
+    """
+    found = list(dims)
+    if not found or found[0] < 1 or found != sorted({*found}) or found[-1] != dim:
+        possible = [*sorted({one for one in found if 1 <= one < dim}), dim]
+        raise ConfigError(
+            f"nested must rise to {dim}, the dimension of an embedding, got {found}: set it to "
+            f"{possible}"
+        )
+    return found
+
+
 def _check(section: str, name: str, value: Number | None, wanted: str, allowed: bool) -> None:
     if allowed and (value is None or -math.inf < value < math.inf):
         return

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, final, get_args
+from typing import TYPE_CHECKING, Any, final, get_args
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 import ssl_dml
 from ssl_dml.files import replacing, write_json
+from ssl_dml.quantized import DType, Quantized, quantized, restored
 from ssl_dml.reading import read_format, reading, regular
 from ssl_dml.types import ConfigError, shown
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE, FORMAT = "table.json", 1
-DType = Literal["float32", "float16", "int8", "bit"]
 OWN_COLUMNS = ("path", "label", "class", "embedding", "scale")
 
 
@@ -266,14 +266,9 @@ def _encoded(batch: TableBatch, info: TableInfo) -> "pa.Table":
         known = [info.class_names[i] if i >= 0 else None for i in batch.labels.tolist()]
         columns["class"] = pa.array(known, pa.string())
     columns |= {k: pa.array(list(v)) for k, v in batch.columns.items() if k not in OWN_COLUMNS}
-    if info.dtype == "int8":
-        scale = np.abs(values).max(1, initial=0) / 127
-        values = np.rint(values / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8)
-        columns["scale"] = pa.array(scale.astype(np.float32))
-    elif info.dtype == "bit":
-        values = np.packbits(values > 0, axis=1)
-    elif info.dtype == "float16":
-        values = values.astype(np.float16)
+    values, scale = quantized(values, info.dtype)
+    if scale is not None:
+        columns["scale"] = pa.array(scale)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
     columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
     return pa.table(columns)
@@ -283,17 +278,14 @@ def _decoded(batch: "pa.RecordBatch", info: TableInfo) -> TableBatch:
     """What :func:`_encoded` wrote, as float32."""
     stored = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
     values = stored.reshape(max(1, batch.num_rows), -1)
-    if info.dtype == "bit":
-        signs = np.unpackbits(values.astype(np.uint8), axis=1, count=info.dim)
-        values = (signs * 2.0 - 1.0) / info.dim**0.5
-    elif info.dtype == "int8":
-        values = values * batch.column("scale").to_numpy()[:, None]
+    scale = batch.column("scale").to_numpy() if info.dtype == "int8" else None
+    values = restored(Quantized(values, scale), info.dim, info.dtype)
     if values.shape[1] != info.dim:
         raise ValueError(f"has {values.shape[1]} dimensions; {TABLE} says {info.dim}")
     further = [name for name in batch.schema.names if name not in OWN_COLUMNS]
     return TableBatch(
         names=batch.column("path").to_pylist(),
         labels=torch.from_numpy(batch.column("label").to_numpy().copy()),
-        embeddings=torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32).copy()),
+        embeddings=torch.from_numpy(values.copy()),
         columns={name: batch.column(name).to_pylist() for name in further},
     )

@@ -10,7 +10,7 @@ LAYERS = [  # lowest first
     {"types", "trust", "stops"},
     {"components"},
     {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "offline"},
-    {"files", "reading"},
+    {"files", "reading", "quantized"},
     {"yaml_text", "padding", "misfits", "tables"},
     {"config", "console"},
     {"distances", "pair_masks"},

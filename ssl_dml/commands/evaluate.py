@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_dml.backbones import Backbone, initial
 from ssl_dml.backbones.saved import read_metadata
-from ssl_dml.commands.measures import FUNCTIONS, MEASURES, shown_results
+from ssl_dml.commands.measures import FUNCTIONS, MEASURES, said
 from ssl_dml.commands.run_views import run_views
 from ssl_dml.config import arguments, fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
@@ -48,8 +48,9 @@ class EvaluateConfig:
         query: A table of what is searched for, or tested on; without it, retrieval searches for
             each row of the gallery among the others.
         evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
-            verification of pairs of them, identification in an open set, or, where labels are
-            continuous, distances of the labels of nearest neighbors; health needs no labels.
+            verification of pairs of them, identification in an open set, what smaller embeddings
+            cost in retrieval (compact), or, where labels are continuous, distances of the labels
+            of nearest neighbors; health needs no labels.
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
@@ -62,7 +63,8 @@ class EvaluateConfig:
     gallery: Path | None = None
     query: Path | None = None
     evaluator: Literal[
-        "knn", "linear", "retrieval", "verification", "open_set", "label_distances", "health"
+        *("knn", "linear", "retrieval", "verification", "open_set", "compact"),
+        *("label_distances", "health"),
     ]
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
@@ -245,8 +247,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
             options["views"] = run_views(config.run, found.backbone, found.parts[0][0], **given)
         results = measure.function(*tables, **options)
         say(f"{config.run}: {found.words}")
-        said = shown_results(results, confidence=options.get("confidence") or 0.95)
-        say("\n".join([said, *measure.remarks(results)]))
+        say(said(measure, results, options))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
         write_json(config.run / f"{config.evaluator}{suffix}.json", results)
         if config.neighbors is not None:
@@ -293,8 +294,7 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
         options["label_values"] = label_values_of(names)
     results = measure.function(*tables, **options)
     say(f"{len(tables[-1].labels):,} rows of {where} query {len(tables[0].labels):,} rows")
-    said = shown_results(results, confidence=options.get("confidence") or 0.95)
-    say("\n".join([said, *measure.remarks(results)]))
+    say(said(measure, results, options))
     write_json(config.gallery / f"{config.evaluator}.json", results)
     if config.neighbors is not None:
         path = config.gallery / "neighbors.csv"

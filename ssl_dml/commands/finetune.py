@@ -1,7 +1,8 @@
 """Fine-tune an embedding with labels: ``ssl_dml finetune --config NAME --init FOLDER``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ssl_dml.data.labeled import (
 from ssl_dml.data.understood import announce, describe
 from ssl_dml.evaluation import validate
 from ssl_dml.evaluation.sketch import sketch_samples
-from ssl_dml.heads import Head, attach_partial_fc
+from ssl_dml.heads import Head, Nested, attach_partial_fc
 from ssl_dml.progress import say
 from ssl_dml.reporting import finetune_summary, finish, record_probe, show_first
 from ssl_dml.training import (
@@ -57,6 +58,8 @@ class FinetuneConfig(RunConfig):
         head: The objective, given the dimension of an embedding and the number of classes.
         neck: What follows the backbone: none, linear, batch_norm or linear_batch_norm.
         embedding_dim: Dimension of an embedding; null keeps that of the backbone's features.
+        nested: Dimensions of prefixes of the embedding that are trained to be used alone, rising
+            to its own, such as [16, 32, 64, 128]; the loss is the sum over them.
         finetune: Freezing, adapters and learning-rate multipliers.
         labels: How labels are used.
         validation: What is held out.
@@ -65,6 +68,7 @@ class FinetuneConfig(RunConfig):
     head: Callable[[int, int], Head]
     neck: Neck = "linear_batch_norm"
     embedding_dim: int | None = 128
+    nested: Sequence[int] | None = None
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     labels: LabelConfig = field(default_factory=LabelConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
@@ -100,6 +104,9 @@ def build(config: FinetuneConfig, begin: Initial, train: SampleSet, num_classes:
     if config.data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in embedder.modules()):
         raise ConfigError("data.batch_size must be at least 2 for a network with batch norm, got 1")
     head = config.head(embedder.feature_dim, num_classes)
+    if config.nested is not None:
+        nested = partial(Nested, head=config.head, dims=config.nested)
+        head = nested(embedder.feature_dim, num_classes)
     if head.continuous != config.labels.continuous:
         wanted, given = ("continuous", "false") if head.continuous else ("class", "true")
         raise ConfigError(
@@ -158,6 +165,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         def keep(name: str, step: int) -> None:
             """Save the embedding model in a folder of the run."""
             trained = {"head": component(values, "head")[0], "data": data, "steps": step}
+            trained["nested"] = config.nested
             built = begin.arguments(neck=config.neck, dim=config.embedding_dim)
             if accelerator.is_main_process:
                 save(model.embedder, config.output_dir / name, EMBEDDER, built, trained=trained)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ssl_dml.evaluation import (
     knn,
@@ -13,41 +13,10 @@ from ssl_dml.evaluation import (
     verification,
 )
 from ssl_dml.evaluation.checkup import checkup, unusual
+from ssl_dml.evaluation.compact import compact, compact_table
 
 UNKNOWN = "not measurable: too few for this rate"
 TABLES: set[str | int] = {"gallery", "query"}
-
-
-class Measure(NamedTuple):
-    """What an evaluator measures.
-
-    Attributes:
-        function: Of one or two tables and its options.
-        rows: ``probe``: training samples are the gallery, and test samples the query; ``test``:
-            test samples, among themselves.
-        labels: Whether samples without a label are left out.
-        given: Its arguments that are no options.
-        remarks: Lines on results that are unusual.
-    """
-
-    function: Callable[..., dict[str, float]]
-    rows: Literal["probe", "test"]
-    labels: bool = True
-    given: set[str | int] = TABLES
-    remarks: Callable[[Mapping[str, float]], list[str]] = lambda _: []
-
-
-MEASURES = {
-    "knn": Measure(knn, "probe"),
-    "linear": Measure(linear_probe, "probe"),
-    "retrieval": Measure(retrieval, "test"),
-    "verification": Measure(verification, "test"),
-    "open_set": Measure(open_set, "test"),
-    "label_distances": Measure(label_distances, "test", given={*TABLES, "label_values"}),
-    "health": Measure(checkup, "test", labels=False, given={*TABLES, "views"}, remarks=unusual),
-}
-# Each section of the configuration is the keyword arguments of a function.
-FUNCTIONS = {name: (one.function, one.given) for name, one in MEASURES.items()}
 
 
 def shown_results(results: Mapping[str, float], *, confidence: float = 0.95) -> str:
@@ -67,3 +36,47 @@ def shown_results(results: Mapping[str, float], *, confidence: float = 0.95) -> 
         shown = f"{value:.4f}{interval}" if not math.isnan(value) else UNKNOWN
         lines += [f"{name:32} {shown}"] * (name not in ends)
     return "\n".join(lines)
+
+
+class Measure(NamedTuple):
+    """What an evaluator measures.
+
+    Attributes:
+        function: Of one or two tables and its options.
+        rows: ``probe``: training samples are the gallery, and test samples the query; ``test``:
+            test samples, among themselves.
+        labels: Whether samples without a label are left out.
+        given: Its arguments that are no options.
+        table: Its results as a table; None for a line each.
+        remarks: Lines on results that are unusual.
+    """
+
+    function: Callable[..., dict[str, float]]
+    rows: Literal["probe", "test"]
+    labels: bool = True
+    given: set[str | int] = TABLES
+    table: Callable[[Mapping[str, float]], str] | None = None
+    remarks: Callable[[Mapping[str, float]], list[str]] = lambda _: []
+
+
+MEASURES = {
+    "knn": Measure(knn, "probe"),
+    "linear": Measure(linear_probe, "probe"),
+    "retrieval": Measure(retrieval, "test"),
+    "verification": Measure(verification, "test"),
+    "open_set": Measure(open_set, "test"),
+    "compact": Measure(compact, "test", table=compact_table),
+    "label_distances": Measure(label_distances, "test", given={*TABLES, "label_values"}),
+    "health": Measure(checkup, "test", labels=False, given={*TABLES, "views"}, remarks=unusual),
+}
+# Each section of the configuration is the keyword arguments of a function.
+FUNCTIONS = {name: (one.function, one.given) for name, one in MEASURES.items()}
+
+
+def said(measure: Measure, results: Mapping[str, float], options: Mapping[str, Any]) -> str:
+    """What an evaluation prints of its results."""
+    if measure.table is not None:
+        shown = measure.table(results)
+    else:
+        shown = shown_results(results, confidence=options.get("confidence") or 0.95)
+    return "\n".join([shown, *measure.remarks(results)])

@@ -1,6 +1,6 @@
 """Pretrain a backbone without labels: ``ssl_dml pretrain --config NAME``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from ssl_dml.data.understood import announce, describe
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, gain_of, open_probe, probe_method
 from ssl_dml.evaluation.sketch import sketch_samples
-from ssl_dml.methods import Method, RunInfo
+from ssl_dml.methods import Method, RunInfo, nested
 from ssl_dml.progress import say
 from ssl_dml.reporting import finish, record_probe, show_first, summary
 from ssl_dml.training import (
@@ -47,12 +47,15 @@ class PretrainConfig(RunConfig):
 
     Args:
         method: The training objective around the backbone, given what it is told of the run.
+        nested: Dimensions of prefixes of the features that are trained to be used alone, rising
+            to their own, such as [16, 32, 64, 128]; the loss is the sum over them.
         evaluation: How the backbone is probed.
         adapt: What of the backbone moves when it goes on from trained weights.
         guard: When a run is said to be worse than its start.
     """
 
     method: Callable[[Backbone, RunInfo], Method]
+    nested: Sequence[int] | None = None
     evaluation: ProbeConfig = field(default_factory=ProbeConfig)
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     guard: GuardSettings = field(default_factory=GuardSettings)
@@ -89,7 +92,8 @@ def build(config: PretrainConfig, begin: Initial, train: SampleSet, plan: Plan) 
     )
     start = config.backbone if config.init is None else begin.backbone
     backbone = config.adapt.apply(start(train.spec))
-    return config.method(in_chunks(backbone, config.train.encode_chunk), run_info)
+    method = config.method(in_chunks(backbone, config.train.encode_chunk), run_info)
+    return method if config.nested is None else nested(method, config.nested)
 
 
 def save_backbone(
@@ -103,6 +107,7 @@ def save_backbone(
 ) -> None:
     """Save the backbone in a folder of the run, on the first process."""
     trained = {"method": component(values, "method")[0], "steps": step, "data": data}
+    trained["nested"] = config.nested
     if rank() == 0:
         folder = config.output_dir / name
         save(network, folder, begin.class_path, begin.init_args, trained=trained)

@@ -25,6 +25,7 @@ from ssl_dml.evaluation.look import look
 from ssl_dml.files import write_text
 from ssl_dml.progress import say
 from ssl_dml.reading import read_json
+from ssl_dml.reporting.compact_section import add_compact
 from ssl_dml.reporting.environment import ENVIRONMENT, environment
 from ssl_dml.reporting.page import Page
 from ssl_dml.reporting.run_sections import add_curves, add_data, add_views
@@ -265,6 +266,7 @@ def _run(page: Page, state: RunState) -> None:
         page.note(note)
     add_data(page, state.data)
     add_views(page, state.folder)
+    add_compact(page, state.folder)
 
 
 def _environment(page: Page, folder: Path) -> None:

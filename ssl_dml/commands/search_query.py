@@ -87,7 +87,10 @@ def model_of(index: Index, weights: str | None = None) -> "ssl_dml.EmbeddingMode
             f"the model of {index.folder}: {error}; give it with --weights"
         ) from error
     check_weights(index.folder, info, path, model.digest)
-    return model
+    if info.dim == model.dim:
+        return model
+    parts = model.backbone, model.decoder, model.device
+    return ssl_dml.EmbeddingModel(*parts, pool=info.pool, views=model.views, dim=info.dim)
 
 
 def queries_of(paths: Sequence[Path], index: Index) -> Iterator[tuple[list[Path], bool]]:

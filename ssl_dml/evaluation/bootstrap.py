@@ -13,6 +13,7 @@ from ssl_dml.reading import read_json
 
 QUERIES = "queries.json"
 ENDS = ("start", "trained")
+AT_ONCE = 1 << 18  # values that are drawn at once
 
 
 class Interval(NamedTuple):
@@ -79,12 +80,12 @@ def interval(
         counts = torch.bincount(own).double()
     generator, count = torch.Generator().manual_seed(seed), len(sums)
     means = []
-    for _ in range(draws):
-        chosen = torch.randint(count, (count,), generator=generator)
-        means.append(sums[chosen].sum() / counts[chosen].sum())
+    for part in torch.arange(draws).split(max(1, AT_ONCE // count)):
+        chosen = torch.randint(count, (len(part), count), generator=generator)
+        means.append(sums[chosen].sum(dim=1) / counts[chosen].sum(dim=1))
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.double)
     mean = sums.sum() / counts.sum()
-    return Interval(mean.item(), *torch.stack(means).quantile(tails).tolist())
+    return Interval(mean.item(), *torch.cat(means).quantile(tails).tolist())
 
 
 def paired_gain(

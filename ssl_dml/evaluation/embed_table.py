@@ -12,12 +12,14 @@ from torch import Tensor
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import broadcast_object, rank
 from ssl_dml.evaluation.embed import Encoder, embedded
+from ssl_dml.evaluation.health import evenly_spaced
 from ssl_dml.files import as_json, remove_leftovers, replacing, write_json
 from ssl_dml.progress import say
 from ssl_dml.reading import parse_json, read_json, reading
 from ssl_dml.tables import TABLE, TableBatch, TableInfo, write_info, write_part
 from ssl_dml.types import ConfigError, shown
 
+SAMPLE: Final = 5000  # rows
 BEGUN: Final = "begun.json"  # what the finished files of a table are of, until all are there
 
 
@@ -30,7 +32,7 @@ def embed_table(
     device: torch.device,
     batch_size: int = 256,
     shard_rows: int = 65_536,
-) -> None:
+) -> Float[Tensor, "sample dim"]:
     """Write a table of all samples; files that an earlier call has finished are kept.
 
     Every process encodes its part, and the first one writes.
@@ -44,6 +46,10 @@ def embed_table(
         batch_size: Samples that a process encodes at once.
         shard_rows: Rows of a file.
 
+    Returns:
+        A sample of the embeddings that this call made, as they were before they were stored; on
+        other processes than the first none.
+
     Raises:
         ConfigError: If the folder holds a table of something else, or an embedding is not finite.
         OSError: If the disk is full; finished files stay.
@@ -55,17 +61,20 @@ def embed_table(
     if done:
         say(f"{folder}: going on after {done:,} of {info.rows:,} rows")
     rows = torch.arange(done, len(samples))
+    chosen, sample = evenly_spaced(len(samples), SAMPLE), [torch.empty(0, info.dim)]
     found = embedded(encode, samples, rows, device=device, batch_size=batch_size)
     for features in _shards(found, shard_rows):
         own = torch.arange(done, done + len(features))
         _check_finite(features, samples, own)
         with replacing(folder / f"part-{done // shard_rows:05d}.parquet") as path:
             write_part(path, _batch(features, samples, own, Path(info.data["source"])), info)
+        sample.append(features[torch.isin(own, chosen)])
         done += len(features)
     if rank() == 0:
         write_info(folder, info)
         (folder / BEGUN).unlink(missing_ok=True)
     broadcast_object(None)
+    return torch.cat(sample)
 
 
 def _begin(folder: Path, info: TableInfo, shard_rows: int) -> int:

@@ -4,6 +4,7 @@ from ssl_dml.heads.base import Head
 from ssl_dml.heads.center import CenterLoss
 from ssl_dml.heads.continuous import DenseTriplet, LogRatio
 from ssl_dml.heads.margin_softmax import MarginSoftmax
+from ssl_dml.heads.nested import Nested
 from ssl_dml.heads.pair import PairHead
 from ssl_dml.heads.proxies import ProxyAnchor, ProxyNCA, SoftTriple
 from ssl_dml.heads.weighted_sum import WeightedSum
@@ -15,6 +16,7 @@ __all__ = [
     "Head",
     "LogRatio",
     "MarginSoftmax",
+    "Nested",
     "PairHead",
     "ProxyAnchor",
     "ProxyNCA",

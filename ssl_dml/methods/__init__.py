@@ -7,6 +7,7 @@ from ssl_dml.methods.feature_alignment import FeatureAlignment
 from ssl_dml.methods.hcl import HCL
 from ssl_dml.methods.moco import MoCo
 from ssl_dml.methods.moco_v3 import MoCoV3
+from ssl_dml.methods.nested import nested
 from ssl_dml.methods.nnclr import NNCLR
 from ssl_dml.methods.npid import NPID
 from ssl_dml.methods.pirl import PIRL
@@ -31,4 +32,5 @@ __all__ = [
     "RunInfo",
     "SimCLR",
     "SupCon",
+    "nested",
 ]

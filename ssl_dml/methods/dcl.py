@@ -66,8 +66,10 @@ class DCL(InBatchContrast):
         super().__init__(backbone, loss, hidden_dim, output_dim, layers)
         self.temperature, self.weight_sigma = temperature, weight_sigma
 
-    def contrast(self, views: Views, *more: Tensor) -> StepOutput:  # noqa: ARG002 - of SupCon
+    def contrast(self, views: Views, *more: Tensor) -> StepOutput:
         """Embed the views and compute the loss; its own bound would be none, so InfoNCE's is."""
+        if not isinstance(self.loss, losses.DCL):  # a sum over prefixes
+            return super().contrast(views, *more)
         embeddings, group = embed_views(self.backbone, self.projector, views), process_group()
         given = {"temperature": self.temperature, "group": group}
         terms = decoupled_terms(embeddings, tile_size=TILE, **given)

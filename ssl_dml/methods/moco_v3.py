@@ -11,6 +11,8 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import in_range
 from ssl_dml.distributed import world_size
+from ssl_dml.losses import InBatchInfoNCE
+from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
 from ssl_dml.methods.views import (
@@ -81,6 +83,7 @@ class MoCoV3(Method):
         self.predictor = mlp(output_dim, hidden_dim, output_dim, layers=2, norm="all")
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
         self.momentum, self.temperature = momentum, temperature
+        self.loss = InBatchInfoNCE(temperature=temperature, tile_size=TILE)
         self.num_batches = run_info.num_batches
         self.register_buffer("batch", torch.zeros((), dtype=torch.long))
 
@@ -94,7 +97,7 @@ class MoCoV3(Method):
         queries = [self.predictor(self.projector(self.backbone(view))) for view in views]
         with torch.no_grad():
             keys = [self.key_projector(self.key_backbone(view)) for view in views]
-        losses = contrast_crosswise(queries, keys, temperature=self.temperature)
+        losses = contrast_crosswise(queries, keys, self.loss)
         self.batch += 1
         logs = {"momentum": momentum}
         logs |= information(losses.mean(), len(views[0]) * world_size())

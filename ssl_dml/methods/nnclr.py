@@ -5,6 +5,8 @@ from typing import final
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
+from ssl_dml.losses import InBatchInfoNCE
+from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.views import (
@@ -65,7 +67,7 @@ class NNCLR(Method):
         self.predictor = mlp(output_dim, predictor_dim, output_dim, layers=2)
         check_queue(run_info, queue_size)
         self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
-        self.temperature = temperature
+        self.loss = InBatchInfoNCE(temperature=temperature, tile_size=TILE)
 
     def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's neighbors against the predictions of the whole batch."""
@@ -75,7 +77,7 @@ class NNCLR(Method):
         predicted = [self.predictor(rows) for rows in projected]
         rows = [unit_rows(found.detach()) for found in projected]
         neighbors = [self.queue.nearest(found) for found in rows]
-        losses = contrast_crosswise(neighbors, predicted, temperature=self.temperature)
+        losses = contrast_crosswise(neighbors, predicted, self.loss)
         similarity = (rows[0] * neighbors[0]).sum(dim=1).mean()
         self.queue.enqueue(gather(rows[0]))
         logs = {"neighbor_similarity": similarity}

@@ -12,8 +12,7 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import at_least, positive
 from ssl_dml.distributed import process_group, world_size
-from ssl_dml.losses import Loss, in_batch_info_nce
-from ssl_dml.losses.tiles import TILE
+from ssl_dml.losses import Loss
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.progress import say
 from ssl_dml.types import Batch, Embeddings, StepOutput, Views
@@ -82,15 +81,12 @@ def candidates_of(views: Views) -> int:
 
 
 def contrast_crosswise(
-    queries: Sequence[Embeddings], keys: Sequence[Embeddings], *, temperature: float
+    queries: Sequence[Embeddings], keys: Sequence[Embeddings], loss: nn.Module
 ) -> Float[Tensor, " views"]:
     """InfoNCE of the queries of each of two views against the other view's keys in the batch."""
     group = process_group()
-    losses = [
-        in_batch_info_nce(query, key, temperature=temperature, tile_size=TILE, group=group)
-        for query, key in zip(queries, reversed(keys), strict=True)
-    ]
-    return torch.stack(losses)
+    pairs = zip(queries, reversed(keys), strict=True)
+    return torch.stack([loss(query, key, group=group) for query, key in pairs])
 
 
 def embed_views(

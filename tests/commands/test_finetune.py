@@ -17,6 +17,7 @@ import ssl_dml
 from ssl_dml.backbones import Embedder, load
 from ssl_dml.tables import StoredTable
 from ssl_dml.training.run_lock import RunLock
+from ssl_dml.types import ConfigError
 
 ROOT = Path(__file__).parents[2]
 CLASSES, EACH, SIDE = 8, 12, 12
@@ -105,6 +106,27 @@ def test_a_run_leaves_what_it_promises(finished):
     best = max(measured, key=lambda row: row["eval/recall_at_1"])["step"]
     metadata = json.loads((folder / "best/backbone.json").read_text())
     assert metadata["trained"]["steps"] == best
+
+
+def test_nested_prefixes_are_trained_and_told_of(images, tmp_path):
+    given = {
+        "steps": 2,
+        "train": {"log_every": 1},
+        "data": {"batch_size": 16},
+        "validation": {"fraction": None},
+    }
+    given |= {"embedding_dim": 16, "output_dir": tmp_path / "run"}
+    model = ssl_dml.finetune(images, nested=[4, 16], **given)
+    assert model.dim == 16
+    metadata = json.loads((tmp_path / "run/backbone/backbone.json").read_text())
+    assert metadata["trained"]["nested"] == [4, 16]
+    logged = next(row for row in rows(tmp_path / "run") if "train/loss" in row)
+    assert {"train/loss_4", "train/loss_16", "train/own_cosine_4"} <= set(logged)
+    total = logged["train/loss_4"] + logged["train/loss_16"]
+    assert logged["train/loss"] == pytest.approx(total, rel=1e-4)
+    given["output_dir"] = tmp_path / "other"
+    with pytest.raises(ConfigError, match=r"nested must rise to 16, .* set it to \[4, 16\]"):
+        ssl_dml.finetune(images, nested=[4, 32], **given)
 
 
 def test_the_folder_of_a_live_run_is_left_alone(finished):

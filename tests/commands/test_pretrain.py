@@ -23,6 +23,7 @@ from ssl_dml.backbones import load
 from ssl_dml.reading import read_json
 from ssl_dml.tables import StoredTable
 from ssl_dml.training.run_lock import LOCK, RunLock
+from ssl_dml.types import ConfigError
 
 ROOT = Path(__file__).parents[2]
 CLOTHES = sorted(
@@ -76,6 +77,17 @@ def finished(images, tmp_path_factory):
     """A run that was never stopped, and what it printed."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     return folder, run("pretrain", "--data.source", images, "--output_dir", folder, *SMALL)
+
+
+def test_nested_prefixes_of_the_features_are_told_of(images, tmp_path):
+    given = {"steps": 2, "data": {"batch_size": 16}, "evaluation": {"k": 2}}
+    given["train"] = {"threads": 1}
+    ssl_dml.pretrain(images, nested=[32, 128], output_dir=tmp_path / "run", **given)
+    metadata = json.loads((tmp_path / "run/backbone/backbone.json").read_text())
+    assert metadata["trained"]["nested"] == [32, 128]
+    given |= {"config": "npid", "output_dir": tmp_path / "npid"}
+    with pytest.raises(ConfigError, match="such as SimCLR or MoCo, and method is NPID: set it to"):
+        ssl_dml.pretrain(images, nested=[32, 128], **given)
 
 
 def test_a_run_leaves_what_it_promises(finished):

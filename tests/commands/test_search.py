@@ -4,6 +4,7 @@ import json
 import os
 import struct
 import zlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -145,6 +146,26 @@ def test_a_query_by_another_model_is_refused_by_name(world, index):
         main(["query", str(index), image, "--weights", str(world / "other")])
     with pytest.raises(ConfigError, match=r"the model of .*: .*/gone .*; give it with --weights"):
         main(["query", str(index), image, "--weights", str(world / "gone")])
+
+
+def test_an_index_of_a_prefix_is_searched_by_that_prefix(world, tmp_path):
+    table = StoredTable(world / "table")
+    rows = table.load().embeddings[:, :8]
+    info = replace(table.info, dim=8)
+    labels = table.load().labels
+    batch = TableBatch(names=table.load().names, labels=labels, embeddings=rows)
+    write_table(tmp_path / "table", info, [batch])
+    folder = tmp_path / "index"
+    main(["build", str(tmp_path / "table"), "--output", str(folder)])
+    found = tmp_path / "found.json"
+    query = world / "images/red/3.png"
+    main(["query", str(folder), str(query), "--k", "2", "--json", str(found)])
+    first, second = json.loads(found.read_text())["queries"][0]["results"]
+    assert first["path"] == "red/3.png"
+    assert first["score"] == pytest.approx(1, abs=1e-4)
+    unit = torch.nn.functional.normalize(rows, dim=1)
+    cosines = (unit @ unit[3]).sort(descending=True).values
+    assert second["score"] == pytest.approx(cosines[1].item(), abs=1e-4)
 
 
 def test_rows_come_and_go(world, index, tmp_path, capsys):

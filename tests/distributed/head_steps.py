@@ -23,6 +23,7 @@ from ssl_dml.heads import (
     Head,
     LogRatio,
     MarginSoftmax,
+    Nested,
     PairHead,
     ProxyAnchor,
     ProxyNCA,
@@ -146,6 +147,18 @@ HEADS: dict[str, Callable[[], Head]] = {
     "log_ratio_anchor": lambda: LogRatio(DIM, CLASSES, anchors=1),
     "dense_triplet": lambda: DenseTriplet(DIM, CLASSES),
     "center_mean": lambda: CenterLoss(DIM, CLASSES, alpha=0.2, reduction="mean"),
+    "nested_classes": lambda: Nested(
+        DIM,
+        CLASSES,
+        head=partial(MarginSoftmax, margin=ArcFace(), sharded=True, sample_rate=0.5),
+        dims=[2, DIM],
+    ),
+    "nested_pairs": lambda: Nested(
+        DIM,
+        CLASSES,
+        head=partial(PairHead, loss=Triplet(), miner=DistanceWeighted(), memory_size=25),
+        dims=[1, 3, DIM],
+    ),
     "proxies_and_center": lambda: WeightedSum(
         DIM,
         CLASSES,

@@ -33,6 +33,7 @@ from ssl_dml.methods import (
     RunInfo,
     SimCLR,
     SupCon,
+    nested,
 )
 from ssl_dml.training import AdaptSettings
 from ssl_dml.types import Batch, ImageSpec, SequenceSpec
@@ -45,6 +46,7 @@ TASK = RunInfo(
     labeled=True,
 )
 PARTS = 4
+NESTED = [8, 64]
 SPEC = ImageSpec(channels=1, size=8, mean=(0.0,), std=(1.0,))
 RESNET = {"name": "resnet18", "width": 0.125}
 SHALLOW = {"layers": [1, 1, 1, 1]}
@@ -98,6 +100,22 @@ def teacher():
 # A method that is added is listed here once: how it is built, and with how many views.
 METHODS = {
     "simclr": (2, lambda: SimCLR(resnet(), TASK, output_dim=8)),
+    "simclr_nested": (2, lambda: nested(SimCLR(resnet(), TASK, output_dim=8), NESTED)),
+    "supcon_nested": (2, lambda: nested(SupCon(resnet(), TASK, output_dim=8), NESTED)),
+    "moco_nested": (
+        2,
+        lambda: nested(MoCo(resnet(), TASK, queue_size=20, output_dim=8, parts=PARTS), NESTED),
+    ),
+    "moco_v3_nested": (
+        2,
+        lambda: nested(MoCoV3(resnet(), TASK, hidden_dim=16, output_dim=8), NESTED),
+    ),
+    "nnclr_nested": (
+        2,
+        lambda: nested(
+            NNCLR(resnet(), TASK, queue_size=20, predictor_dim=16, output_dim=8), NESTED
+        ),
+    ),
     "simclr_four_views": (4, lambda: SimCLR(resnet(), TASK, output_dim=8)),
     "simclr_chunked": (2, lambda: SimCLR(chunked(), TASK, output_dim=8)),
     "simclr_last_block": (2, lambda: SimCLR(partly("last:1"), TASK, output_dim=8)),

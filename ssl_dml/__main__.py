@@ -16,6 +16,7 @@ COMMANDS = {
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run, or of tables",
     "embed": "write the embeddings of a data set into a table",
+    "threshold": "from which similarity on two samples are the same, with its error",
     "search": "find the nearest samples of images, in an index of embeddings",
     "report": "one page on runs: curves, map of embeddings, neighbors, mistakes",
     "runs": "list the runs below a folder with their scores",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,20 @@ from ssl_dml.reading import read_format, reading
 from ssl_dml.types import ConfigError, shown
 
 THRESHOLD, FORMAT, REMEDY = "threshold.json", 1, "run ssl_dml threshold again"
+
+
+class Same(NamedTuple):
+    """Whether two samples are the same.
+
+    Attributes:
+        same: Whether their cosine reaches the threshold.
+        probability: Of being the same, where every other pair is.
+        cosine: How similar their embeddings are.
+    """
+
+    same: bool
+    probability: float
+    cosine: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +87,10 @@ class Threshold:
         """Probability that a pair with this cosine is the same, where every other pair is."""
         return float(np.interp(cosine, self.cosines, self.same))
 
+    def judge(self, cosine: float) -> Same:
+        """Whether a pair with this cosine is the same."""
+        return Same(cosine >= self.threshold, self.probability(cosine), cosine)
+
     def check(self, where: Path, digest: str, pool: str | None, views: str | None) -> None:
         """Raise ConfigError if it is of another model, or of other embeddings of this one."""
         own, other = ((self.digest[:12], self.pool, self.views), (digest[:12], pool, views))
@@ -88,8 +106,8 @@ class Threshold:
         """What it promises, in sentences."""
         found = self.measures
         yield (
-            f"Two samples are the same from cosine {self.threshold:.4f} on: at most {self.far:g} of "
-            f"the pairs of different identities are accepted (FAR), with confidence "
+            f"Two samples are the same from cosine {self.threshold:.4f} on: at most {self.far:g} "
+            f"of the pairs of different identities are accepted (FAR), with confidence "
             f"{self.confidence:g}, by {self.identities:,} identities with {self.rows:,} samples."
         )
         yield (
@@ -106,8 +124,8 @@ class Threshold:
             own = self.unknown
             yield (
                 f"A query whose best match is below {own.threshold:.4f} is unknown: at most "
-                f"{own.fpir:g} of unknown queries pass (FPIR) among {own.gallery_rows:,} rows, with "
-                f"confidence {self.confidence:g}, by {own.identities:,} unknown identities."
+                f"{own.fpir:g} of unknown queries pass (FPIR) among {own.gallery_rows:,} rows, "
+                f"with confidence {self.confidence:g}, by {own.identities:,} unknown identities."
             )
 
 

@@ -25,6 +25,7 @@ from ssl_dml.exporting.network import embedder
 from ssl_dml.exporting.published import write_weights
 from ssl_dml.files import replacing, write_text
 from ssl_dml.progress import say
+from ssl_dml.threshold_file import Threshold, read_threshold, write_threshold
 from ssl_dml.types import ConfigError, ImageSpec
 
 GRAPHS = {"onnx": ".onnx", "torch_export": ".pt2"}
@@ -76,10 +77,12 @@ class Opened:
     Args:
         backbone: The network.
         saved: What ``backbone.json`` says of it.
+        threshold: What ``threshold.json`` beside it says, if that is of these weights.
     """
 
     backbone: Backbone
     saved: dict[str, Any]
+    threshold: Threshold | None = None
 
 
 def export(config: ExportConfig) -> None:
@@ -127,7 +130,11 @@ def _open(config: ExportConfig) -> Opened:
         saved = read_metadata(folder)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return Opened(initial(folder, TIMM, {}).backbone(saved["inputs"]).eval(), saved)
+    backbone = initial(folder, TIMM, {}).backbone(saved["inputs"]).eval()
+    threshold = read_threshold(folder)
+    if threshold is not None:
+        threshold.check(folder, weights_digest(backbone), threshold.pool, threshold.views)
+    return Opened(backbone, saved, threshold)
 
 
 def _original(config: ExportConfig, backbone: Backbone) -> Original:
@@ -197,13 +204,15 @@ def _write_timm(config: ExportConfig, opened: Opened, folder: Path) -> None:
 
 def _write_hub(config: ExportConfig, opened: Opened, folder: Path) -> None:
     write_weights(opened.backbone, opened.saved, folder)
+    if opened.threshold is not None:
+        write_threshold(folder, opened.threshold)
     _write_card(config, opened, folder, "ssl_dml")
 
 
 def _write_card(config: ExportConfig, opened: Opened, folder: Path, library: str) -> None:
     card = model_card(
         config.run, opened.saved, library=library, dim=opened.backbone.feature_dim,
-        name=config.output.name, license=config.license,
+        name=config.output.name, license=config.license, threshold=opened.threshold,
     )  # fmt: skip
     write_text(folder / "README.md", card)
     with suppress(ImportError):

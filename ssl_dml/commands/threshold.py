@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml.backbones import load
@@ -114,8 +114,8 @@ def _opened(config: ThresholdConfig) -> tuple[EmbeddingTable, EmbeddingTable | N
     classes, counts = table.labels.unique(return_counts=True)
     if len(classes) < FEWEST or int((counts > 1).sum()) < FEWEST:
         raise ConfigError(
-            f"{config.table} has {len(classes):,} classes, {int((counts > 1).sum()):,} of them with "
-            f"two samples; a threshold needs {FEWEST} identities with two samples each"
+            f"{config.table} has {len(classes):,} classes, {int((counts > 1).sum()):,} of them "
+            f"with two samples; a threshold needs {FEWEST} identities with two samples each"
         )
     return table, gallery
 
@@ -208,7 +208,7 @@ def highest(
 
 
 def _model_of(info: TableInfo, digest: str) -> Path | None:
-    """Folder of the saved backbone that embedded the table; None, with a line, if it is not there."""
+    """Folder of the saved backbone that embedded the table; None if it is not there."""
     place = Path(str(info.weights.get("path") or "")).expanduser()
     folder = next((p for p in (place, place / "backbone") if (p / METADATA).is_file()), None)
     if folder is None:

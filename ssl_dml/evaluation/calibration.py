@@ -10,7 +10,7 @@ from ssl_dml.evaluation.identity_pairs import EDGES, Histograms
 from ssl_dml.types import ConfigError
 
 GROUPED = 8  # bins of cosines that are one here
-ECE_BINS = 15
+ECE_BINS, MIN_FOLDS = 15, 2
 CENTERS = EDGES[:-1].reshape(-1, GROUPED).mean(1) + (EDGES[1] - EDGES[0]) / 2
 GRID = np.linspace(-1, 1, 401)
 
@@ -54,7 +54,7 @@ def calibrate(found: Histograms, *, identities: int) -> Curve:
     same = found.same.reshape(len(found.same), -1, GROUPED).sum(2)
     other = found.other.reshape(*found.other.shape[:2], -1, GROUPED).sum(3)
     folds = [f for f in range(len(same)) if same[f].any() and other[f, f].any()]
-    if len(folds) < 2:
+    if len(folds) < MIN_FOLDS:
         raise ValueError("needs two folds of identities that have two samples each")
     scores = {name: _cross_fitted(fit, same, other, folds) for name, fit in FITS.items()}
     kind = min(scores, key=lambda name: scores[name][0])

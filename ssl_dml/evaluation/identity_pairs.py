@@ -93,9 +93,9 @@ class IdentityPairs:
         return int(self._starts[last] - self._starts[first])
 
     def _block(self, block: slice) -> tuple[Float[np.ndarray, "rows dim"], Int[np.ndarray, " own"]]:
-        """Rows of some identities, and where among them each begins."""
-        first = self._starts[block.start]
-        return self._rows[first : self._starts[block.stop]], self._starts[block] - first
+        """Rows of some identities, and whose each is."""
+        rows = self._rows[self._starts[block.start] : self._starts[block.stop]]
+        return rows, np.repeat(np.arange(block.start, block.stop), self._counts[block])
 
     def histograms(self) -> Histograms:
         """How often pairs have a cosine in each bin between :data:`EDGES`."""
@@ -103,9 +103,9 @@ class IdentityPairs:
         other = np.zeros((self.folds, self.folds, BINS))
         for i, a in enumerate(self._blocks):
             for b in self._blocks[i:]:
-                rows, columns = self._block(a)[0], self._block(b)[0]
-                bins = ((rows @ columns.T + 1) * (BINS / 2)).astype(np.int32).clip(0, BINS - 1)
-                one, two = (np.repeat(np.arange(s.start, s.stop), self._counts[s]) for s in (a, b))
+                (rows, one), (columns, two) = self._block(a), self._block(b)
+                cosines = rows @ columns.T
+                bins = ((cosines + 1) * (BINS / 2)).astype(np.intp).clip(0, BINS - 1)
                 weights = np.outer(1 / self._counts[one], 1 / self._counts[two])
                 fold, second = sorted((self._fold[a.start], self._fold[b.start]))
                 if a == b:
@@ -123,9 +123,12 @@ class IdentityPairs:
         squares = 0.0
         for i, a in enumerate(self._blocks):
             for b in self._blocks[i:]:
-                (rows, starts), (columns, others) = self._block(a), self._block(b)
-                accepted = (rows @ columns.T >= cosine).astype(np.float32)
-                found = np.add.reduceat(np.add.reduceat(accepted, starts, 0), others, 1)
+                (rows, one), (columns, two) = self._block(a), self._block(b)
+                accepted = np.flatnonzero(rows @ columns.T >= cosine)  # few are
+                row, column = np.divmod(accepted, len(columns))
+                size = b.stop - b.start
+                places = (one[row] - a.start) * size + two[column] - b.start
+                found = np.bincount(places, minlength=(a.stop - a.start) * size).reshape(-1, size)
                 shares = found / np.outer(self._counts[a], self._counts[b])
                 if a == b:
                     count = self._counts[a].astype(float)

@@ -1,4 +1,4 @@
-r"""The similarity above which two samples are the same, at a false acceptance rate that is promised.
+r"""The similarity above which two samples are the same, at a promised false acceptance rate.
 
 The rate is a mean over pairs of identities, and pairs that share an identity are not independent.
 Its variance is that of a U-statistic of degree 2 (Hoeffding, 1948), which the rates of the single
@@ -144,7 +144,9 @@ def far_threshold(
 
 
 def _too_few(count: int, needed: int, far: float) -> str:
-    return f"{count:,} identities are too few for --far {far:g}: about {needed:,} or more are needed"
+    return (
+        f"{count:,} identities are too few for --far {far:g}: about {needed:,} or more are needed"
+    )
 
 
 def _needed(rates: Rates, count: float, wanted: float) -> int:

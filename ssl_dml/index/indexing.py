@@ -24,6 +24,7 @@ from ssl_dml.index.segment import Kind, Segment, SegmentInfo, SegmentWriter
 from ssl_dml.index.thumbnails import Thumbnails
 from ssl_dml.progress import progress
 from ssl_dml.tables import StoredTable, TableInfo
+from ssl_dml.threshold_file import read_threshold
 from ssl_dml.types import ConfigError
 
 SMALL = 1 << 14  # rows; segments of fewer are joined with what is added
@@ -143,3 +144,19 @@ def _joined(
         return own or other, torch.tensor([-1])
     names = list(dict.fromkeys([*own, *other]))
     return names, torch.tensor([*(names.index(name) for name in other), -1])
+
+
+def thresholds_of(table: StoredTable) -> dict[str, float]:
+    """From ``threshold.json`` of a table: what holds for an index of all of its rows.
+
+    Raises:
+        ConfigError: If the file is damaged, or of another model.
+    """
+    found = read_threshold(table.folder)
+    if found is None:
+        return {}
+    info = table.info
+    found.check(table.folder, str(info.weights.get("digest")), info.pool, info.views)
+    own = found.unknown
+    refused = {} if own is None or own.gallery_rows < info.rows else {"unknown": own.threshold}
+    return {"threshold": found.threshold, **refused}

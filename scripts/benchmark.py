@@ -4,8 +4,8 @@
 recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
 other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
 weights; ``search FOLDER`` measures an index of embeddings, and ``serve`` asks its page from many
-clients; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is
-``ssl_dml benchmark``.
+clients; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``threshold``
+counts how often thresholds keep their promise; ``pretrain`` is ``ssl_dml benchmark``.
 """
 
 import sys
@@ -14,6 +14,7 @@ from benchmarks import (
     adapt_table,
     bank_table,
     class_table,
+    coverage_table,
     finetune_table,
     loss_table,
     method_table,
@@ -39,6 +40,7 @@ TABLES = {
     "search": search_table,
     "serve": serve_load,
     "speech": speak,
+    "threshold": coverage_table,
     "tiles": tile_table,
 }
 

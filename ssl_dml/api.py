@@ -33,7 +33,6 @@ from ssl_dml.reading import regular
 from ssl_dml.threshold_file import THRESHOLD, Same, Threshold, read_threshold
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
 
-
 Sample = str | Path | Image.Image | np.ndarray
 
 

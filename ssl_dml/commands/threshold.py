@@ -178,16 +178,16 @@ def _unknown(
         rows = table.embeddings[torch.isin(table.labels, known)]
     else:
         classes, rows = classes[~torch.isin(classes, gallery.labels)], gallery.embeddings
-    shuffled = table.labels[order]
-    first = [int(order[(shuffled == one).nonzero()[0, 0]]) for one in classes.tolist()]
-    scores = highest(table.embeddings[first], rows)
+    found, first = np.unique(table.labels[order].numpy(), return_index=True)
+    chosen = order[torch.from_numpy(first)[torch.isin(torch.from_numpy(found), classes)]]
+    scores = highest(table.embeddings[chosen], rows)
     try:
-        found = refusal(scores, fpir=config.fpir, confidence=config.confidence)
+        cosine = refusal(scores, fpir=config.fpir, confidence=config.confidence)
     except TooFewIdentitiesError as error:
         say(f"{config.table}: {error}; unknown queries are not refused")
         return None
     count = len(scores)
-    return Unknown(threshold=found, fpir=config.fpir, identities=count, gallery_rows=len(rows))
+    return Unknown(threshold=cosine, fpir=config.fpir, identities=count, gallery_rows=len(rows))
 
 
 def highest(

@@ -152,4 +152,5 @@ class IdentityPairs:
 def _histogram(
     bins: Int[np.ndarray, "..."], weights: Float[np.ndarray, "..."]
 ) -> Float[np.ndarray, " bins"]:
-    return np.bincount(bins.ravel(), weights.ravel(), minlength=BINS)
+    found = np.bincount(bins.ravel(), weights.ravel(), minlength=BINS)
+    return found.astype(float)  # of no pair it is of integers

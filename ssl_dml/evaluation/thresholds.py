@@ -17,6 +17,8 @@ from ssl_dml.checks import inside
 from ssl_dml.evaluation.bootstrap import Interval
 from ssl_dml.evaluation.identity_pairs import EDGES, IdentityPairs, Rates
 
+UNSEEN = 2  # identities like the one that collides most, which caution adds
+
 
 def variance(rates: Rates) -> float:
     """Variance of the false acceptance rate, over identities, without bias.
@@ -40,13 +42,14 @@ def effective_pairs(
     Args:
         rates: At some threshold; the share is above 0.
         confidence: Of the one-sided bound that it is for.
-        cautious: Count the identity that collides most once more, as rarer ones were not drawn.
+        cautious: Count the identity that collides most some times more, as rarer ones were not
+            drawn.
         side: 1 for an upper bound, -1 for a lower one, where skewness counts the other way.
     """
     count, z = len(rates.of), float(stats.norm.ppf(confidence))
     found = variance(rates)
     if cautious:
-        found += (2 * (rates.of.max() - rates.share) / count) ** 2
+        found += UNSEEN * (2 * (rates.of.max() - rates.share) / count) ** 2
     deviations = rates.of - rates.of.mean()
     skewness = (deviations**3).mean() / max(deviations.std(), 1e-30) ** 3
     shift = side * max(0.0, skewness) / math.sqrt(count) * (1 + 2 * z * z) / 6

@@ -182,11 +182,11 @@ MEASURES = (
 )
 
 
-def _within(value: Any, low: float, high: float) -> bool:  # noqa: ANN401
+def _within(value: Any, low: int | float, high: int | float) -> bool:  # noqa: ANN401
     return type(value) in (int, float) and math.isfinite(value) and low <= value <= high
 
 
-def _ascending(values: Any, low: float, high: float) -> bool:  # noqa: ANN401
+def _ascending(values: Any, low: int | float, high: int | float) -> bool:  # noqa: ANN401
     if not (isinstance(values, list | tuple) and 1 < len(values) <= 1 << 16):
         return False
     return all(_within(v, low, high) for v in values) and all(a <= b for a, b in pairwise(values))

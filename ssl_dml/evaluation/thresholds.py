@@ -60,7 +60,7 @@ def effective_pairs(
 def upper(share: float, count: float, confidence: float) -> float:
     """Upper bound of a rate (Clopper and Pearson, 1934), also of a count that is no integer.
 
-    >>> round(upper(0.0, 300, 0.95), 5)
+    >>> round(upper(0.0, 300.0, 0.95), 5)
     0.00994
     """
     return float(stats.beta.ppf(confidence, share * count + 1, count - share * count))
@@ -75,7 +75,7 @@ def lower(share: float, count: float, confidence: float) -> float:
 def binomial_interval(share: float, count: float, confidence: float = 0.95) -> Interval:
     """Interval of Clopper and Pearson, which takes all pairs for independent.
 
-    >>> [round(end, 4) for end in binomial_interval(0.5, 10)]
+    >>> [round(end, 4) for end in binomial_interval(0.5, 10.0)]
     [0.5, 0.1871, 0.8129]
     """
     tail = (1 + confidence) / 2

@@ -37,10 +37,16 @@ def drawn(count, generator, p=0.2, spread=0.0):
 
 
 def test_variance_is_that_of_its_definition():
-    shares = drawn(9, np.random.default_rng(0), spread=0.4)
-    share, pairs = rates_of(shares).share, [*combinations(range(9), 2)]
-    apart = [shares[a] * shares[b] for a in pairs for b in pairs if not {*a} & {*b}]
-    assert variance(rates_of(shares)) == pytest.approx(share**2 - np.mean(apart))
+    pairs, above = [*combinations(range(9), 2)], 0
+    for seed in range(10):
+        shares = drawn(9, np.random.default_rng(seed), spread=0.9)
+        rates = rates_of(shares)
+        apart = [shares[a] * shares[b] for a in pairs for b in pairs if not {*a} & {*b}]
+        least = (rates.square - rates.share**2) / 36
+        expected = max(rates.share**2 - np.mean(apart), least)
+        assert variance(rates) == pytest.approx(expected)
+        above += expected > least
+    assert above
 
 
 def test_variance_is_right_on_average():
@@ -71,7 +77,7 @@ def test_what_one_identity_does_to_all_leaves_few():
 @pytest.mark.parametrize(("hits", "count"), [(0, 50), (3, 200), (40, 80)])
 def test_binomial_intervals_are_those_of_scipy(hits, count):
     found = binomtest(hits, count).proportion_ci(0.95, method="exact")
-    assert tuple(binomial_interval(hits / count, count)[1:]) == pytest.approx(tuple(found))
+    assert tuple(binomial_interval(hits / count, float(count))[1:]) == pytest.approx(tuple(found))
 
 
 def test_without_an_acceptance_the_bound_is_that_of_none():
@@ -130,7 +136,7 @@ def promised(draws, count, far):
 
 
 def test_the_promise_holds_where_the_rate_is_known():
-    kept, covered = promised(40, 60, 0.05)
+    kept, covered = promised(25, 60, 0.05)
     assert kept >= 0.9
     assert covered >= 0.85
 

@@ -67,6 +67,7 @@ def test_help_lists_keys_and_shipped_configurations(name, capsys):
         "embed": "--views",
         "start": "--minutes",
         "search": "search query",
+        "threshold": "--fpir",
         "report": "--table",
         "runs": "--json",
         "export": "torch_export",

@@ -301,7 +301,10 @@ def build_index(
         raise ConfigError(f"{table.folder} has no rows to search")
     memory = psutil.virtual_memory().available // 2 if memory is None else memory
     with writing(folder) as former:
-        begun = Manifest(table=table.info, memory=memory, side=side, **thresholds_of(table))
+        same, unknown = thresholds_of(table)
+        begun = Manifest(
+            table=table.info, memory=memory, side=side, threshold=same, unknown=unknown
+        )
         number = former.next_number if former else 0
         manifest, words = extended(folder, begun, table, number=number, kind=kind)
         manifest.write(folder)

@@ -146,17 +146,17 @@ def _joined(
     return names, torch.tensor([*(names.index(name) for name in other), -1])
 
 
-def thresholds_of(table: StoredTable) -> dict[str, float]:
-    """From ``threshold.json`` of a table: what holds for an index of all of its rows.
+def thresholds_of(table: StoredTable) -> tuple[float | None, float | None]:
+    """From ``threshold.json`` of a table: what is the same, and what is unknown, in an index of it.
 
     Raises:
         ConfigError: If the file is damaged, or of another model.
     """
     found = read_threshold(table.folder)
     if found is None:
-        return {}
+        return None, None
     info = table.info
     found.check(table.folder, str(info.weights.get("digest")), info.pool, info.views)
     own = found.unknown
-    refused = {} if own is None or own.gallery_rows < info.rows else {"unknown": own.threshold}
-    return {"threshold": found.threshold, **refused}
+    refused = None if own is None or own.gallery_rows < info.rows else own.threshold
+    return found.threshold, refused

@@ -169,9 +169,12 @@ def _whole(value: object) -> int:
 
 
 def _cosine(value: object) -> float | None:
-    if value is not None and (type(value) not in (int, float) or not -1 <= value <= MOST_COSINE):
+    if value is None:
+        return None
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not -1 <= value <= MOST_COSINE:
         raise ValueError(f"has {shown(value)} where a cosine belongs")
-    return value
+    return float(value)
 
 
 def remove_others(folder: Path, manifest: Manifest | None) -> None:

@@ -17,7 +17,7 @@ from ssl_dml.checks import inside
 from ssl_dml.evaluation.bootstrap import Interval
 from ssl_dml.evaluation.identity_pairs import EDGES, IdentityPairs, Rates
 
-UNSEEN = 2  # identities like the one that collides most, which caution adds
+UNSEEN = 3  # identities like the one that collides most, which caution adds
 
 
 def variance(rates: Rates) -> float:

@@ -16,13 +16,7 @@ from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range
 from ssl_dml.index.candidates import Candidates, candidates
-from ssl_dml.index.indexing import (
-    check_same_model,
-    check_weights,
-    extended,
-    source_of,
-    thresholds_of,
-)
+from ssl_dml.index.indexing import begun, check_same_model, check_weights, extended, source_of
 from ssl_dml.index.manifest import (
     IndexInfo,
     Manifest,
@@ -301,12 +295,10 @@ def build_index(
         raise ConfigError(f"{table.folder} has no rows to search")
     memory = psutil.virtual_memory().available // 2 if memory is None else memory
     with writing(folder) as former:
-        same, unknown = thresholds_of(table)
-        begun = Manifest(
-            table=table.info, memory=memory, side=side, threshold=same, unknown=unknown
-        )
         number = former.next_number if former else 0
-        manifest, words = extended(folder, begun, table, number=number, kind=kind)
+        manifest, words = extended(
+            folder, begun(table, memory, side), table, number=number, kind=kind
+        )
         manifest.write(folder)
     say(words)
     return Index(folder)

@@ -146,17 +146,18 @@ def _joined(
     return names, torch.tensor([*(names.index(name) for name in other), -1])
 
 
-def thresholds_of(table: StoredTable) -> tuple[float | None, float | None]:
-    """From ``threshold.json`` of a table: what is the same, and what is unknown, in an index of it.
+def begun(table: StoredTable, memory: int, side: int) -> Manifest:
+    """The manifest of an index without rows yet, with the thresholds of a table.
 
     Raises:
-        ConfigError: If the file is damaged, or of another model.
+        ConfigError: If ``threshold.json`` of the table is damaged, or of another model.
     """
-    found = read_threshold(table.folder)
+    info, found = table.info, read_threshold(table.folder)
     if found is None:
-        return None, None
-    info = table.info
+        return Manifest(table=info, memory=memory, side=side)
     found.check(table.folder, str(info.weights.get("digest")), info.pool, info.views)
     own = found.unknown
     refused = None if own is None or own.gallery_rows < info.rows else own.threshold
-    return found.threshold, refused
+    return Manifest(
+        table=info, memory=memory, side=side, threshold=found.threshold, unknown=refused
+    )

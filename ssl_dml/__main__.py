@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "kNN, linear probe or retrieval of a finished run, or of tables",
     "compare": "two models on one test set: differences, intervals, p-values",
     "embed": "write the embeddings of a data set into a table",
+    "threshold": "from which similarity on two samples are the same, with its error",
     "search": "find the nearest samples of images, in an index of embeddings",
     "drift": "test whether new data are like those of training",
     "report": "one page on runs: curves, map of embeddings, neighbors, mistakes",

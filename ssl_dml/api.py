@@ -31,6 +31,7 @@ from ssl_dml.data.recordings import SequenceDecoder
 from ssl_dml.data.trim import sounding, trimmed
 from ssl_dml.evaluation.averaged import Averaged, Views
 from ssl_dml.reading import regular
+from ssl_dml.threshold_file import THRESHOLD, Same, Threshold, read_threshold
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
 
 Sample = str | Path | Image.Image | np.ndarray
@@ -47,6 +48,7 @@ class EmbeddingModel:
         pool: How features are pooled, if otherwise than in training.
         views: Views of a sample whose embeddings are averaged.
         dim: First values of an embedding to take, scaled to length 1; None for all as they are.
+        folder: Where its ``threshold.json`` is, which ``ssl_dml threshold`` writes.
 
     Attributes:
         dim: Dimension of an embedding.
@@ -62,11 +64,13 @@ class EmbeddingModel:
         pool: str | None = None,
         views: Views = "one",
         dim: int | None = None,
+        folder: Path | None = None,
     ) -> None:
+        self.pool, self.views, self.folder = pool, views, folder
         self.backbone, self.decoder, self.device = backbone.to(device).eval(), decoder, device
         network = backbone if pool is None else Pooled(backbone, pool)
         network = network if dim is None else Prefix(network, dim)
-        self.inputs, self.dim, self.views = backbone.inputs, network.feature_dim, views
+        self.inputs, self.dim = backbone.inputs, network.feature_dim
         layers = Normalize(backbone.inputs), Averaged(network, views)
         self._encode = nn.Sequential(*layers).eval().to(device)
 
@@ -74,6 +78,36 @@ class EmbeddingModel:
     def digest(self) -> str:
         """Name of its weights: SHA-256 over all of them, wherever they were read from."""
         return weights_digest(self.backbone)
+
+    @cached_property
+    def threshold(self) -> Threshold:
+        """From which cosine on two samples are the same, and what that promises.
+
+        Raises:
+            ConfigError: If ``ssl_dml threshold`` has written none, or one of another model.
+        """
+        found = None if self.folder is None else read_threshold(self.folder)
+        if self.folder is None or found is None:
+            raise ConfigError(
+                f"{self.folder or 'the model'} has no {THRESHOLD}: ssl_dml threshold TABLE writes "
+                "one; name its folder with load(..., threshold=FOLDER)"
+            )
+        found.check(self.folder, self.digest, self.pool, self.views, self.dim)
+        return found
+
+    def same(self, a: Sample, b: Sample) -> Same:
+        """Whether two samples are the same, by the threshold that was calibrated.
+
+        Args:
+            a: As for :meth:`embed`.
+            b: The other.
+
+        Raises:
+            ValueError: If a sample cannot be read, or there is no threshold of this model.
+        """
+        own, (one, two) = self.threshold, self.embed([a, b]).astype(np.float64)
+        cosine = float(one @ two / max(np.linalg.norm(one) * np.linalg.norm(two), 1e-12))
+        return own.judge(cosine)
 
     @torch.inference_mode()
     def embed(
@@ -145,6 +179,7 @@ def load(
     pool: str | None = None,
     views: Views = "one",
     dim: int | None = None,
+    threshold: str | Path | None = None,
 ) -> EmbeddingModel:
     """The model of a run, ready to embed.
 
@@ -158,18 +193,23 @@ def load(
         pool: How features are pooled; see :class:`~ssl_dml.backbones.pooled.Pooled`.
         views: Views that are averaged; see :class:`~ssl_dml.evaluation.averaged.Averaged`.
         dim: First values of an embedding to take; see :class:`~ssl_dml.backbones.prefix.Prefix`.
+        threshold: Folder whose ``threshold.json`` :meth:`EmbeddingModel.same` uses, such as a
+            table; None for the one beside the model.
 
     Raises:
         ValueError: Naming the file, if one is missing or damaged.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     device = torch.device(device or accelerator or "cpu")
+    calibrated = None if threshold is None else Path(threshold).expanduser()
     if str(folder).partition(":")[0] in ROUTES:
         begin = initial(folder, TIMM, {})
         assert begin.preset is not None
         backbone = begin.backbone(begin.preset)
         decoder = _decoder(backbone.inputs, {})
-        return EmbeddingModel(backbone, decoder, device, pool=pool, views=views, dim=dim)
+        return EmbeddingModel(
+            backbone, decoder, device, pool=pool, views=views, dim=dim, folder=calibrated
+        )
     folder = Path(folder).expanduser()
     if (folder / "config.yaml").exists():
         if not (folder / "backbone").exists():
@@ -178,7 +218,8 @@ def load(
     backbone = load_backbone(folder)
     saved = read_metadata(folder)["trained"].get("data", {}).get("decoder", {})
     decoder = _decoder(backbone.inputs, saved)
-    return EmbeddingModel(backbone, decoder, device, pool=pool, views=views, dim=dim)
+    own = calibrated or folder
+    return EmbeddingModel(backbone, decoder, device, pool=pool, views=views, dim=dim, folder=own)
 
 
 def _decoder(

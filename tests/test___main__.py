@@ -69,6 +69,7 @@ def test_help_lists_keys_and_shipped_configurations(name, capsys):
         "start": "--minutes",
         "search": "search query",
         "drift": "--sketch_from",
+        "threshold": "--fpir",
         "report": "--table",
         "runs": "--json",
         "export": "torch_export",

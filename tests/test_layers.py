@@ -11,7 +11,7 @@ LAYERS = [  # lowest first
     {"components"},
     {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "offline"},
     {"files", "reading", "quantized"},
-    {"yaml_text", "padding", "misfits", "tables"},
+    {"yaml_text", "padding", "misfits", "tables", "threshold_file"},
     {"config", "console"},
     {"distances", "pair_masks"},
     {"losses", "margins", "mining", "memory", "data", "augment"},

@@ -11,6 +11,7 @@ from benchmarks.methods import method_table
 from benchmarks.search import search_table
 from benchmarks.serve import serve_load
 from benchmarks.speech import speak
+from benchmarks.threshold import coverage_table
 from benchmarks.tiles import tile_table
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "bank_costs",
     "bank_table",
     "class_table",
+    "coverage_table",
     "drift_table",
     "finetune_table",
     "loss_table",

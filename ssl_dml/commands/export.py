@@ -26,6 +26,7 @@ from ssl_dml.exporting.network import embedder
 from ssl_dml.exporting.published import write_weights
 from ssl_dml.files import replacing, write_text
 from ssl_dml.progress import say
+from ssl_dml.threshold_file import Threshold, read_threshold, write_threshold
 from ssl_dml.types import ConfigError, ImageSpec
 
 GRAPHS = {"onnx": ".onnx", "torch_export": ".pt2"}
@@ -78,11 +79,13 @@ class Opened:
         backbone: The network.
         saved: What ``backbone.json`` says of it.
         folder: Where it is saved; None for published weights.
+        threshold: What ``threshold.json`` beside it says, if that is of these weights.
     """
 
     backbone: Backbone
     saved: dict[str, Any]
     folder: Path | None = None
+    threshold: Threshold | None = None
 
 
 def export(config: ExportConfig) -> None:
@@ -130,7 +133,12 @@ def _open(config: ExportConfig) -> Opened:
         saved = read_metadata(folder)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return Opened(initial(folder, TIMM, {}).backbone(saved["inputs"]).eval(), saved, folder)
+    backbone = initial(folder, TIMM, {}).backbone(saved["inputs"]).eval()
+    threshold = read_threshold(folder)
+    if threshold is not None:
+        made = threshold.pool, threshold.views, threshold.dim
+        threshold.check(folder, weights_digest(backbone), *made)
+    return Opened(backbone, saved, folder, threshold)
 
 
 def _original(config: ExportConfig, backbone: Backbone) -> Original:
@@ -202,6 +210,8 @@ def _write_timm(config: ExportConfig, opened: Opened, folder: Path) -> None:
 
 def _write_hub(config: ExportConfig, opened: Opened, folder: Path) -> None:
     _write_safetensors(config, opened, folder)
+    if opened.threshold is not None:
+        write_threshold(folder, opened.threshold)
     _write_card(config, opened, folder, "ssl_dml")
 
 
@@ -209,6 +219,7 @@ def _write_card(config: ExportConfig, opened: Opened, folder: Path, library: str
     card = model_card(
         config.run, opened.saved, library=library, dim=opened.backbone.feature_dim,
         name=config.output.name, license=config.license, sketch=(folder / SKETCH).exists(),
+        threshold=opened.threshold,
     )  # fmt: skip
     write_text(folder / "README.md", card)
     with suppress(ImportError):

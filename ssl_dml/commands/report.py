@@ -28,7 +28,7 @@ from ssl_dml.reading import read_json
 from ssl_dml.reporting.compact_section import add_compact
 from ssl_dml.reporting.environment import ENVIRONMENT, environment
 from ssl_dml.reporting.page import Page
-from ssl_dml.reporting.run_sections import add_curves, add_data, add_views
+from ssl_dml.reporting.run_sections import add_curves, add_data, add_threshold, add_views
 from ssl_dml.reporting.samples import Found, add_comparison, add_embeddings, add_sheets
 from ssl_dml.reporting.sections import Shown
 from ssl_dml.reporting.thumbnails import small, thumbnails
@@ -220,7 +220,9 @@ def report(config: ReportConfig) -> Path:
     for name, one in found.items():
         page.chapter(name)
         if name in states:
-            _run(page, states[name])
+            _run(page, states[name], config.model)
+        elif config.table is not None:
+            add_threshold(page, config.table)
         add_embeddings(page, one, anchors.get(name), config.seed)
         if name in states:
             page.section("Configuration and environment")
@@ -261,10 +263,11 @@ def _score(value: float) -> str:
     return f"{value:.1%}" if 0 <= value <= 1 else f"{value:.4g}"
 
 
-def _run(page: Page, state: RunState) -> None:
+def _run(page: Page, state: RunState, model: str) -> None:
     for note in state.notes:
         page.note(note)
     add_data(page, state.data)
+    add_threshold(page, state.folder / model)
     add_views(page, state.folder)
     add_compact(page, state.folder)
 

@@ -39,14 +39,44 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """An image and what was found with it."""
+    """An image and what was found with it.
+
+    Args:
+        path: Of the image.
+        hits: From near to far.
+        threshold: Cosine from which a hit is the same; None if that was not calibrated.
+        unknown: Cosine that the best hit of a known query has; None if that was not.
+    """
 
     path: Path
     hits: Sequence[Hit]
+    threshold: float | None = None
+    unknown: float | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """That it shows nothing of the index, if its best match is not similar enough."""
+        if self.unknown is None or (self.hits and self.hits[0].score >= self.unknown):
+            return None
+        return f"unknown: no match reaches {self.unknown:.4f}"
+
+    @property
+    def split(self) -> tuple[int, str] | None:
+        """How many hits are the same, in words; None without a threshold."""
+        if self.threshold is None:
+            return None
+        above = sum(hit.score >= self.threshold for hit in self.hits)
+        who = {0: "none is", 1: "the one above is"}.get(above, f"the {above} above are")
+        return above, f"threshold {self.threshold:.4f}: {who} the same"
 
     def plain(self) -> dict[str, object]:
         """As JSON has it."""
-        return {"query": str(self.path), "results": [asdict(hit) for hit in self.hits]}
+        found: dict[str, object] = {"query": str(self.path)}
+        if self.threshold is not None:
+            found["threshold"] = self.threshold
+        if self.unknown is not None:
+            found["unknown"] = self.refusal is not None
+        return {**found, "results": [asdict(hit) for hit in self.hits]}
 
     def table(self) -> str:
         """As a terminal shows it.
@@ -55,6 +85,10 @@ class Query:
         >>> print(Query(path=Path("q.png"), hits=hits).table())
         q.png
           1  0.9187  cat  a/1.png
+        >>> print(Query(path=Path("q.png"), hits=hits, threshold=0.95, unknown=0.93).table())
+        q.png: unknown: no match reaches 0.9300
+             threshold 0.9500: none is the same
+          1  0.9187  cat  a/1.png
         """
         names = [plain(hit.class_name or "-") for hit in self.hits]
         width = max(map(len, names), default=0)
@@ -62,7 +96,11 @@ class Query:
             f"{hit.rank:>3}  {hit.score:6.4f}  {name:{width}}  {plain(hit.path)}"
             for hit, name in zip(self.hits, names, strict=True)
         ]
-        return "\n".join([plain(str(self.path)), *lines])
+        if self.split is not None:
+            above, words = self.split
+            lines.insert(above, f"     {words}")
+        refusal = f": {self.refusal}" if self.refusal else ""
+        return "\n".join([f"{plain(str(self.path))}{refusal}", *lines])
 
 
 def model_of(index: Index, weights: str | None = None) -> "ssl_dml.EmbeddingModel":
@@ -135,9 +173,14 @@ def embedded(
 
 
 def answered(
-    index: Index, paths: Sequence[Path], rows: Float[Tensor, "known dim"], k: int
+    index: Index,
+    paths: Sequence[Path],
+    rows: Float[Tensor, "known dim"],
+    k: int,
+    *,
+    threshold: float | None = None,
 ) -> Iterator[Query]:
-    """The nearest rows of each image."""
+    """The nearest rows of each image, of which those from ``threshold`` on are the same."""
     if not paths:
         return
     scores, ids = index.search(rows, k)
@@ -149,4 +192,6 @@ def answered(
                 Hit(rank=rank, score=score, path=row.path, class_name=row.class_name, id=row.id)
                 for rank, (score, row) in enumerate(found, start=1)
             ],
+            threshold=threshold,
+            unknown=index.info.unknown,
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 from ssl_dml.backbones.saved import METADATA
 from ssl_dml.commands.search_query import model_of
 from ssl_dml.index.index import Index
-from ssl_dml.index.manifest import MANIFEST
 from ssl_dml.reading import read_json, reading
+from ssl_dml.threshold_file import read_threshold
 from ssl_dml.types import ConfigError
 
 NEEDED = ("starlette", "uvicorn")
@@ -73,10 +73,18 @@ def threshold_of(index: Index, weights: str | None = None) -> float | None:
     It is a cosine, from which two images are taken for the same; None where there is none.
 
     Raises:
-        ConfigError: If it is no cosine.
+        ConfigError: If it is no cosine, or of another model.
     """
-    model = Path(weights or str(index.info.table.weights.get("path") or "")).expanduser()
-    for path in (index.folder / MANIFEST, model / METADATA, model / "backbone" / METADATA):
+    info, table = index.info, index.info.table
+    if info.threshold is not None:
+        return info.threshold
+    model = Path(weights or str(table.weights.get("path") or "")).expanduser()
+    for folder in (model, model / "backbone"):
+        if (found := read_threshold(folder)) is not None:
+            digest = str(table.weights.get("digest"))
+            found.check(folder, digest, table.pool, table.views, table.dim)
+            return found.threshold
+    for path in (model / METADATA, model / "backbone" / METADATA):
         if not path.is_file():
             continue
         with reading(str(path)):

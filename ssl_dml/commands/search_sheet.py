@@ -21,6 +21,7 @@ section { border-top: 1px solid var(--line); display: flex; gap: 1rem; padding: 
   break-inside: avoid; }
 ol { display: grid; flex: 1; gap: .8rem; grid-template-columns: repeat(auto-fill, 104px);
   list-style: none; margin: 0; min-width: 0; padding: 0; }
+.threshold { border-top: 2px solid; font-size: .85rem; grid-column: 1 / -1; }
 figure { margin: 0; width: 104px; }
 section > figure { flex: none; border-right: 1px solid var(--line); padding-right: 1rem; }
 .image { align-items: center; display: flex; height: 96px; }
@@ -55,7 +56,13 @@ def sheet(queries: Sequence[Query], index: Index) -> str:
 
 
 def _section(query: Query, index: Index) -> str:
-    hits = "\n".join(f"<li>{_hit(hit, index)}</li>" for hit in query.hits)
+    cards = [f"<li>{_hit(hit, index)}</li>" for hit in query.hits]
+    if query.split is not None:
+        above, words = query.split
+        cards.insert(above, f'<li class="threshold">{words}</li>')
+    if query.refusal:
+        cards.insert(0, f'<li class="threshold"><b>{query.refusal}</b></li>')
+    hits = "\n".join(cards)
     shown = _figure(_of_query(query), "query", str(query.path))
     return f"<section>{shown}\n<ol>{hits}</ol></section>"
 

@@ -12,6 +12,7 @@ import yaml
 
 import ssl_dml
 from ssl_dml.reading import read_json, reading
+from ssl_dml.threshold_file import Threshold
 from ssl_dml.types import ImageSpec
 from ssl_dml.yaml_text import read_yaml
 
@@ -46,6 +47,7 @@ def model_card(
     name: str,
     license: str | None,
     sketch: bool = False,
+    threshold: Threshold | None = None,
 ) -> str:
     """Text of ``README.md``: what the model is, how it was made and measured, and how to load it.
 
@@ -59,6 +61,7 @@ def model_card(
         name: Of the folder.
         license: Short name of its license, such as ``apache-2.0``; None if it has none.
         sketch: Whether a sketch of the training data is in the folder.
+        threshold: From which cosine on two samples are the same, if that was calibrated.
     """
     spec, trained = saved["inputs"], saved.get("trained") or {}
     images = isinstance(spec, ImageSpec)
@@ -77,10 +80,10 @@ def model_card(
         "Data": "\n".join(_data(trained.get("data") or {}, spec)),
         "Recipe": "\n".join(_recipe(run, trained)),
         "Measures": "\n".join(_measures(run, trained.get("data") or {})),
+        "Threshold": "\n".join(_threshold(threshold, library)),
         "Limits": "It knows what the data above show. Embeddings of other kinds of samples may "
         "say nothing, and what is common in the data may count as similar. It was not tested for "
-        "decisions about people.\nNo threshold of similarity comes with it: choose one on your own "
-        "pairs." + (_DRIFT.format(folder=name) if sketch else ""),
+        "decisions about people." + (_DRIFT.format(folder=name) if sketch else ""),
         "License": _license(license),
         "Versions": _versions(saved),
     }
@@ -157,6 +160,19 @@ def _measures(run: Path | None, data: Mapping[str, Any]) -> Iterator[str]:
         "\nIntervals are Wilson's, of a fraction of the queries; they say nothing of another "
         "training run or of other data."
     )
+
+
+def _threshold(threshold: Threshold | None, library: str) -> Iterator[str]:
+    if threshold is None:
+        yield (
+            "No threshold of similarity comes with it: choose one on your own pairs, with "
+            "`ssl_dml threshold TABLE`."
+        )
+        return
+    yield from (f"- {line}" for line in threshold.lines())
+    yield "\nIt promises this of identities like those that it was calibrated with."
+    if library == "ssl_dml":
+        yield '`model.same("a.png", "b.png")` decides by it.'
 
 
 def _interval(key: str, value: float, queries: int) -> str:

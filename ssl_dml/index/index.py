@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range
 from ssl_dml.index.candidates import Candidates, candidates
-from ssl_dml.index.indexing import check_same_model, check_weights, extended, source_of
+from ssl_dml.index.indexing import begun, check_same_model, check_weights, extended, source_of
 from ssl_dml.index.manifest import (
     IndexInfo,
     Manifest,
@@ -100,6 +100,8 @@ class Index:
             kind=largest.kind,
             recall=largest.recall,
             segments=len(self._parts),
+            threshold=self._manifest.threshold,
+            unknown=self._manifest.unknown,
         )
 
     def search(
@@ -230,7 +232,8 @@ class Index:
             names = [name for part in table.batches() for name in part.names]
             own = self.find(names, source=source_of(table.info))
             written, words = extended(self.folder, manifest, table)
-            self._commit(written, own)
+            # Among more rows more unknown queries find one that is similar enough.
+            self._commit(replace(written, unknown=None), own)
         replaced = f"; {len(own):,} of them take the place of earlier rows" if len(own) else ""
         return f"{table.info.rows:,} rows added{replaced}; {words}"
 
@@ -292,9 +295,10 @@ def build_index(
         raise ConfigError(f"{table.folder} has no rows to search")
     memory = psutil.virtual_memory().available // 2 if memory is None else memory
     with writing(folder) as former:
-        begun = Manifest(table=table.info, memory=memory, side=side)
         number = former.next_number if former else 0
-        manifest, words = extended(folder, begun, table, number=number, kind=kind)
+        manifest, words = extended(
+            folder, begun(table, memory, side), table, number=number, kind=kind
+        )
         manifest.write(folder)
     say(words)
     return Index(folder)

@@ -24,6 +24,7 @@ from ssl_dml.index.segment import Kind, Segment, SegmentInfo, SegmentWriter
 from ssl_dml.index.thumbnails import Thumbnails
 from ssl_dml.progress import progress
 from ssl_dml.tables import StoredTable, TableInfo
+from ssl_dml.threshold_file import read_threshold
 from ssl_dml.types import ConfigError
 
 SMALL = 1 << 14  # rows; segments of fewer are joined with what is added
@@ -143,3 +144,20 @@ def _joined(
         return own or other, torch.tensor([-1])
     names = list(dict.fromkeys([*own, *other]))
     return names, torch.tensor([*(names.index(name) for name in other), -1])
+
+
+def begun(table: StoredTable, memory: int, side: int) -> Manifest:
+    """The manifest of an index without rows yet, with the thresholds of a table.
+
+    Raises:
+        ConfigError: If ``threshold.json`` of the table is damaged, or of another model.
+    """
+    info, found = table.info, read_threshold(table.folder)
+    if found is None:
+        return Manifest(table=info, memory=memory, side=side)
+    found.check(table.folder, str(info.weights.get("digest")), info.pool, info.views, info.dim)
+    own = found.unknown
+    refused = None if own is None or own.gallery_rows < info.rows else own.threshold
+    return Manifest(
+        table=info, memory=memory, side=side, threshold=found.threshold, unknown=refused
+    )

@@ -19,6 +19,7 @@ from ssl_dml.types import ConfigError, one_line, shown
 MANIFEST, FORMAT, LOCK = "index.json", 1, "index.lock"
 OWN = re.compile(r"\d{5,}\.[a-z_]+")  # files that a manifest names, or once did
 MOST = 2**48
+MOST_COSINE = 1.001  # as rounding leaves it
 
 
 class Row(NamedTuple):
@@ -49,6 +50,9 @@ class IndexInfo:
         kind: How the largest part is searched.
         recall: Part of the 10 nearest rows that its search finds, measured on a sample.
         segments: Parts that are searched one after another.
+        threshold: Cosine from which two samples are the same; None if that was not calibrated.
+        unknown: Cosine below which a query is unknown; None if that was not calibrated for a
+            gallery of so many rows.
     """
 
     table: TableInfo
@@ -56,6 +60,8 @@ class IndexInfo:
     kind: Kind
     recall: float
     segments: int
+    threshold: float | None = None
+    unknown: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,8 @@ class Manifest:
         side: Largest side of a thumbnail in pixels; 0 for none.
         segments: Parts of the index, in the order of their ids.
         removed: Number of the file of ids that were removed; None if there are none.
+        threshold: Of the table; see :class:`IndexInfo`.
+        unknown: The same, until rows are added.
     """
 
     table: TableInfo
@@ -75,6 +83,8 @@ class Manifest:
     side: int
     segments: tuple[SegmentInfo, ...] = ()
     removed: int | None = None
+    threshold: float | None = None
+    unknown: float | None = None
 
     @property
     def ids(self) -> int:
@@ -137,6 +147,8 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         side=side,
         segments=segments,
         removed=removed,
+        threshold=_cosine(values.get("threshold")),
+        unknown=_cosine(values.get("unknown")),
     )
 
 
@@ -154,6 +166,14 @@ def _whole(value: object) -> int:
     if type(value) is not int or not 0 <= value < MOST:
         raise ValueError(f"has {shown(value)} where a number belongs")
     return value
+
+
+def _cosine(value: Any) -> float | None:  # noqa: ANN401 - whatever JSON has
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not -1 <= value <= MOST_COSINE:
+        raise ValueError(f"has {shown(value)} where a cosine belongs")
+    return float(value)
 
 
 def remove_others(folder: Path, manifest: Manifest | None) -> None:

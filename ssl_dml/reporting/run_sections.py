@@ -12,6 +12,7 @@ from ssl_dml.reporting.charts import Series, legend_of, lines
 from ssl_dml.reporting.page import Page
 from ssl_dml.reporting.thumbnails import data_uri
 from ssl_dml.reporting.trackers import VIEWS
+from ssl_dml.threshold_file import read_threshold
 from ssl_dml.types import ConfigError
 
 MOST_PIXELS = 1 << 25
@@ -133,3 +134,17 @@ def add_views(page: Page, folder: Path) -> None:
     size = f'width="{scale * image.width}" height="{scale * image.height}"'
     source = f'alt="samples and their views" src="{data_uri(image)}"'
     page.raw(f'<img class="views" {size} {source}>')
+
+
+def add_threshold(page: Page, folder: Path) -> None:
+    """Add from which cosine on two samples are the same, where that was calibrated."""
+    try:
+        found = read_threshold(folder)
+    except ConfigError as error:
+        page.section("Threshold")
+        page.note(f"the threshold is left out: {error}")
+        return
+    if found is not None:
+        page.section("Threshold")
+        for line in found.lines():
+            page.text(line)

@@ -10,8 +10,8 @@ from typing import Any
 __version__ = version("ssl_dml")
 
 _MODULES = (
-    "augment", "backbones", "data", "distances", "evaluation", "heads", "losses", "margins",
-    "memory", "methods", "mining", "training",
+    "augment", "backbones", "data", "distances", "evaluation", "heads", "index", "losses",
+    "margins", "memory", "methods", "mining", "training",
 )  # fmt: skip
 _HOMES = {
     "EmbeddingModel": "ssl_dml.api",

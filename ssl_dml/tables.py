@@ -46,11 +46,11 @@ class EmbeddingTable:
 
     def at(self, rows: Int[Tensor, " some"]) -> "EmbeddingTable":
         """Some of its rows, in the order given."""
-        wanted = rows.tolist()
+        wanted, names = rows.tolist(), self.names
         return EmbeddingTable(
             embeddings=self.embeddings[rows],
             labels=self.labels[rows],
-            names=None if self.names is None else [self.names[row] for row in wanted],
+            names=None if names is None else [names[row] for row in wanted],
             columns={name: [of[row] for row in wanted] for name, of in self.columns.items()},
         )
 

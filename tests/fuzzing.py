@@ -27,7 +27,7 @@ from ssl_dml.backbones.weights import fit_weights
 from ssl_dml.console import enough_memory
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.sequences import SequenceConfig
-from ssl_dml.evaluation.index import Index, build_index
+from ssl_dml.index.index import Index, build_index
 from ssl_dml.reading import raised_here
 from ssl_dml.reporting import read_records
 from ssl_dml.tables import EmbeddingTable

@@ -17,6 +17,7 @@ LAYERS = [  # lowest first
     {"losses", "margins", "mining", "memory", "data", "augment"},
     {"backbones"},
     {"methods", "heads"},
+    {"index"},
     {"evaluation"},
     {"reporting"},
     {"exporting"},
@@ -29,7 +30,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Which parts may import a library that others must not know.
 CONFINED = {
     "kornia": {"augment"},
-    "faiss": {"evaluation"},
+    "faiss": {"evaluation", "index"},
     "sklearn": {"evaluation"},
     "datasets": {"data"},
     "accelerate": {"training", "reporting", "commands", "__main__"},

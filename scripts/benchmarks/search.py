@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.evaluation.index import Index, build_index
-from ssl_dml.evaluation.segment import Kind
 from ssl_dml.files import write_json
+from ssl_dml.index.index import Index, build_index
+from ssl_dml.index.segment import Kind
 from ssl_dml.tables import StoredTable, TableBatch, TableInfo, write_table
 
 K = 10

@@ -11,10 +11,10 @@ from ssl_dml.commands.search_query import Query, answered, embedded, model_of, q
 from ssl_dml.commands.search_serve import ServeConfig, serve
 from ssl_dml.commands.search_sheet import sheet
 from ssl_dml.config import parse
-from ssl_dml.evaluation.index import Index, build_index
-from ssl_dml.evaluation.segment import Kind
-from ssl_dml.evaluation.thumbnails import SIDE
 from ssl_dml.files import write_json, write_text
+from ssl_dml.index.index import Index, build_index
+from ssl_dml.index.segment import Kind
+from ssl_dml.index.thumbnails import SIDE
 from ssl_dml.progress import progress, say
 from ssl_dml.types import ConfigError
 

@@ -13,7 +13,7 @@ from ssl_dml.console import plain
 from ssl_dml.data.folders import is_audio
 from ssl_dml.data.images import is_image
 from ssl_dml.data.walk import find_files
-from ssl_dml.evaluation.index import Index, check_weights
+from ssl_dml.index.index import Index, check_weights
 from ssl_dml.progress import say
 from ssl_dml.types import ConfigError
 

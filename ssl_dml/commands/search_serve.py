@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ssl_dml.backbones.saved import METADATA
 from ssl_dml.commands.search_query import model_of
-from ssl_dml.evaluation.index import Index
-from ssl_dml.evaluation.manifest import MANIFEST
+from ssl_dml.index.index import Index
+from ssl_dml.index.manifest import MANIFEST
 from ssl_dml.reading import read_json, reading
 from ssl_dml.types import ConfigError
 

@@ -7,8 +7,8 @@ from html import escape
 from ssl_dml.commands.search_query import Hit, Query
 from ssl_dml.data.images import is_image
 from ssl_dml.data.originals import open_sample
-from ssl_dml.evaluation.index import Index
-from ssl_dml.evaluation.thumbnails import SIDE, jpeg
+from ssl_dml.index.index import Index
+from ssl_dml.index.thumbnails import SIDE, jpeg
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #777; }

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ssl_dml.evaluation.index import Index, Row
+from ssl_dml.index.index import Index, Row
 from ssl_dml.reading import parse_json
 from ssl_dml.serve.guard import Access, Guard
 from ssl_dml.serve.query import MOST_TERMS, Query, answer, parse_query

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_dml.evaluation.index import Index
+from ssl_dml.index.index import Index
 from ssl_dml.serve.uploads import unpack
 
 MOST_TERMS, MOST_RESULTS = 32, 200

@@ -17,8 +17,8 @@ from ssl_dml.backbones import TimmBackbone, save
 from ssl_dml.commands import search_serve
 from ssl_dml.commands.search import main
 from ssl_dml.commands.search_serve import ServeConfig, serve, threshold_of
-from ssl_dml.evaluation.index import Index, build_index
 from ssl_dml.files import write_json
+from ssl_dml.index.index import Index, build_index
 from ssl_dml.reading import read_json
 from ssl_dml.serve import listen
 from ssl_dml.tables import TableBatch, TableInfo, write_table

@@ -10,7 +10,7 @@ from launching import finish, start
 from PIL import Image
 
 from ssl_dml.commands.start import StartConfig, main
-from ssl_dml.evaluation.index import Index
+from ssl_dml.index.index import Index
 from ssl_dml.tables import StoredTable
 from ssl_dml.types import ConfigError
 

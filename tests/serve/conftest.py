@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
-from ssl_dml.evaluation.index import build_index
+from ssl_dml.index.index import build_index
 from ssl_dml.serve import Access, Site, build_app
 from ssl_dml.tables import TableBatch, TableInfo, write_table
 

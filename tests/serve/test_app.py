@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
-from ssl_dml.evaluation.index import build_index
+from ssl_dml.index.index import build_index
 from ssl_dml.serve import Access, Site, build_app, uploads
 from ssl_dml.serve.app import MOST_JSON, PAGE
 from ssl_dml.serve.work import Workers

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ssl_dml.evaluation.candidates import (
+from ssl_dml.index.candidates import (
     NAMES,
     SAMPLED,
     TUNED_RECALL,
@@ -18,10 +18,10 @@ from ssl_dml.evaluation.candidates import (
     choose,
     row_bytes,
 )
-from ssl_dml.evaluation.manifest import Manifest
-from ssl_dml.evaluation.ranked import tuned
-from ssl_dml.evaluation.segment import Kind, Segment, SegmentInfo, SegmentWriter
-from ssl_dml.evaluation.thumbnails import Thumbnails
+from ssl_dml.index.manifest import Manifest
+from ssl_dml.index.ranked import tuned
+from ssl_dml.index.segment import Kind, Segment, SegmentInfo, SegmentWriter
+from ssl_dml.index.thumbnails import Thumbnails
 from ssl_dml.progress import progress
 from ssl_dml.tables import StoredTable, TableInfo
 from ssl_dml.types import ConfigError

@@ -7,7 +7,6 @@ from typing import final
 
 from PIL import Image
 
-from ssl_dml.data.originals import open_sample
 from ssl_dml.tables import TableInfo
 from ssl_dml.types import ConfigError
 
@@ -47,6 +46,8 @@ class Thumbnails:
         return wanted and (self.made > 0 or self.failed < TRIED)
 
     def _of(self, path: str) -> bytes | str:
+        from ssl_dml.data.originals import open_sample  # a search needs no data loader
+
         try:
             return jpeg(open_sample(self.info.data, path), self.side)
         except (ConfigError, OSError, ValueError) as error:

@@ -8,9 +8,9 @@ import torch
 from faults import forked
 from indexes import clustered, stored
 
-from ssl_dml.evaluation.candidates import candidates, choose, row_bytes
-from ssl_dml.evaluation.index import build_index
-from ssl_dml.evaluation.segment import Segment
+from ssl_dml.index.candidates import candidates, choose, row_bytes
+from ssl_dml.index.index import build_index
+from ssl_dml.index.segment import Segment
 from ssl_dml.types import ConfigError
 
 

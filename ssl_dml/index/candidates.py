@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.evaluation.segment import Kind, Segment
 from ssl_dml.files import synchronize
+from ssl_dml.index.segment import Kind, Segment
 from ssl_dml.progress import progress
 from ssl_dml.reading import digest, reading
 from ssl_dml.types import ConfigError, one_line

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from indexes import stored
 
-from ssl_dml.evaluation.index import build_index
-from ssl_dml.evaluation.manifest import read_manifest, writing
+from ssl_dml.index.index import build_index
+from ssl_dml.index.manifest import read_manifest, writing
 from ssl_dml.types import ConfigError
 
 

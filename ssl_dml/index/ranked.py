@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ssl_dml.evaluation.candidates import DEPTH, MOST_EFFORT, SAMPLED, Candidates
-from ssl_dml.evaluation.segment import BLOCK, Segment, SegmentInfo
+from ssl_dml.index.candidates import DEPTH, MOST_EFFORT, SAMPLED, Candidates
+from ssl_dml.index.segment import BLOCK, Segment, SegmentInfo
 
 TILE = 1 << 22  # values of candidates that are compared at once
 Ranked = tuple[Float[Tensor, "queries k"], Int[Tensor, "queries k"]]

@@ -15,9 +15,9 @@ from pyarrow import compute
 from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range
-from ssl_dml.evaluation.candidates import Candidates, candidates
-from ssl_dml.evaluation.indexing import check_same_model, check_weights, extended, source_of
-from ssl_dml.evaluation.manifest import (
+from ssl_dml.index.candidates import Candidates, candidates
+from ssl_dml.index.indexing import check_same_model, check_weights, extended, source_of
+from ssl_dml.index.manifest import (
     IndexInfo,
     Manifest,
     Row,
@@ -25,9 +25,9 @@ from ssl_dml.evaluation.manifest import (
     write_removed,
     writing,
 )
-from ssl_dml.evaluation.ranked import best
-from ssl_dml.evaluation.segment import Kind, Segment
-from ssl_dml.evaluation.thumbnails import SIDE
+from ssl_dml.index.ranked import best
+from ssl_dml.index.segment import Kind, Segment
+from ssl_dml.index.thumbnails import SIDE
 from ssl_dml.progress import say
 from ssl_dml.tables import StoredTable
 from ssl_dml.types import ConfigError

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from indexes import clustered, stored
 
-from ssl_dml.evaluation import ranked
-from ssl_dml.evaluation.candidates import candidates
-from ssl_dml.evaluation.index import build_index
-from ssl_dml.evaluation.ranked import best, tuned
+from ssl_dml.index import ranked
+from ssl_dml.index.candidates import candidates
+from ssl_dml.index.index import build_index
+from ssl_dml.index.ranked import best, tuned
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def queries():
 @pytest.mark.parametrize("block", [7, 1999, 10**6])
 def test_blocks_change_nothing(segment, queries, monkeypatch, block):
     expected = best(segment, None, queries, 9)
-    monkeypatch.setattr("ssl_dml.evaluation.segment.BLOCK", block)
+    monkeypatch.setattr("ssl_dml.index.segment.BLOCK", block)
     found = best(segment, None, queries, 9)
     assert torch.equal(found[1], expected[1])
     torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-6)

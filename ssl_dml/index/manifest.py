@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from filelock import FileLock, Timeout
 
-from ssl_dml.evaluation.segment import Kind, RowType, SegmentInfo
 from ssl_dml.files import remove_leftovers, replacing, synchronize, write_json
+from ssl_dml.index.segment import Kind, RowType, SegmentInfo
 from ssl_dml.reading import read_format, reading, regular
 from ssl_dml.tables import TableInfo, info_from
 from ssl_dml.types import ConfigError, one_line, shown

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_dml.evaluation.thumbnails import TRIED, Thumbnails
+from ssl_dml.index.thumbnails import TRIED, Thumbnails
 from ssl_dml.tables import TableInfo
 
 
@@ -39,7 +39,7 @@ def test_samples_are_small_upright_and_over_white(folder):
 def test_where_nothing_can_be_opened_it_is_given_up(tmp_path, monkeypatch):
     thumbs = Thumbnails(info(tmp_path), 50)
     assert thumbs.of(["a.png"] * TRIED) == [b""] * TRIED
-    monkeypatch.setattr("ssl_dml.evaluation.thumbnails.open_sample", pytest.fail)
+    monkeypatch.setattr("ssl_dml.data.originals.open_sample", pytest.fail)
     assert thumbs.of(["b.png"]) == [b""]
     assert str(thumbs).startswith(f"no thumbnails: {tmp_path / 'a.png'} cannot be read: No such")
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from ssl_dml.evaluation.segment import TOUCHED, Segment, SegmentInfo, SegmentWriter
+from ssl_dml.index.segment import TOUCHED, Segment, SegmentInfo, SegmentWriter
 from ssl_dml.types import ConfigError
 
 ROWS, DIM = 50 * TOUCHED + 5, 6

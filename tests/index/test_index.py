@@ -12,7 +12,7 @@ from filelock import FileLock
 from indexes import DIGEST, clustered, stored
 from torch.testing import assert_close
 
-from ssl_dml.evaluation.index import Index, build_index
+from ssl_dml.index.index import Index, build_index
 from ssl_dml.tables import TableBatch, TableInfo, write_table
 from ssl_dml.types import ConfigError
 

@@ -11,8 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ssl_dml.backbones import initial
+from ssl_dml.backbones.pools import Pools
 from ssl_dml.backbones.saved import read_metadata
-from ssl_dml.commands.measures import FUNCTIONS, MEASURES, shown_results
+from ssl_dml.commands.measures import FUNCTIONS, MEASURES
 from ssl_dml.config import fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
@@ -46,8 +47,10 @@ class EvaluateConfig:
             on.
         query: A table of what is searched for, or tested on; without it, retrieval searches for
             each row of the gallery among the others.
-        evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
-            or, where labels are continuous, distances of the labels of nearest neighbors.
+        evaluator: What is measured: weighted kNN; a linear probe; logistic regression; both kNN
+            and the latter from few labels; retrieval, clustering or few-shot classification among
+            test samples; kNN and retrieval of each layer and pooling; or, where labels are
+            continuous, distances of the labels of nearest neighbors.
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
@@ -59,7 +62,10 @@ class EvaluateConfig:
     run: Path | None = None
     gallery: Path | None = None
     query: Path | None = None
-    evaluator: Literal["knn", "linear", "retrieval", "label_distances"]
+    evaluator: Literal[
+        "knn", "linear", "logistic", "few_labels", "retrieval", "clustering", "few_shot", "layers",
+        "label_distances",
+    ]  # fmt: skip
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
     neighbors: int | None = None
@@ -141,7 +147,9 @@ def tested(
     else:
         rows = (test.labels >= 0).nonzero()[:, 0]
         parts, most = [(test, rows)], len(rows) - 1
-        words = f"each of {len(rows):,} test samples searches among the others"
+        words = f"{len(rows):,} test samples"
+        if MEASURES[evaluator].searches:
+            words = f"each of {words} searches among the others"
         if evaluator == "retrieval":
             _check_classes(test.labels[rows], train, test)
     if ks is not None:
@@ -190,6 +198,9 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
             options["label_values"] = label_values_of(parts[0][0].class_names)
     except ConfigError as error:
         raise ConfigError(f"data.source {data.source!r}: {error}") from error
+    if config.evaluator == "layers":
+        backbone = Pools(backbone).eval()
+        options["dims"] = backbone.dims
     encode, results = encoder(backbone, device), dict[str, float]()
     tables = [_embedded(encode, samples, rows, device) for samples, rows in parts]
     for table in tables:
@@ -199,9 +210,10 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
                 "hold NaN or infinity; evaluate other weights or data"
             )
     if accelerator.is_main_process:
-        results = MEASURES[config.evaluator].function(*tables, **options)
+        measure = MEASURES[config.evaluator]
+        results = measure.function(*tables, **options)
         say(f"{config.run}: {words}")
-        say(shown_results(results))
+        say(measure.show(results))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
         write_json(config.run / f"{config.evaluator}{suffix}.json", results)
         if config.neighbors is not None:
@@ -233,6 +245,8 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
     assert config.gallery is not None
     where, options = config.query or config.gallery, dict(values[config.evaluator])
     measure = MEASURES[config.evaluator]
+    if config.evaluator == "layers":
+        raise ConfigError("layers needs the network, not a table of it: name a run with --run")
     if measure.rows == "probe" and config.query is None:
         raise ConfigError(f"{config.evaluator} needs a table of test samples: --query TABLE")
     tables, names = stored_tables(config.gallery, config.query, labeled=measure.labels)
@@ -241,8 +255,9 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
     if config.evaluator == "label_distances":
         options["label_values"] = label_values_of(names)
     results = measure.function(*tables, **options)
-    say(f"{len(tables[-1].labels):,} rows of {where} query {len(tables[0].labels):,} rows")
-    say(shown_results(results))
+    searched = f" query {len(tables[0].labels):,} rows" * measure.searches
+    say(f"{len(tables[-1].labels):,} rows of {where}{searched}")
+    say(measure.show(results))
     write_json(config.gallery / f"{config.evaluator}.json", results)
     if config.neighbors is not None:
         path = config.gallery / "neighbors.csv"

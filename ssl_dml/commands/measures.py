@@ -4,35 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from ssl_dml.evaluation import knn, label_distances, linear_probe, retrieval
+from ssl_dml.evaluation.clustering import clustering
+from ssl_dml.evaluation.few_shot import few_shot
+from ssl_dml.evaluation.layers import layers, shown_layers
+from ssl_dml.evaluation.logistic import few_labels, logistic
 
 TABLES: set[str | int] = {"gallery", "query"}
-
-
-class Measure(NamedTuple):
-    """What an evaluator measures.
-
-    Attributes:
-        function: Of one or two tables and its options.
-        rows: ``probe``: training samples are the gallery, and test samples the query; ``test``:
-            test samples, among themselves.
-        labels: Whether samples without a label are left out.
-        given: Its arguments that are no options.
-    """
-
-    function: Callable[..., dict[str, float]]
-    rows: Literal["probe", "test"]
-    labels: bool = True
-    given: set[str | int] = TABLES
-
-
-MEASURES = {
-    "knn": Measure(knn, "probe"),
-    "linear": Measure(linear_probe, "probe"),
-    "retrieval": Measure(retrieval, "test"),
-    "label_distances": Measure(label_distances, "test", given={*TABLES, "label_values"}),
-}
-# Each section of the configuration is the keyword arguments of a function.
-FUNCTIONS = {name: (one.function, one.given) for name, one in MEASURES.items()}
 
 
 def shown_results(results: Mapping[str, float]) -> str:
@@ -49,3 +26,39 @@ def shown_results(results: Mapping[str, float]) -> str:
         interval = "" if low is None else f"  (95% interval {low:.4f} to {high:.4f})"
         lines += [f"{name:32} {value:.4f}{interval}"] * (name not in ends)
     return "\n".join(lines)
+
+
+class Measure(NamedTuple):
+    """What an evaluator measures.
+
+    Attributes:
+        function: Of one or two tables and its options.
+        rows: ``probe``: training samples are the gallery, and test samples the query; ``test``:
+            test samples, among themselves.
+        labels: Whether samples without a label are left out.
+        given: Its arguments that are no options.
+        show: Results as lines.
+        searches: Whether rows are searched for among others, which is then said.
+    """
+
+    function: Callable[..., dict[str, float]]
+    rows: Literal["probe", "test"]
+    labels: bool = True
+    given: set[str | int] = TABLES
+    show: Callable[[Mapping[str, float]], str] = shown_results
+    searches: bool = True
+
+
+MEASURES = {
+    "knn": Measure(knn, "probe"),
+    "linear": Measure(linear_probe, "probe"),
+    "retrieval": Measure(retrieval, "test"),
+    "clustering": Measure(clustering, "test", searches=False),
+    "few_shot": Measure(few_shot, "test", searches=False),
+    "few_labels": Measure(few_labels, "probe"),
+    "logistic": Measure(logistic, "probe"),
+    "layers": Measure(layers, "probe", given={*TABLES, "dims"}, show=shown_layers),
+    "label_distances": Measure(label_distances, "test", given={*TABLES, "label_values"}),
+}
+# Each section of the configuration is the keyword arguments of a function.
+FUNCTIONS = {name: (one.function, one.given) for name, one in MEASURES.items()}

@@ -19,13 +19,14 @@ from ssl_dml.tables import EmbeddingTable
 from ssl_dml.types import ConfigError
 
 CHUNK = 8192
+ROUGH, FINE = 1e-4, 1e-8  # gains of the objective that end the choice of l2, and the training
 
 
 def logistic(
     gallery: EmbeddingTable,
     query: EmbeddingTable,
     *,
-    l2s: Sequence[float] = (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5),
+    l2s: Sequence[float] = (0.1, 0.01, 1e-3, 1e-4, 1e-5),
     holdout: float = 0.1,
     iterations: int = 300,
     seed: int = 0,
@@ -83,7 +84,7 @@ def logistic(
             )
         found = [
             problem.correct(weights, gallery, order[:held]).double().mean().item()
-            for weights in problem.path(gallery, order[held:], l2s, iterations)
+            for weights in problem.path(gallery, order[held:], l2s, iterations, gain=ROUGH)
         ]
         best, results["logistic_holdout_top1"] = l2s[int(np.argmax(found))], max(found)
     (weights,) = problem.path(gallery, order, [best], iterations)
@@ -189,10 +190,10 @@ class _Problem(NamedTuple):
             raise ValueError("logistic regression needs at least 2 classes; the gallery has 1")
         std, mean = torch.std_mean(gallery.embeddings, dim=0)
         classes = int(max(gallery.labels.max(), query.labels.max())) + 1
-        return cls(mean.double(), std.double().clamp_min(1e-6), classes)
+        return cls(mean, std.clamp_min(1e-6), classes)
 
     def features(self, table: EmbeddingTable, rows: Int[Tensor, " some"]) -> Float[Tensor, "..."]:
-        return (table.embeddings[rows].double() - self.mean) / self.std
+        return (table.embeddings[rows].float() - self.mean) / self.std
 
     def path(
         self,
@@ -200,17 +201,22 @@ class _Problem(NamedTuple):
         rows: Int[Tensor, " rows"],
         l2s: Sequence[float],
         iterations: int,
+        *,
+        gain: float = FINE,
     ) -> Iterator[Float[Tensor, "dim1 classes"]]:
-        """Weights for each l2, of which each starts at the last; the last row is the bias."""
+        """Weights for each l2, of which each starts at the last; the last row is the bias.
+
+        They are found where an iteration lowers the objective by no more than ``gain`` of it.
+        """
         shape = len(self.mean) + 1, self.classes
         flat = np.zeros(shape[0] * shape[1])
         for l2 in l2s:
-            limits = {"maxiter": iterations, "gtol": 1e-6, "ftol": 1e-12}
+            limits = {"maxiter": iterations, "gtol": 1e-6, "ftol": gain}
             flat = minimize(
                 self._loss, flat, args=(table, rows, l2, shape), jac=True, method="L-BFGS-B",
                 options=limits,
             ).x  # fmt: skip
-            yield torch.from_numpy(flat.copy()).view(shape)
+            yield torch.from_numpy(flat).float().view(shape)
 
     def _loss(
         self,
@@ -221,16 +227,15 @@ class _Problem(NamedTuple):
         shape: tuple[int, int],
     ) -> tuple[float, Float[np.ndarray, " weights"]]:
         """The objective and its gradient."""
-        weights = torch.from_numpy(flat).view(shape)
-        decayed = weights[:-1]
-        value = l2 / 2 * float(decayed.square().sum())
-        gradient = torch.zeros_like(weights)
-        gradient[:-1] = l2 * decayed
+        weights = torch.from_numpy(flat).float().view(shape)
+        value = l2 / 2 * float(np.square(flat[: -shape[1]]).sum())
+        gradient = torch.zeros(shape, dtype=torch.double)
+        gradient[:-1] = l2 * weights[:-1]
         for part in rows.split(CHUNK):
             x, labels = self.features(table, part), table.labels[part]
-            logs = (x @ decayed + weights[-1]).log_softmax(dim=1)
+            logs = (x @ weights[:-1] + weights[-1]).log_softmax(dim=1)
             own = torch.arange(len(part)), labels
-            value -= float(logs[own].sum()) / len(rows)
+            value -= float(logs[own].double().sum()) / len(rows)
             residuals = logs.exp()
             residuals[own] -= 1
             gradient[:-1] += x.T @ residuals / len(rows)

@@ -47,10 +47,11 @@ class EvaluateConfig:
             on.
         query: A table of what is searched for, or tested on; without it, retrieval searches for
             each row of the gallery among the others.
-        evaluator: What is measured: weighted kNN; a linear probe; logistic regression; both kNN
-            and the latter from few labels; retrieval, clustering or few-shot classification among
-            test samples; kNN and retrieval of each layer and pooling; or, where labels are
-            continuous, distances of the labels of nearest neighbors.
+        evaluator: What is measured: weighted kNN; a linear probe; logistic regression; kNN and
+            logistic regression from few labels; retrieval, clustering or few-shot classification
+            among test samples; the classes that a network gives test samples; kNN and retrieval
+            of each layer and pooling; or, where labels are continuous, distances of the labels of
+            nearest neighbors.
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
@@ -63,9 +64,17 @@ class EvaluateConfig:
     gallery: Path | None = None
     query: Path | None = None
     evaluator: Literal[
-        "knn", "linear", "logistic", "few_labels", "retrieval", "clustering", "few_shot", "layers",
+        "knn",
+        "linear",
+        "logistic",
+        "few_labels",
+        "retrieval",
+        "clustering",
+        "few_shot",
+        "classifier",
+        "layers",
         "label_distances",
-    ]  # fmt: skip
+    ]
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
     neighbors: int | None = None

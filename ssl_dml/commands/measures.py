@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from ssl_dml.evaluation import knn, label_distances, linear_probe, retrieval
+from ssl_dml.evaluation.classifier import classifier
 from ssl_dml.evaluation.clustering import clustering
 from ssl_dml.evaluation.few_shot import few_shot
 from ssl_dml.evaluation.layers import layers, shown_layers
@@ -24,7 +25,8 @@ def shown_results(results: Mapping[str, float]) -> str:
     for name, value in results.items():
         low, high = (results.get(f"{name}_{end}") for end in ("low", "high"))
         interval = "" if low is None else f"  (95% interval {low:.4f} to {high:.4f})"
-        lines += [f"{name:32} {value:.4f}{interval}"] * (name not in ends)
+        number = f"{value:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.0e}"
+        lines += [f"{name:32} {number}{interval}"] * (name not in ends)
     return "\n".join(lines)
 
 
@@ -57,6 +59,7 @@ MEASURES = {
     "few_shot": Measure(few_shot, "test", searches=False),
     "few_labels": Measure(few_labels, "probe"),
     "logistic": Measure(logistic, "probe"),
+    "classifier": Measure(classifier, "test", searches=False),
     "layers": Measure(layers, "probe", given={*TABLES, "dims"}, show=shown_layers),
     "label_distances": Measure(label_distances, "test", given={*TABLES, "label_values"}),
 }

@@ -26,7 +26,7 @@ def logistic(
     gallery: EmbeddingTable,
     query: EmbeddingTable,
     *,
-    l2s: Sequence[float] = (0.1, 0.01, 1e-3, 1e-4, 1e-5),
+    l2s: Sequence[float] = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6),
     holdout: float = 0.1,
     iterations: int = 300,
     seed: int = 0,

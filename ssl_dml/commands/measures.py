@@ -10,6 +10,7 @@ from ssl_dml.evaluation.few_shot import few_shot
 from ssl_dml.evaluation.layers import layers, shown_layers
 from ssl_dml.evaluation.logistic import few_labels, logistic
 
+SMALL = 1e-4  # where 4 decimals show nothing
 TABLES: set[str | int] = {"gallery", "query"}
 
 
@@ -25,7 +26,7 @@ def shown_results(results: Mapping[str, float]) -> str:
     for name, value in results.items():
         low, high = (results.get(f"{name}_{end}") for end in ("low", "high"))
         interval = "" if low is None else f"  (95% interval {low:.4f} to {high:.4f})"
-        number = f"{value:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.0e}"
+        number = f"{value:.0e}" if 0 < abs(value) < SMALL else f"{value:.4f}"
         lines += [f"{name:32} {number}{interval}"] * (name not in ends)
     return "\n".join(lines)
 

@@ -81,7 +81,7 @@ def _pairs(sizes: Sizes) -> float:
     return float((sizes * (sizes - 1.0) / 2).sum())
 
 
-def _expected_information(a: Sizes, b: Sizes) -> float:
+def _expected_information(a: Sizes, b: Int[np.ndarray, " clusters"]) -> float:
     """Mean mutual information of two random groupings of these sizes (Vinh et al., eq. 24a)."""
     n, total = int(a.sum()), 0.0
     factorial: Float[np.ndarray, " numbers"] = gammaln(np.arange(n + 1) + 1.0)

@@ -27,7 +27,7 @@ def clustering(
     seeds: int = 5,
     iterations: int = 25,
     neighbors: int = 5,
-    prominence: float = 0.1,
+    prominence: float = 0.2,
     seed: int = 0,
 ) -> dict[str, float]:
     """Agreement of classes with k-means, and with clusters that find their own number.

@@ -15,7 +15,7 @@ PROBES, PER_LIST = 8, 32  # lists that are searched, and rows that train the cen
 
 
 def density_clusters(
-    rows: Float[Tensor, "rows dim"], *, neighbors: int = 5, prominence: float = 0.1
+    rows: Float[Tensor, "rows dim"], *, neighbors: int = 5, prominence: float = 0.2
 ) -> Int[Tensor, " rows"]:
     r"""Cluster of each row, from 0, by the peaks of density; their number is found.
 

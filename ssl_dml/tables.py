@@ -50,7 +50,7 @@ class EmbeddingTable:
         return EmbeddingTable(
             embeddings=self.embeddings[rows],
             labels=self.labels[rows],
-            names=None if names is None else [names[row] for row in wanted],
+            names=None if names is None else [names[int(row)] for row in wanted],
             columns={name: [of[row] for row in wanted] for name, of in self.columns.items()},
         )
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from launching import Command
 
+from ssl_dml.data import DataConfig, load_train
 from ssl_dml.types import ImageSpec, SequenceSpec
 
 # Two threads suit the machines that run the tests; more only fight.
@@ -48,6 +49,12 @@ def color():
 @pytest.fixture
 def audio():
     return SequenceSpec(channels=1, length=400, mean=(0.0,), std=(0.25,), sampling_rate=100)
+
+
+@pytest.fixture(scope="session")
+def clothes():
+    """The sample of the toolkit, 10,000 gray images of 10 classes, decoded once for all tests."""
+    return load_train(DataConfig(source="fashion_mini"))
 
 
 @pytest.fixture(scope="session")

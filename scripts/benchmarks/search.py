@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_dml.files import write_json
-from ssl_dml.index.index import Index, build_index
+from ssl_dml.index import Index, build_index
 from ssl_dml.index.segment import Kind
 from ssl_dml.tables import StoredTable, TableBatch, TableInfo, write_table
 

@@ -23,7 +23,7 @@ import ssl_dml
 from ssl_dml.backbones import TimmBackbone, save
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.files import write_json
-from ssl_dml.index.index import Index, build_index
+from ssl_dml.index import Index, build_index
 from ssl_dml.tables import TableBatch, TableInfo, write_table
 from ssl_dml.types import ImageSpec
 

@@ -138,8 +138,11 @@ def embed(
         device: Where the encoder is; processes exchange tensors of this device.
         batch_size: Samples that a process encodes at once.
 
+    >>> import tempfile, numpy
     >>> from ssl_dml.data import DataConfig, load_train
-    >>> train = load_train(DataConfig(source="fashion_mini"))
+    >>> folder = tempfile.mkdtemp()
+    >>> for name in range(9): numpy.save(f"{folder}/{name}.npy", numpy.zeros((28, 28), numpy.uint8))
+    >>> train = load_train(DataConfig(source=folder))
     >>> rows, cpu = torch.tensor([7, 3]), torch.device("cpu")
     >>> embed(pixel_features, train, rows, device=cpu).shape  # images of 28 x 28 pixels
     torch.Size([2, 784])

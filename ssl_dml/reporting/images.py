@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.types import ImageSpec, Samples, SequenceSpec, Stored, Views, as_floats
@@ -10,6 +10,8 @@ from ssl_dml.types import ImageSpec, Samples, SequenceSpec, Stored, Views, as_fl
 MOST_SAMPLES = 8
 COLOR = 3
 WAVE_HEIGHT, WAVE_WIDTH = 48, 256
+FRAME = 2  # pixels
+FRAMES = ((1.0, 1.0, 1.0), (0.1, 0.6, 0.2), (0.8, 0.1, 0.1))  # no class, the same, another
 
 
 def views_image(
@@ -58,6 +60,36 @@ def contact_sheet(
     lacking = -len(framed) % columns
     framed = torch.cat([framed, torch.ones_like(framed[:1]).repeat(lacking, 1, 1, 1)])
     rows = framed.unflatten(0, (-1, columns))
+    return rows.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+
+
+def neighbor_strips(
+    images: Float[Tensor, "rows c h w"],
+    queries: Int[Tensor, " queries"],
+    near: Int[Tensor, "queries k"],
+    labels: Int[Tensor, " rows"],
+) -> Float[Tensor, "3 high wide"]:
+    """One image in [0, 1] with a row for each query: itself, then its neighbors.
+
+    The frame of a neighbor is green where it is of the query's class, red where it is of another,
+    and white where one has none.
+
+    >>> images, labels = torch.zeros(3, 1, 4, 4), torch.tensor([0, 0, 1])
+    >>> strips = neighbor_strips(images, torch.tensor([0]), torch.tensor([[1, 2]]), labels)
+    >>> strips.shape, strips[:, 0, ::8].T  # colors of the frames
+    (torch.Size([3, 8, 24]), tensor([[1.0000, 1.0000, 1.0000],
+            [0.1000, 0.6000, 0.2000],
+            [0.8000, 0.1000, 0.1000]]))
+    """
+    columns = torch.cat([queries[:, None], near], dim=1)
+    own, others = labels[queries, None], labels[columns]
+    kind = torch.where(own == others, 1, 2) * ((own >= 0) & (others >= 0))
+    kind[:, 0] = 0
+    frames = torch.tensor(FRAMES)[kind.flatten()][:, :, None, None]
+    shown = images[columns.flatten()].expand(-1, COLOR, -1, -1)
+    inside = F.pad(torch.ones_like(shown), (FRAME,) * 4)
+    framed = torch.where(inside > 0, F.pad(shown, (FRAME,) * 4), frames)
+    rows = framed.unflatten(0, columns.shape)
     return rows.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
 
 

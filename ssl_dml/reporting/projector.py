@@ -1,4 +1,6 @@
-"""Embeddings in TensorBoard's projector."""
+"""Embeddings in TensorBoard: its projector, neighbors, mistakes, hubs, and similarities."""
+
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -9,11 +11,18 @@ from torch import Tensor
 from ssl_dml.augment import unsquash
 from ssl_dml.console import plain
 from ssl_dml.data import SampleSet
-from ssl_dml.reporting.images import drawn
+from ssl_dml.evaluation.confusions import predictions
+from ssl_dml.evaluation.hubs import neighborhood
+from ssl_dml.evaluation.similarities import pairs
+from ssl_dml.reporting.images import drawn, neighbor_strips
 from ssl_dml.reporting.trackers import board
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 PROJECTED, THUMBNAIL = 1000, 32  # samples, and pixels of each
 CHUNK = 64
+STRIPS, NEIGHBORS = 10, 8  # samples of an image, and neighbors of each
 
 
 def projector_rows(samples: SampleSet) -> Int[Tensor, " rows"]:
@@ -29,7 +38,11 @@ def show_embeddings(
     *,
     step: int,
 ) -> None:
-    """Fill TensorBoard's projector with names, classes and thumbnails, on the first process.
+    """Show embeddings in TensorBoard, on the first process.
+
+    Its projector gets names, classes and thumbnails; its images are neighbors of random samples,
+    hubs and outliers, and with labels the neighbors of samples that a kNN has wrong; its
+    histograms, with labels, cosines of pairs of one class and of two.
 
     Args:
         accelerator: Has the trackers.
@@ -53,6 +66,34 @@ def show_embeddings(
     )
     header = ["name", "class"]
     writer.add_embedding(features, metadata, images, step, "embeddings", metadata_header=header)
+    if len(rows) > 1:
+        _show_look(writer, features, images, torch.tensor(labels), step)
+
+
+def _show_look(
+    writer: "SummaryWriter",
+    features: Float[Tensor, "rows dim"],
+    images: Float[Tensor, "rows c h w"],
+    labels: Int[Tensor, " rows"],
+    step: int,
+) -> None:
+    near = neighborhood(features, NEIGHBORS)
+    random = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    lists = {"neighbors": random, "isolated": near.isolation.argsort(descending=True)}
+    lists["hubs"] = near.occurrence.argsort(descending=True, stable=True)
+    known = (labels >= 0).nonzero()[:, 0]
+    if len(labels[known].unique()) > 1:
+        among = neighborhood(features[known], NEIGHBORS)
+        lists["mistakes"] = known[predictions(among, labels[known]) != labels[known]]
+        cosines = pairs(features[known], labels[known])
+        for name, values in (("same_class", cosines.same), ("other_class", cosines.other)):
+            if len(values):
+                writer.add_histogram(f"cosine/{name}", values, step)
+    for name, rows in lists.items():
+        chosen = rows[:STRIPS]
+        if len(chosen):
+            strips = neighbor_strips(images, chosen, near.rows[chosen], labels)
+            writer.add_image(name, strips, step)
 
 
 def _small(samples: SampleSet, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows c h w"]:

@@ -24,8 +24,8 @@ def config(tmp_path):
     )
 
 
-def test_the_embedded_sample_has_its_known_statistics():
-    images = load_train(DataConfig(source="fashion_mini"))
+def test_the_embedded_sample_has_its_known_statistics(clothes):
+    images = clothes
     assert len(images) == 10_000
     assert (images.spec.channels, images.spec.size) == (1, 28)
     everything = images[torch.arange(len(images))][0].double() / 255

@@ -16,11 +16,6 @@ from ssl_dml.data.labeled import (
 CLASSES = 10
 
 
-@pytest.fixture(scope="module")
-def clothes():
-    return load_train(DataConfig(source="fashion_mini"))
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Make a folder of images of classes of some sizes, and load it."""
@@ -142,8 +137,9 @@ def test_errors(build, words):
         build()
 
 
-def test_labels_are_needed():
-    data = load_train(DataConfig(source="fashion_mini", use_labels=False))
+def test_labels_are_needed(folder, tmp_path):
+    folder(2, 2)
+    data = load_train(DataConfig(source=str(tmp_path), use_labels=False))
     with pytest.raises(ConfigError, match="fine-tuning needs labels and the samples have none"):
         split_labeled(data, LabelConfig(), ValidationConfig(), seed=0)
 

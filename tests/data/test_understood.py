@@ -54,6 +54,6 @@ def test_damaged_samples_and_no_labels_are_said(folder, capsys):
     assert "1 damaged samples are left out; data.json names them" in printed
 
 
-def test_columns_are_named(capsys):
-    announce(load_train(DataConfig(source="fashion_mini")), None)
+def test_columns_are_named(clothes, capsys):
+    announce(clothes, None)
     assert "10 classes by column 'label', of 1,000 samples" in capsys.readouterr().out

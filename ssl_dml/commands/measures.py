@@ -3,12 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from ssl_dml.evaluation import knn, label_distances, linear_probe, retrieval
-from ssl_dml.evaluation.classifier import classifier
-from ssl_dml.evaluation.clustering import clustering
-from ssl_dml.evaluation.few_shot import few_shot
-from ssl_dml.evaluation.layers import layers, shown_layers
-from ssl_dml.evaluation.logistic import few_labels, logistic
+from ssl_dml.evaluation import (
+    classifier,
+    clustering,
+    few_labels,
+    few_shot,
+    knn,
+    label_distances,
+    layers,
+    linear_probe,
+    logistic,
+    retrieval,
+)
+from ssl_dml.evaluation.layers import shown_layers
 
 SMALL = 1e-4  # where 4 decimals show nothing
 TABLES: set[str | int] = {"gallery", "query"}

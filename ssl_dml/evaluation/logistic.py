@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import minimize
 from torch import Tensor
 
 from ssl_dml.checks import at_least, inside, positive
@@ -208,6 +207,8 @@ class _Problem(NamedTuple):
 
         They are found where an iteration lowers the objective by no more than ``gain`` of it.
         """
+        from scipy.optimize import minimize  # half a second, which others need not wait
+
         shape = len(self.mean) + 1, self.classes
         flat = np.zeros(shape[0] * shape[1])
         for l2 in l2s:

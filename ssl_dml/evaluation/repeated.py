@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 
 def repeated(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -24,7 +24,7 @@ def repeated(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
     results = dict[str, float]()
     for name in found[0]:
         values = np.array([one[name] for one in found])
-        half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+        half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / len(values) ** 0.5
         mean = float(values.mean())
         results |= {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
     return {name: float(value) for name, value in results.items()}

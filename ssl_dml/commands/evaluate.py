@@ -200,7 +200,7 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     train = load_train(data)
     backbone = begin.backbone(train.spec).eval().to(device)
     test = load_test(data, train)
-    options = dict(values[config.evaluator])
+    options = dict(values.get(config.evaluator, {}))
     try:
         words, parts = tested(config.evaluator, options.get("ks"), train, test)
         if config.evaluator == "label_distances":
@@ -252,7 +252,7 @@ def _embedded(
 def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:
     """Measure stored tables, and write ``NAME.json`` beside the gallery's ``table.json``."""
     assert config.gallery is not None
-    where, options = config.query or config.gallery, dict(values[config.evaluator])
+    where, options = config.query or config.gallery, dict(values.get(config.evaluator, {}))
     measure = MEASURES[config.evaluator]
     if config.evaluator == "layers":
         raise ConfigError("layers needs the network, not a table of it: name a run with --run")

@@ -68,8 +68,8 @@ def shown_layers(results: Mapping[str, float]) -> str:
     >>> found = {f"{name}_{key}": 0.5 for name in ("mean", "gem") for key in MEASURED}
     >>> print(shown_layers(found | {"gem_map_at_r": 0.75}))
     pooling         kNN top-1    recall@1     MAP@R
-    mean               0.5000*    0.5000*   0.5000
-    gem                0.5000*    0.5000*   0.7500*
+    mean               0.5000*     0.5000*   0.5000
+    gem                0.5000*     0.5000*   0.7500*
     """
     names = [key.removesuffix("_knn_top1") for key in results if key.endswith("_knn_top1")]
     best = {key: max(results[f"{name}_{key}"] for name in names) for key in MEASURED}

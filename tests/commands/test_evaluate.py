@@ -236,14 +236,17 @@ def test_layers_are_measured_in_one_table(tiny_run, capsys):
         evaluate_main(["--gallery", str(tiny_run), "--evaluator", "layers"])
 
 
-@pytest.mark.parametrize("evaluator", ["clustering", "few_shot"])
-def test_a_table_is_measured_on_its_own(tmp_path, evaluator, capsys):
+@pytest.mark.parametrize(
+    ("evaluator", "option", "value"), [("clustering", "seeds", 2), ("few_shot", "episodes", 20)]
+)
+def test_a_table_is_measured_on_its_own(tmp_path, evaluator, option, value, capsys):
     table = table_of(tmp_path / "test", "fashion_mini", "test")
-    evaluate_main(["--gallery", str(table.folder), "--evaluator", evaluator])
+    given = f"--{evaluator}.{option}={value}"
+    evaluate_main(["--gallery", str(table.folder), "--evaluator", evaluator, given])
     lines = capsys.readouterr().out.splitlines()
     assert f"400 rows of {table.folder}" in lines
     assert sum("95% interval" in line for line in lines) >= 4
-    expected = FUNCTIONS[evaluator][0](table.load())
+    expected = FUNCTIONS[evaluator][0](table.load(), **{option: value})
     assert json.loads((table.folder / f"{evaluator}.json").read_text()) == expected
 
 

@@ -240,7 +240,10 @@ def test_layers_are_measured_in_one_table(tiny_run, capsys):
     ("evaluator", "option", "value"), [("clustering", "seeds", 2), ("few_shot", "episodes", 20)]
 )
 def test_a_table_is_measured_on_its_own(tmp_path, evaluator, option, value, capsys):
-    table = table_of(tmp_path / "test", "fashion_mini", "test")
+    rows, names = torch.randn(400, 8), [f"{i}.png" for i in range(400)]
+    batch = TableBatch(names=names, labels=torch.arange(400) % 10, embeddings=rows)
+    info = TableInfo(rows=0, dim=8, class_names=[f"class {i}" for i in range(10)])
+    table = write_table(tmp_path / "test", info, [batch])
     given = f"--{evaluator}.{option}={value}"
     evaluate_main(["--gallery", str(table.folder), "--evaluator", evaluator, given])
     lines = capsys.readouterr().out.splitlines()

@@ -94,14 +94,30 @@ class Pooled(Backbone):
                 samples, indices=[self.layer], intermediates_only=True, output_fmt="NCHW"
             )
             return maps[0].flatten(2).mean(2)
-        features = network.forward_features(samples)
-        if self.pool == "cls":
-            return features[:, 0]
-        if features.ndim == 3:  # noqa: PLR2004 - [batch, tokens, dim]
-            features = features[:, self.prefix :].transpose(1, 2)
-        elif getattr(network, "output_fmt", "NCHW") == "NHWC":
-            features = features.permute(0, 3, 1, 2)
-        features = features.flatten(2)
-        if self.pool == "gem":
-            return features.clamp(min=LEAST).pow(POWER).mean(2).pow(1 / POWER)
-        return features.mean(2)
+        return pooled(network, network.forward_features(samples), self.pool, self.prefix)
+
+
+def pooled(
+    network: Any,  # noqa: ANN401 - timm's have no common type
+    features: Float[Tensor, "batch ..."],
+    pool: str,
+    prefix: int,
+) -> Float[Tensor, "batch dim"]:
+    """What :class:`Pooled` makes of the last features of a network.
+
+    Args:
+        network: The network from timm.
+        features: Its last ones, before its own pooling.
+        pool: ``mean``, ``cls`` or ``gem``.
+        prefix: How many tokens stand before those of positions.
+    """
+    if pool == "cls":
+        return features[:, 0]
+    if features.ndim == 3:  # noqa: PLR2004 - [batch, tokens, dim]
+        features = features[:, prefix:].transpose(1, 2)
+    elif getattr(network, "output_fmt", "NCHW") == "NHWC":
+        features = features.permute(0, 3, 1, 2)
+    features = features.flatten(2)
+    if pool == "gem":
+        return features.clamp(min=LEAST).pow(POWER).mean(2).pow(1 / POWER)
+    return features.mean(2)

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ssl_dml.backbones import Backbone, initial
+from ssl_dml.backbones.pools import Pools
 from ssl_dml.backbones.saved import read_metadata
 from ssl_dml.commands.measures import FUNCTIONS, MEASURES, said
 from ssl_dml.commands.run_views import run_views
@@ -47,10 +48,12 @@ class EvaluateConfig:
             on.
         query: A table of what is searched for, or tested on; without it, retrieval searches for
             each row of the gallery among the others.
-        evaluator: What is measured: weighted kNN, a linear probe, retrieval among test samples,
-            verification of pairs of them, identification in an open set, what smaller embeddings
-            cost in retrieval (compact), or, where labels are continuous, distances of the labels
-            of nearest neighbors; health needs no labels.
+        evaluator: What is measured: weighted kNN; a linear probe; logistic regression; kNN and
+            logistic regression from few labels; retrieval, verification of pairs, identification in
+            an open set, clustering or few-shot classification among test samples; the classes that
+            a network gives test samples; kNN and retrieval of each layer and pooling, or of smaller
+            embeddings (compact); health, which needs no labels; or, where labels are continuous,
+            distances of the labels of nearest neighbors.
         model: Which model of the run: after the last step, or the best by validation of
             fine-tuning, or by held-out training samples of pretraining.
         init: Weights to evaluate on the data of the run instead, named as a run names where it
@@ -63,8 +66,9 @@ class EvaluateConfig:
     gallery: Path | None = None
     query: Path | None = None
     evaluator: Literal[
-        *("knn", "linear", "retrieval", "verification", "open_set", "compact"),
-        *("label_distances", "health"),
+        *("knn", "linear", "logistic", "few_labels", "retrieval", "verification", "open_set"),
+        *("clustering", "few_shot", "classifier", "layers", "compact", "label_distances"),
+        "health",
     ]
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
@@ -148,7 +152,7 @@ def tested(
         rows = (test.labels >= 0).nonzero()[:, 0]
         parts, most = [(test, rows)], len(rows) - 1
         words = f"{len(rows):,} test samples"
-        if evaluator in ("retrieval", "label_distances"):
+        if MEASURES[evaluator].searches:
             words = f"each of {words} searches among the others"
         if evaluator == "retrieval":
             _check_classes(test.labels[rows], train, test)
@@ -209,6 +213,9 @@ def opened(config: EvaluateConfig, options: dict[str, Any], device: torch.device
             options["label_values"] = label_values_of(parts[0][0].class_names)
     except ConfigError as error:
         raise ConfigError(f"data.source {data.source!r}: {error}") from error
+    if config.evaluator == "layers":
+        backbone = Pools(backbone).eval()
+        options["dims"] = backbone.dims
     return Opened(backbone=backbone, device=device, data=data, parts=parts, words=words)
 
 
@@ -277,7 +284,7 @@ def _embedded(
 def _options(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, Any]:
     """The options of the measure, with its metric and whatever else is an object built."""
     measure = MEASURES[config.evaluator]
-    return arguments(measure.function, measure.given, values[config.evaluator])
+    return arguments(measure.function, measure.given, values.get(config.evaluator, {}))
 
 
 def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:
@@ -285,6 +292,8 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
     assert config.gallery is not None
     where, options = config.query or config.gallery, _options(config, values)
     measure = MEASURES[config.evaluator]
+    if config.evaluator == "layers":
+        raise ConfigError("layers needs the network, not a table of it: name a run with --run")
     if measure.rows == "probe" and config.query is None:
         raise ConfigError(f"{config.evaluator} needs a table of test samples: --query TABLE")
     tables, names = stored_tables(config.gallery, config.query, labeled=measure.labels)
@@ -293,7 +302,8 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
     if config.evaluator == "label_distances":
         options["label_values"] = label_values_of(names)
     results = measure.function(*tables, **options)
-    say(f"{len(tables[-1].labels):,} rows of {where} query {len(tables[0].labels):,} rows")
+    searched = f" query {len(tables[0].labels):,} rows" * measure.searches
+    say(f"{len(tables[-1].labels):,} rows of {where}{searched}")
     say(said(measure, results, options))
     write_json(config.gallery / f"{config.evaluator}.json", results)
     if config.neighbors is not None:

@@ -5,17 +5,25 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from ssl_dml.evaluation import (
+    classifier,
+    clustering,
+    few_labels,
+    few_shot,
     knn,
     label_distances,
+    layers,
     linear_probe,
+    logistic,
     open_set,
     retrieval,
     verification,
 )
 from ssl_dml.evaluation.checkup import checkup, unusual
 from ssl_dml.evaluation.compact import compact, compact_table
+from ssl_dml.evaluation.layers import shown_layers
 
 UNKNOWN = "not measurable: too few for this rate"
+SMALL = 1e-4  # where 4 decimals show nothing
 TABLES: set[str | int] = {"gallery", "query"}
 
 
@@ -25,15 +33,17 @@ def shown_results(results: Mapping[str, float], *, confidence: float = 0.95) -> 
     >>> print(shown_results({"top1": 0.75, "top1_low": 0.7, "top1_high": 0.8, "queries": 40.0}))
     top1                             0.7500  (95% interval 0.7000 to 0.8000)
     queries                          40.0000
-    >>> print(shown_results({"tar_at_far_1e-06": float("nan")}))
+    >>> print(shown_results({"tar_at_far_1e-06": float("nan"), "l2": 1e-5}))
     tar_at_far_1e-06                 not measurable: too few for this rate
+    l2                               1e-05
     """
     ends = {f"{name}_{end}" for name in results for end in ("low", "high")}
     lines = []
     for name, value in results.items():
         low, high = (results.get(f"{name}_{end}") for end in ("low", "high"))
         interval = "" if low is None else f"  ({confidence:.0%} interval {low:.4f} to {high:.4f})"
-        shown = f"{value:.4f}{interval}" if not math.isnan(value) else UNKNOWN
+        number = f"{value:.0e}" if 0 < abs(value) < SMALL else f"{value:.4f}"
+        shown = UNKNOWN if math.isnan(value) else f"{number}{interval}"
         lines += [f"{name:32} {shown}"] * (name not in ends)
     return "\n".join(lines)
 
@@ -47,6 +57,7 @@ class Measure(NamedTuple):
             test samples, among themselves.
         labels: Whether samples without a label are left out.
         given: Its arguments that are no options.
+        searches: Whether rows are searched for among others, which is then said.
         table: Its results as a table; None for a line each.
         remarks: Lines on results that are unusual.
     """
@@ -55,18 +66,27 @@ class Measure(NamedTuple):
     rows: Literal["probe", "test"]
     labels: bool = True
     given: set[str | int] = TABLES
+    searches: bool = False
     table: Callable[[Mapping[str, float]], str] | None = None
     remarks: Callable[[Mapping[str, float]], list[str]] = lambda _: []
 
 
 MEASURES = {
-    "knn": Measure(knn, "probe"),
-    "linear": Measure(linear_probe, "probe"),
-    "retrieval": Measure(retrieval, "test"),
+    "knn": Measure(knn, "probe", searches=True),
+    "linear": Measure(linear_probe, "probe", searches=True),
+    "logistic": Measure(logistic, "probe", searches=True),
+    "few_labels": Measure(few_labels, "probe", searches=True),
+    "retrieval": Measure(retrieval, "test", searches=True),
     "verification": Measure(verification, "test"),
     "open_set": Measure(open_set, "test"),
-    "compact": Measure(compact, "test", table=compact_table),
-    "label_distances": Measure(label_distances, "test", given={*TABLES, "label_values"}),
+    "clustering": Measure(clustering, "test"),
+    "few_shot": Measure(few_shot, "test"),
+    "classifier": Measure(classifier, "test"),
+    "layers": Measure(layers, "probe", given={*TABLES, "dims"}, searches=True, table=shown_layers),
+    "compact": Measure(compact, "test", searches=True, table=compact_table),
+    "label_distances": Measure(
+        label_distances, "test", given={*TABLES, "label_values"}, searches=True
+    ),
     "health": Measure(checkup, "test", labels=False, given={*TABLES, "views"}, remarks=unusual),
 }
 # Each section of the configuration is the keyword arguments of a function.

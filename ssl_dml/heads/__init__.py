@@ -3,6 +3,7 @@
 from ssl_dml.heads.base import Head
 from ssl_dml.heads.center import CenterLoss
 from ssl_dml.heads.continuous import DenseTriplet, LogRatio
+from ssl_dml.heads.cross_entropy import CrossEntropy
 from ssl_dml.heads.margin_softmax import MarginSoftmax
 from ssl_dml.heads.nested import Nested
 from ssl_dml.heads.pair import PairHead
@@ -12,6 +13,7 @@ from ssl_dml.memory import attach_partial_fc
 
 __all__ = [
     "CenterLoss",
+    "CrossEntropy",
     "DenseTriplet",
     "Head",
     "LogRatio",

@@ -15,10 +15,12 @@ import yaml
 from launching import completed
 from PIL import Image
 
+from ssl_dml.api import load
 from ssl_dml.backbones import TimmBackbone, save
 from ssl_dml.commands.evaluate import FUNCTIONS, EvaluateConfig, data_of, model_folder
 from ssl_dml.commands.evaluate import main as evaluate_main
 from ssl_dml.commands.evaluate import tested as divided
+from ssl_dml.commands.finetune import main as finetune_main
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, load_test, load_train
 from ssl_dml.distances import Mahalanobis
@@ -329,3 +331,61 @@ def test_verification_is_a_command(tmp_path):
     assert "accuracy " in ended.stdout
     ended = completed(*given, "--verification.pairs", "none.csv")
     assert_one_line(ended, "pairs 'none.csv' cannot be read: No such file")
+
+
+def test_layers_are_measured_in_one_table(tiny_run, capsys):
+    evaluate_main(["--run", str(tiny_run), "--evaluator", "layers", "--layers.k", "3"])
+    lines = capsys.readouterr().out.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("pooling"))
+    names = [line.split()[0] for line in lines[first + 1 : first + 9]]
+    assert names == ["trained", "mean", "gem", *(f"layer:{i}" for i in range(5))]
+    found = json.loads((tiny_run / "layers.json").read_text())
+    plain = ["--run", str(tiny_run), "--config", "knn", "--knn.ks", "[3]"]
+    evaluate_main(plain)
+    assert found["trained_knn_top1"] == json.loads((tiny_run / "knn.json").read_text())["knn_top1"]
+    with pytest.raises(ConfigError, match="layers needs the network, not a table of it"):
+        evaluate_main(["--gallery", str(tiny_run), "--evaluator", "layers"])
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "option", "value"), [("clustering", "seeds", 2), ("few_shot", "episodes", 20)]
+)
+def test_a_table_is_measured_on_its_own(tmp_path, evaluator, option, value, capsys):
+    rows, names = torch.randn(400, 8), [f"{i}.png" for i in range(400)]
+    batch = TableBatch(names=names, labels=torch.arange(400) % 10, embeddings=rows)
+    info = TableInfo(rows=0, dim=8, class_names=[f"class {i}" for i in range(10)])
+    table = write_table(tmp_path / "test", info, [batch])
+    given = f"--{evaluator}.{option}={value}"
+    evaluate_main(["--gallery", str(table.folder), "--evaluator", evaluator, given])
+    lines = capsys.readouterr().out.splitlines()
+    assert f"400 rows of {table.folder}" in lines
+    assert sum("95% interval" in line for line in lines) >= 4
+    expected = FUNCTIONS[evaluator][0](table.load(), **{option: value})
+    assert json.loads((table.folder / f"{evaluator}.json").read_text()) == expected
+
+
+def test_a_linear_probe_of_fine_tuning_is_measured(tiny_run, tmp_path):
+    """Crops and flips on a frozen backbone, then the classes of test samples."""
+    for split, numbers in (("train", range(15)), ("test", range(15, 20))):
+        for label in range(3):
+            (tmp_path / f"split/{split}/{label}").mkdir(parents=True)
+            for i in numbers:
+                image = (tmp_path / f"images/{label}/{i}.png").read_bytes()
+                (tmp_path / f"split/{split}/{label}/{i}.png").write_bytes(image)
+    probe = tmp_path / "probe"
+    given = {
+        "config": "linear_probe",
+        "init": tiny_run / "backbone",
+        "data.source": tmp_path / "split",
+        "data.batch_size": 15,
+        "output_dir": probe,
+        "train.epochs": 20,
+        "embedding_dim": 3,
+    }
+    finetune_main([f"--{key}={value}" for key, value in given.items()])
+    before, after = (load(folder) for folder in (tiny_run, probe))
+    for name, value in before.backbone.state_dict().items():
+        assert torch.equal(value, after.backbone.state_dict()[f"backbone.{name}"]), name
+    evaluate_main(["--run", str(probe), "--evaluator", "classifier"])
+    found = json.loads((probe / "classifier.json").read_text())
+    assert found["classifier_top1"] > 0.6  # a third by chance

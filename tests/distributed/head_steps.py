@@ -19,6 +19,7 @@ from ssl_dml.distances import Mahalanobis
 from ssl_dml.distributed import gather_object
 from ssl_dml.heads import (
     CenterLoss,
+    CrossEntropy,
     DenseTriplet,
     Head,
     LogRatio,
@@ -143,6 +144,7 @@ HEADS: dict[str, Callable[[], Head]] = {
     "proxy_anchor": lambda: ProxyAnchor(DIM, CLASSES),
     "soft_triple": lambda: SoftTriple(DIM, CLASSES, centers=3),
     "center": lambda: CenterLoss(DIM, CLASSES),
+    "cross_entropy": lambda: CrossEntropy(DIM, DIM),
     "log_ratio": lambda: LogRatio(DIM, CLASSES),
     "log_ratio_anchor": lambda: LogRatio(DIM, CLASSES, anchors=1),
     "dense_triplet": lambda: DenseTriplet(DIM, CLASSES),

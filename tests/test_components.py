@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone, TimmBackbone, save
-from ssl_dml.commands.evaluate import data_of
 from ssl_dml.commands.finetune import FinetuneConfig
+from ssl_dml.commands.finished import data_of
 from ssl_dml.components import find_class, mistakes, parser_of
 from ssl_dml.config import fill, parse, parse_run
 from ssl_dml.heads import Head

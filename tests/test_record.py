@@ -12,8 +12,8 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from torch.optim import Optimizer
 
-from ssl_dml.commands.evaluate import data_of
 from ssl_dml.commands.finetune import FinetuneConfig
+from ssl_dml.commands.finished import data_of
 from ssl_dml.commands.pretrain import PretrainConfig
 from ssl_dml.config import parse_run
 from ssl_dml.training.run_folder import write_config

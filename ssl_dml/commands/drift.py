@@ -16,7 +16,7 @@ from ssl_dml.checks import in_range, inside, named, seeds
 from ssl_dml.commands.drift_samples import NewSamples, check_same, image_of, of_data, of_table
 from ssl_dml.commands.drift_sheet import page_of, told
 from ssl_dml.commands.embed import EmbedConfig
-from ssl_dml.commands.evaluate import model_folder
+from ssl_dml.commands.finished import model_folder
 from ssl_dml.config import parse
 from ssl_dml.console import plain
 from ssl_dml.data import DataConfig

@@ -19,7 +19,7 @@ from ssl_dml.backbones.pooled import Pooled
 from ssl_dml.backbones.prefix import Prefix
 from ssl_dml.backbones.saved import METADATA, read_metadata
 from ssl_dml.checks import at_least, named
-from ssl_dml.commands.evaluate import data_of, model_folder
+from ssl_dml.commands.finished import data_of, model_folder
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for

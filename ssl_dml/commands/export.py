@@ -14,7 +14,7 @@ from ssl_dml.backbones.initial import ROUTES, TIMM
 from ssl_dml.backbones.saved import METADATA, SPECS, read_metadata
 from ssl_dml.backbones.timm_folder import write_timm_folder
 from ssl_dml.checks import named
-from ssl_dml.commands.evaluate import data_of
+from ssl_dml.commands.finished import data_of
 from ssl_dml.config import parse
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.data.config import decoded_for

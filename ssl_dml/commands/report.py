@@ -14,7 +14,7 @@ import torch
 import ssl_dml
 from ssl_dml.backbones import load
 from ssl_dml.checks import in_range, named, seeds
-from ssl_dml.commands.evaluate import data_of, model_folder
+from ssl_dml.commands.finished import data_of, model_folder
 from ssl_dml.config import parse
 from ssl_dml.data import SampleSet, load_test, load_train
 from ssl_dml.data.config import decoded_for

@@ -17,6 +17,7 @@ from ssl_dml.config import fill, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
+from ssl_dml.data.understood import announce_leak
 from ssl_dml.evaluation import (
     ProbeSplit,
     embed,
@@ -183,6 +184,8 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     train = load_train(data)
     backbone = begin.backbone(train.spec).eval().to(device)
     test = load_test(data, train)
+    if test is not None:
+        announce_leak(train.digests, test.digests)
     options = dict(values[config.evaluator])
     try:
         words, parts = tested(config.evaluator, options.get("ks"), train, test)

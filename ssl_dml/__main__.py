@@ -12,6 +12,7 @@ from ssl_dml.types import ConfigError
 COMMANDS = {
     "start": "all of it: from images to a search page",
     "describe": "say what is understood of images or audio, and draw 64 samples",
+    "audit": "find copies, leaks, doubtful labels and outliers in data",
     "pretrain": "train a backbone without labels",
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run, or of tables",

@@ -17,9 +17,9 @@ from ssl_dml.data.budget import refuse_large
 from ssl_dml.data.config import DataConfig, decoded_for
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.decoder import Decoder, aspects_of
+from ssl_dml.data.exclude import remaining
 from ssl_dml.data.loader import Loader, end_with_the_run
 from ssl_dml.data.on_demand import OnDemand
-from ssl_dml.data.exclude import remaining
 from ssl_dml.data.opening import locate, open_source
 from ssl_dml.data.recordings import Lengths, Segments
 from ssl_dml.data.remote import copied, is_remote

@@ -8,7 +8,6 @@ from torch import Tensor
 from ssl_dml.types import Images
 
 AGREEMENT = 0.92  # from which on two images are copies
-STEPS = 6
 WHITE = 0.98  # where brightening may have cut values off
 FARTHEST = 0.15  # by which a move is improved, where an image is from -1 to 1
 OVERLAP = 0.5  # least part of an image that the other covers
@@ -25,7 +24,7 @@ def _places(way: Tensor, images: Images) -> Tensor:
 
 
 def agreement(
-    source: Images, target: Images, way: Float[Tensor, "batch 2 3"]
+    source: Images, target: Images, way: Float[Tensor, "batch 2 3"], *, steps: int = 6
 ) -> Float[Tensor, " batch"]:
     """How well each target is explained by its source: 1 for the same image, low for look-alikes.
 
@@ -37,8 +36,9 @@ def agreement(
         source: Images from 0 to 1.
         target: As many.
         way: Where each target may take its pixels from, in the source; improved here.
+        steps: How often it is improved.
     """
-    theta = _improved(_smooth(source), _smooth(target), way)
+    theta = _improved(_smooth(source), _smooth(target), way, steps)
     moved, mask = _moved(source, theta)
     rest = (target - _explained(moved, target, mask).clamp(0, 1)) * mask
     count = mask.sum(dim=(1, 2, 3), keepdim=True) * target.shape[1] + 1e-6
@@ -54,7 +54,9 @@ def agreement(
     )
 
 
-def _improved(source: Images, target: Images, way: Tensor) -> Float[Tensor, "batch 2 3"]:
+def _improved(
+    source: Images, target: Images, way: Tensor, steps: int
+) -> Float[Tensor, "batch 2 3"]:
     """The move near the given one that explains most, by Gauss-Newton steps.
 
     References:
@@ -62,7 +64,7 @@ def _improved(source: Images, target: Images, way: Tensor) -> Float[Tensor, "bat
     """
     theta, where = way, place(source.shape[2])
     sloped = torch.cat([source, *edges(source)], dim=1)
-    for _ in range(STEPS):
+    for _ in range(steps):
         moved, mask = _moved(sloped, theta)
         seen, across, down = moved.chunk(3, dim=1)
         gain, bias = _light(seen, target, mask)

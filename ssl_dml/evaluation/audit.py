@@ -1,4 +1,4 @@
-"""What may be wrong with a data set: copies, leaks, outliers, labels, classes that look like one."""
+"""What may be wrong with data: copies, leaks, outliers, labels, classes that look like one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

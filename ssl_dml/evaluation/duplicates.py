@@ -5,16 +5,16 @@ Candidates are found by a small descriptor; each is confirmed, or not, by laying
 the other, since images of one class may look alike without being copies.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_dml.evaluation.aligned import AGREEMENT, agreement, edges, place, warped
 from ssl_dml.evaluation.copies import indexed
+from ssl_dml.progress import progress
 from ssl_dml.types import Images
 
 SIDE = 32  # pixels of a thumbnail
@@ -25,6 +25,7 @@ LEARNED = 4096  # images that the descriptor is learned from
 NEAR = 3  # candidates of an image for each way of changing it
 KEPT = 6  # candidates of an image over all ways
 UNLIKE = 0.6  # squared distance of candidates, of vectors of length 1
+HOPEFUL = 0.6  # agreement after two steps, from which on a pair is aligned to the end
 CROP, TURN = 0.8, 5.0
 
 
@@ -40,7 +41,7 @@ class Duplicates:
 
     pairs: Int[Tensor, "pairs 2"]
     scores: Float[Tensor, " pairs"]
-    mirrored: Tensor
+    mirrored: Bool[Tensor, " pairs"]
 
 
 def ways() -> Float[Tensor, "ways 2 3"]:
@@ -67,13 +68,30 @@ def near_duplicates(thumbnails: Images, *, threshold: float = AGREEMENT) -> Dupl
     """
     images = F.adaptive_avg_pool2d(thumbnails, SIDE) if thumbnails.shape[-1] > SIDE else thumbnails
     pairs, way = candidates(images)
-    scores = torch.cat([
-        agreement(images[p[:, 0]], images[p[:, 1]], ways()[w])
-        for p, w in zip(pairs.split(512), way.split(512), strict=True)
-    ])
-    kept = scores >= threshold
-    mirrored = (ways()[way[kept]][:, 0, 0] < 0)
-    return Duplicates(pairs=pairs[kept].sort(dim=1).values, scores=scores[kept], mirrored=mirrored)
+    hopeful = _agreements(images, pairs, way, steps=2) >= HOPEFUL
+    pairs, way = pairs[hopeful], way[hopeful]
+    scores = _agreements(images, pairs, way, steps=6)
+    best = scores.argsort(descending=True, stable=True)[: int((scores >= threshold).sum())]
+    found, which = pairs[best].sort(dim=1).values.unique(dim=0, return_inverse=True)
+    first = torch.full((len(found),), len(best)).scatter_reduce(
+        0, which, torch.arange(len(best)), "amin"
+    )
+    mirrored = ways()[way[best[first]]][:, 0, 0] < 0
+    return Duplicates(pairs=found, scores=scores[best[first]], mirrored=mirrored)
+
+
+def _agreements(
+    images: Images, pairs: Int[Tensor, "pairs 2"], way: Int[Tensor, " pairs"], *, steps: int
+) -> Float[Tensor, " pairs"]:
+    scores, changed = torch.empty(len(pairs)), ways()
+    with progress(len(pairs), "aligning", "pairs", delay=5.0) as bar:
+        for rows in torch.arange(len(pairs)).split(512):
+            originals, copies = pairs[rows].T
+            scores[rows] = agreement(
+                images[originals], images[copies], changed[way[rows]], steps=steps
+            )
+            bar.update(len(rows))
+    return scores
 
 
 def candidates(images: Images) -> tuple[Int[Tensor, "pairs 2"], Int[Tensor, " pairs"]]:
@@ -108,7 +126,9 @@ def candidates(images: Images) -> tuple[Int[Tensor, "pairs 2"], Int[Tensor, " pa
     return torch.stack([own, others[kept]], dim=1), chosen[kept]
 
 
-def _unlikeness(moved, others):
+def _unlikeness(
+    moved: Images, others: Float[Tensor, "batch some cells"]
+) -> Float[Tensor, "batch some"]:
     """What of the squared distance is left after the best small move, by the slopes of an image."""
     slopes = torch.cat(edges(moved), dim=1)[:, :, None] * place(CELLS)
     slopes = slopes.view(len(moved), 6, -1)
@@ -135,7 +155,9 @@ class Descriptor:
             moved = warped(some, torch.eye(2, 3) + change)
             scale = 1 + 0.2 * torch.rand(len(some), 1, 1, 1, generator=generator)
             if half:
-                moved = F.interpolate(F.avg_pool2d(moved, 2, ceil_mode=True), moved.shape[2:], mode="bilinear")
+                moved = F.interpolate(
+                    F.avg_pool2d(moved, 2, ceil_mode=True), moved.shape[2:], mode="bilinear"
+                )
             other = _coarse((moved * scale).clamp(max=1.0)).flatten(1) - plain
             within += other.T @ other / (4 * len(some))
         within += 1e-3 * within.diagonal().mean() * torch.eye(len(within))
@@ -147,7 +169,7 @@ class Descriptor:
         self._project = torch.linalg.solve_triangular(root.T, kept, upper=True)
         self.noise = float((within @ self._project * self._project).sum())
 
-    def __call__(self, coarse: Tensor) -> Float[Tensor, "batch dim"]:
+    def __call__(self, coarse: Float[Tensor, "batch cells"]) -> Float[Tensor, "batch dim"]:
         return coarse @ self._project
 
 

@@ -43,6 +43,14 @@ from ssl_dml.training.run_folder import locked
 from ssl_dml.types import ConfigError, ImageSpec, as_floats
 
 K, TEMPERATURE = 20, 0.07
+WORDS = {
+    "leak": "leaks (copies in training and test)",
+    "duplicate": "duplicates",
+    "near_duplicate": "near-duplicates",
+    "label": "doubtful labels",
+    "outlier": "outliers",
+    "classes": "pairs of classes that look like one",
+}
 COLUMNS = (
     "kind", "leak", "score", "path", "split", "class", "other", "other_split", "other_class",
     "drop", "reason",
@@ -150,7 +158,6 @@ def audit(config: AuditConfig) -> list[Finding]:
     """
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     use_threads(None, device)
-    config.output.expanduser().mkdir(parents=True, exist_ok=True)
     with locked(config.output, "output"):
         audited, encode, by = open_data(config)
         every = [torch.arange(len(part)) for part in audited.parts]
@@ -214,7 +221,7 @@ def _write(
         images=_images(audited, shown(findings, config.shown)),
     )  # fmt: skip
     counts = Counter(chapter_of(one) for one in findings)
-    summary = [f"{count:,} {words}" for kind, words in WORDS.items() if (count := counts[kind])]
+    summary = [f"{words}: {count:,}" for kind, words in WORDS.items() if (count := counts[kind])]
     lines = [", ".join(summary) or "nothing was found", f"embeddings: {by}"]
     if worth is not None:
         lines.append(
@@ -240,16 +247,6 @@ def _write(
         names = sorted({known.names[one.row] for one in findings if one.drop})
         write_text(config.drop.expanduser(), "".join(f"{name}\n" for name in names))
         say(f"{len(names):,} samples to leave out: --data.exclude {config.drop}")
-
-
-WORDS = {
-    "leak": "leaks between training and test samples",
-    "duplicate": "duplicates",
-    "near_duplicate": "near-duplicates",
-    "label": "doubtful labels",
-    "outlier": "outliers",
-    "classes": "pairs of classes that look like one",
-}
 
 
 def _row(one: Finding, known: Known) -> list[Any]:

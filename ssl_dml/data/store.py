@@ -231,7 +231,7 @@ def _write(
 def _stored(
     folder: Path, samples: int, size: int
 ) -> tuple[_Found, str, UInt64[np.ndarray, " samples"]] | None:
-    """What a whole store has found, of so many samples and bytes a sample, its content and digests."""
+    """What a whole store has found, of so many samples and bytes each, content and digests."""
     try:
         found = _Found(**read_json(folder / RECORD, MOST_METADATA))
         kept, damaged, aspects = (np.asarray(part) for part in found)

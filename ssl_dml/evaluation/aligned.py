@@ -79,12 +79,12 @@ def _improved(
     return theta
 
 
-def _energy(images: Images) -> Images:
+def _energy(images: Images) -> Float[Tensor, "batch 1 height width"]:
     return images.square().mean(dim=1, keepdim=True)
 
 
 def _explained(seen: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """The best sum of an image, its blur and a constant, by pixels where the target is not white."""
+    """The best sum of an image, its blur and a constant, where the target is not white."""
     weight = (mask * (target < WHITE) + 1e-4).expand_as(target).flatten(1)[:, None]
     given = torch.stack([seen, _smooth(seen), torch.ones_like(seen)], dim=1).flatten(2)
     normal = (given * weight) @ given.mT + 1e-3 * torch.eye(3)

@@ -18,8 +18,9 @@ from ssl_dml.tables import EmbeddingTable
 from ssl_dml.types import Images
 
 NEAREST = 10
-FAR = 6.0  # deviations, by the quartiles, from which on a sample is far from all others
+FAR = 5.0  # deviations, by the quartiles, from which on a sample is far from all others
 ONE = 0.75  # of the mixing of two classes drawn from one, from which on they look like one
+SURE = 0.97  # agreement from which on it is proposed to leave a changed copy out
 FEWEST = 4  # labeled samples of a class that is compared
 
 
@@ -111,7 +112,13 @@ def _copies(
             reason += "; of different classes"
         found.append(
             Finding(
-                kind=kind, row=leave, other=stay, score=score, reason=reason, leak=leak, drop=True
+                kind=kind,
+                row=leave,
+                other=stay,
+                score=score,
+                reason=reason,
+                leak=leak,
+                drop=score >= SURE,
             )
         )
     return sorted(found, key=lambda one: (not one.leak, -one.score, one.row))
@@ -206,7 +213,7 @@ def alike_classes(
     return found
 
 
-def thumbnails_of(pixels: Images, side: int = 32) -> Images:
+def thumbnails_of(pixels: Images, side: int = 32) -> Float[Tensor, "batch channels rows columns"]:
     """Images as thumbnails, of at most ``side`` pixels a side, squashed to a square."""
     return F.adaptive_avg_pool2d(pixels, min(side, max(pixels.shape[2:])))
 

@@ -85,7 +85,8 @@ def _agreements(
 ) -> Float[Tensor, " pairs"]:
     scores, changed = torch.empty(len(pairs)), ways()
     with progress(len(pairs), "aligning", "pairs", delay=5.0) as bar:
-        for rows in torch.arange(len(pairs)).split(512):
+        for first in range(0, len(pairs), 512):
+            rows = torch.arange(first, min(first + 512, len(pairs)))
             originals, copies = pairs[rows].T
             scores[rows] = agreement(
                 images[originals], images[copies], changed[way[rows]], steps=steps
@@ -134,7 +135,8 @@ def _unlikeness(
     slopes = slopes.view(len(moved), 6, -1)
     rest = others - moved.flatten(1)[:, None]
     normal = slopes @ slopes.mT
-    normal += 0.02 * normal.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(6)
+    scale = normal.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-6  # a blank image has no slopes
+    normal += 0.02 * scale[:, None, None] * torch.eye(6)
     along = slopes @ rest.mT
     return rest.square().sum(2) - (along * torch.linalg.solve(normal, along)).sum(1)
 
@@ -170,10 +172,11 @@ class Descriptor:
         self.noise = float((within @ self._project * self._project).sum())
 
     def __call__(self, coarse: Float[Tensor, "batch cells"]) -> Float[Tensor, "batch dim"]:
+        """Describe images that :func:`_coarse` has reduced."""
         return coarse @ self._project
 
 
-def _coarse(images: Images) -> Images:
+def _coarse(images: Images) -> Float[Tensor, "batch 1 cells cells"]:
     """Gray at 16 x 16 places, without brightness and contrast."""
     gray = F.adaptive_avg_pool2d(images.mean(dim=1, keepdim=True), CELLS)
     gray = gray - gray.mean(dim=(2, 3), keepdim=True)

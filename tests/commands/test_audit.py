@@ -87,7 +87,7 @@ def test_the_page_is_looked_through_by_keyboard(audited):
 def test_a_mistake_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match="there is no such file or folder"):
         main([str(tmp_path / "nothing"), "--output", str(tmp_path / "out")])
-    with pytest.raises(ConfigError, match="--drop .*: there is no folder"):
+    with pytest.raises(ConfigError, match=r"--drop .*: there is no folder"):
         main(["fashion_mini", "--drop", str(tmp_path / "no/drop.txt")])
     with pytest.raises(ConfigError, match="is no run folder"):
         evaluate(["--run", str(tmp_path)])

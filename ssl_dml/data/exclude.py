@@ -67,7 +67,7 @@ class Some:
         rows: Those that stay.
     """
 
-    def __init__(self, samples: "np.ndarray | OnDemand", rows: list[int]) -> None:
+    def __init__(self, samples: "np.ndarray | OnDemand | Some", rows: list[int]) -> None:
         self.samples, self.rows = samples, np.asarray(rows)
 
     def __len__(self) -> int:

@@ -56,7 +56,8 @@ class Store:
 
     def only(self, rows: list[int]) -> "Store":
         """Some of the samples."""
-        kept, aspects = ([part[row] for row in rows] for part in (self.kept, self.aspects))
+        kept = [self.kept[row] for row in rows]
+        aspects = [self.aspects[row] for row in rows]
         if isinstance(self.samples, OnDemand):
             on_demand = self.samples
             samples = OnDemand(

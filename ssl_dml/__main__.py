@@ -12,10 +12,10 @@ from ssl_dml.types import ConfigError
 COMMANDS = {
     "start": "all of it: from images to a search page",
     "describe": "say what is understood of images or audio, and draw 64 samples",
-    "audit": "find copies, leaks, doubtful labels and outliers in data",
     "pretrain": "train a backbone without labels",
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run, or of tables",
+    "audit": "find copies, leaks, doubtful labels and outliers in data",
     "embed": "write the embeddings of a data set into a table",
     "search": "find the nearest samples of images, in an index of embeddings",
     "report": "one page on runs: curves, map of embeddings, neighbors, mistakes",

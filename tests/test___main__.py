@@ -64,6 +64,7 @@ def test_help_lists_keys_and_shipped_configurations(name, capsys):
         "evaluate": "linear",
         "finetune": "arcface",
         "describe": "--sheet",
+        "audit": "--drop",
         "embed": "--views",
         "start": "--minutes",
         "search": "search query",

@@ -16,6 +16,7 @@ COMMANDS = {
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run, or of tables",
     "compare": "two models on one test set: differences, intervals, p-values",
+    "audit": "find copies, leaks, doubtful labels and outliers in data",
     "embed": "write the embeddings of a data set into a table",
     "threshold": "from which similarity on two samples are the same, with its error",
     "search": "find the nearest samples of images, in an index of embeddings",

@@ -65,6 +65,7 @@ def test_help_lists_keys_and_shipped_configurations(name, capsys):
         "finetune": "arcface",
         "compare": "--before",
         "describe": "--sheet",
+        "audit": "--drop",
         "embed": "--views",
         "start": "--minutes",
         "search": "search query",

@@ -224,7 +224,7 @@ def _say_if_not_nested(config: EmbedConfig, begin: Initial) -> None:
         )
 
 
-def _data_of_run(args: list[str]) -> list[str]:
+def data_of_run(args: list[str]) -> list[str]:
     """The data of the run that is named, where the command line names none."""
     own = ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--run")
@@ -241,5 +241,5 @@ def _data_of_run(args: list[str]) -> list[str]:
 def main(args: list[str] | None = None) -> Path:
     """Parse the command line and embed; return the folder of the table."""
     args = list(sys.argv[1:] if args is None else args)
-    config, _ = parse(EmbedConfig, [*_data_of_run(args), *args], kind="embed")
+    config, _ = parse(EmbedConfig, [*data_of_run(args), *args], kind="embed")
     return embed(config)

@@ -20,6 +20,7 @@ from ssl_dml.config import arguments, parse
 from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
+from ssl_dml.data.understood import announce_leak
 from ssl_dml.evaluation import (
     embed,
     encoder,
@@ -64,10 +65,9 @@ class EvaluateConfig:
     gallery: Path | None = None
     query: Path | None = None
     evaluator: Literal[
-        *("knn", "linear", "logistic", "few_labels", "retrieval", "verification", "open_set"),
-        *("clustering", "few_shot", "classifier", "layers", "compact", "label_distances"),
-        "health",
-    ]
+        "knn", "linear", "logistic", "few_labels", "retrieval", "verification", "open_set",
+        "clustering", "few_shot", "classifier", "layers", "compact", "label_distances", "health",
+    ]  # fmt: skip
     model: Literal["backbone", "best"] = "backbone"
     init: str | None = None
     neighbors: int | None = None
@@ -115,6 +115,8 @@ def opened(config: EvaluateConfig, options: dict[str, Any], device: torch.device
     train = load_train(data)
     backbone = begin.backbone(train.spec).eval().to(device)
     test = load_test(data, train)
+    if test is not None:
+        announce_leak(train.digests, test.digests)
     try:
         words, parts = tested(config.evaluator, options.get("ks"), train, test)
         if config.evaluator == "label_distances":

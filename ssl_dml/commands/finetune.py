@@ -23,7 +23,7 @@ from ssl_dml.data.labeled import (
     announce_split,
     split_labeled,
 )
-from ssl_dml.data.understood import announce, describe
+from ssl_dml.data.understood import announce, announce_leak, describe
 from ssl_dml.evaluation import validate
 from ssl_dml.evaluation.sketch import sketch_samples
 from ssl_dml.heads import Head, Nested, attach_partial_fc
@@ -91,6 +91,8 @@ def read_data(
     rows = split_labeled(train, config.labels, config.validation, seed=config.seed)
     announce(train, None)
     announce_split(rows)
+    held, trained = train.digests[rows.queries.numpy()], train.digests[(rows.labels >= 0).numpy()]
+    announce_leak(trained, held, "validation")
     return train, rows, describe(train, None, config.data.source) | {"classes": rows.num_classes}
 
 

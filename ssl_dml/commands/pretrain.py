@@ -13,7 +13,7 @@ from ssl_dml.backbones import Backbone, Initial, initial, save
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, epochs, load_test, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
-from ssl_dml.data.understood import announce, describe
+from ssl_dml.data.understood import announce, announce_leak, describe
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, gain_of, open_probe, probe_method
 from ssl_dml.evaluation.sketch import sketch_samples
@@ -78,6 +78,8 @@ def read_data(
     train = load_train(decoded_for(as_published(config.data, begin.preset), begin.inputs))
     test = load_test(config.data, train)
     announce(train, test)
+    if test is not None:
+        announce_leak(train.digests, test.digests)
     split = open_probe(train, test, config.evaluation)
     return train, split, describe(train, test, config.data.source)
 

@@ -43,6 +43,8 @@ class DataConfig:
         mean: Mean of each channel, where 1 is white, or full scale in audio; None measures it.
         std: Standard deviation of each channel, on the same scale; None measures it.
         on_error: What to do with a damaged sample: stop before training, or skip and count it.
+        exclude: Text file of samples to leave out, a name or path a line, such as ``ssl_dml audit
+            --drop`` writes.
         image_column: Column of images in a table.
         label_column: Column of labels in a table; without it there are no labels.
         missing_labels: Whether null, NaN, empty text and -1 mean that a sample has no label; false
@@ -68,6 +70,7 @@ class DataConfig:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     on_error: Literal["stop", "skip"] = "stop"
+    exclude: Path | None = None
     image_column: str = "image"
     label_column: str = "label"
     missing_labels: bool = True

@@ -17,9 +17,10 @@ from ssl_dml.data.budget import refuse_large
 from ssl_dml.data.config import DataConfig, decoded_for
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.decoder import Decoder, aspects_of
+from ssl_dml.data.exclude import remaining
 from ssl_dml.data.loader import Loader, end_with_the_run
 from ssl_dml.data.on_demand import OnDemand
-from ssl_dml.data.opening import open_source
+from ssl_dml.data.opening import locate, open_source
 from ssl_dml.data.recordings import Lengths, Segments
 from ssl_dml.data.remote import copied, is_remote
 from ssl_dml.data.samplers import EpochBatches
@@ -49,6 +50,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         damaged: Name and reason of each sample that was left out.
         fingerprint: Changes when the samples or their order do.
         content: Digest of the decoded samples.
+        digests: Eight bytes of the digest of each sample, equal for equal ones.
         notes: What was decided or left out on opening, a short sentence each.
         labeled_by: Where the labels are from, in words; empty without labels.
         found: What the undecoded samples are; None if they were not looked at.
@@ -67,6 +69,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         self.labeled_by, self.names = source.labeled_by, SampleNames(source, store.kept)
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
         self.content, self.notes, self.recordings = store.content, source.notes, None
+        self.digests = store.digests
         if isinstance(source, Segments):
             self.recordings = torch.tensor([source.pieces[int(i)][0] for i in store.kept])
         self.aspects = aspects_of(store.aspects)
@@ -126,7 +129,7 @@ def load_train(config: DataConfig) -> SampleSet:
             test_view=config.test_view,
         )
         decoder = found.decoder
-    store = _store(source, decoder, config)
+    store = _store(source, decoder, config, config.source)
     mean, std = normalization(store, decoder.shape[0])
     try:
         spec = decoder.spec(mean=config.mean or mean, std=config.std or std)
@@ -158,7 +161,8 @@ def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
         theirs = [ids[name] for name in source.class_names]
         source.labels = [theirs[label] if label >= 0 else -1 for label in source.labels]
         source.class_names = names
-    return SampleSet(source, _store(source, train.decoder, config), train.decoder, train.spec)
+    store = _store(source, train.decoder, config, config.test_source or config.source)
+    return SampleSet(source, store, train.decoder, train.spec)
 
 
 def epochs(samples: SampleSet, config: DataConfig, *, seed: int) -> EpochBatches:
@@ -238,7 +242,7 @@ def _opened(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder
     return opened
 
 
-def _store(source: Source, decoder: Decoder, config: DataConfig) -> Store:
+def _store(source: Source, decoder: Decoder, config: DataConfig, where: str) -> Store:
     keys = "data.image_size" if isinstance(decoder, ImageDecoder) else "data.sequences.length"
     refuse_large(decoder, samples=1, key=f"{keys} or data.channels")
     size = len(source) * nbytes(decoder)
@@ -255,7 +259,7 @@ def _store(source: Source, decoder: Decoder, config: DataConfig) -> Store:
     )
     # Free space may change while other processes look.
     in_memory, on_disk = broadcast_object((in_memory, on_disk))
-    return build_store(
+    store = build_store(
         source,
         decoder,
         in_memory=in_memory,
@@ -264,3 +268,6 @@ def _store(source: Source, decoder: Decoder, config: DataConfig) -> Store:
         skip_damaged=config.on_error == "skip",
         builder=os.environ.get("LOCAL_RANK", "0") == "0",
     )
+    if config.exclude is None:
+        return store
+    return store.only(remaining(source, store.kept, locate(where), config.exclude))

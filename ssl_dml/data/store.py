@@ -9,26 +9,28 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt64
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data import budget
 from ssl_dml.data.decoder import Decoded, Decoder
+from ssl_dml.data.exclude import Some
 from ssl_dml.data.on_demand import REMEDY, Array, OnDemand, attempt
 from ssl_dml.data.sources import Source
 from ssl_dml.files import remove, remove_leftovers, replacing
 from ssl_dml.progress import progress, say
-from ssl_dml.reading import read_json, read_text, regular
+from ssl_dml.reading import read_bytes, read_json, read_text, regular
 
 CHUNK = 512
 MOST_METADATA = 1 << 32  # bytes of what is said of samples
-VERSION = 4
-RECORD, CONTENT = "store.json", "content.sha256"
+VERSION = 5
+RECORD, CONTENT, DIGESTS = "store.json", "content.sha256", "digests.bin"
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 
 
@@ -42,13 +44,30 @@ class Store:
         damaged: Name and reason of each sample that could not.
         aspects: By what factor each was wider than it is stored, see :class:`Decoded`.
         content: Digest of the decoded samples.
+        digests: Eight bytes of the digest of each, equal for equal ones.
     """
 
-    samples: "np.ndarray | OnDemand"
+    samples: "np.ndarray | OnDemand | Some"
     kept: list[int]
     damaged: list[str]
     aspects: list[float]
     content: str = ""
+    digests: UInt64[np.ndarray, " samples"] = field(default_factory=lambda: np.empty(0, np.uint64))
+
+    def only(self, rows: list[int]) -> "Store":
+        """Some of the samples."""
+        kept = [self.kept[row] for row in rows]
+        aspects = [self.aspects[row] for row in rows]
+        if isinstance(self.samples, OnDemand):
+            on_demand = self.samples
+            samples = OnDemand(
+                on_demand.source, on_demand.decoder, kept, skip_damaged=on_demand.skip_damaged
+            )
+        else:
+            samples = Some(self.samples, rows)
+        content = hashlib.sha256(f"{self.content}{kept}".encode()).hexdigest()
+        own = {"kept": kept, "aspects": aspects, "content": content}
+        return replace(self, samples=samples, digests=self.digests[rows], **own)
 
 
 def build_store(
@@ -79,12 +98,12 @@ def build_store(
     """
     if in_memory:
         samples = np.empty((len(source), *decoder.shape), decoder.dtype)
-        found, filled, content = _Found([], [], []), 0, hashlib.sha256()
-        for rows in _decoded(source, decoder, found, content):
+        found, filled, digests = _Found([], [], []), 0, list[bytes]()
+        for rows in _decoded(source, decoder, found, digests):
             samples[filled : filled + len(rows)] = rows
             filled += len(rows)
         found.check(skip_damaged)
-        return Store(samples=samples[:filled], content=content.hexdigest(), **found._asdict())
+        return Store(samples=samples[:filled], **_summary(digests), **found._asdict())
     folder = cache_dir / _key(source, decoder, on_disk)
     size = nbytes(decoder) if on_disk else 0
     if builder:
@@ -94,14 +113,14 @@ def build_store(
     # It needs no time limit: if the builder fails, the launcher ends this process too.
     while (stored := _stored(folder, len(source), size)) is None:
         time.sleep(0.2)
-    found, content = stored
+    found, content, digests = stored
     found.check(skip_damaged)
     if on_disk:
         shape = (len(found.kept), *decoder.shape)
         samples = np.memmap(folder / FILE, decoder.dtype, "r", shape=shape)
     else:
         samples = OnDemand(source, decoder, found.kept, skip_damaged=skip_damaged)
-    return Store(samples=samples, content=content, **found._asdict())
+    return Store(samples=samples, content=content, digests=digests, **found._asdict())
 
 
 def has_store(source: Source, decoder: Decoder, cache_dir: Path) -> bool:
@@ -139,9 +158,9 @@ def _digested(index: int, source: Source, decoder: Decoder) -> tuple[Decoded | s
 
 
 def _decoded(
-    source: Source, decoder: Decoder, found: _Found, content: "hashlib._Hash"
+    source: Source, decoder: Decoder, found: _Found, digests: list[bytes]
 ) -> Iterator[Array]:
-    """Yield decoded samples chunk by chunk, and note what was found and its digest."""
+    """Yield decoded samples chunk by chunk, and note what was found and the digests."""
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(len(source), "decoding", "samples") as bar,
@@ -156,13 +175,22 @@ def _decoded(
                 if isinstance(result, str):
                     found.damaged.append(result)
                 else:
-                    content.update(digest)
+                    digests.append(digest)
                     found.kept.append(index)
                     found.aspects.append(result.aspect)
                     rows.append(result.values)
             bar.update(len(indices))
             if rows:
                 yield np.stack(rows)
+
+
+def _summary(digests: list[bytes]) -> dict[str, Any]:
+    """Digest of all samples, and eight bytes of that of each."""
+    content = hashlib.sha256(b"".join(digests)).hexdigest()
+    return {
+        "content": content,
+        "digests": np.frombuffer(b"".join(d[:8] for d in digests), np.uint64),
+    }
 
 
 def _key(source: Source, decoder: Decoder, with_samples: bool) -> str:
@@ -186,21 +214,25 @@ def _write(
     if folder.exists():
         say(f"the decoded samples in {folder} are damaged: decoding again")
         remove(folder)
-    found, content = _Found([], [], []), hashlib.sha256()
+    found, digests = _Found([], [], []), list[bytes]()
     with replacing(folder, folder=True) as partial:
         # Writing to a mapped file would kill the process if the disk fills up.
         with (partial / FILE).open("wb") as file:
-            for rows in _decoded(source, decoder, found, content):
+            for rows in _decoded(source, decoder, found, digests):
                 if with_samples:
                     file.write(rows.tobytes())
         # Damaged samples that stop the run are not stored: the next run looks again.
         found.check(skip_damaged)
-        (partial / CONTENT).write_text(content.hexdigest())
+        summary = _summary(digests)
+        (partial / CONTENT).write_text(summary["content"])
+        (partial / DIGESTS).write_bytes(summary["digests"].tobytes())
         (partial / RECORD).write_text(json.dumps(found._asdict()))
 
 
-def _stored(folder: Path, samples: int, size: int) -> tuple[_Found, str] | None:
-    """What a whole store has found, of so many samples and bytes a sample, and its content."""
+def _stored(
+    folder: Path, samples: int, size: int
+) -> tuple[_Found, str, UInt64[np.ndarray, " samples"]] | None:
+    """What a whole store has found, of so many samples and bytes each, content and digests."""
     try:
         found = _Found(**read_json(folder / RECORD, MOST_METADATA))
         kept, damaged, aspects = (np.asarray(part) for part in found)
@@ -210,7 +242,9 @@ def _stored(folder: Path, samples: int, size: int) -> tuple[_Found, str] | None:
         whole &= len(damaged) == samples - len(kept)
         whole &= damaged.dtype.kind == "U" or not len(damaged)
         content = read_text(folder / CONTENT)
+        digests = np.frombuffer(read_bytes(folder / DIGESTS, MOST_METADATA), np.uint64)
+        whole &= len(digests) == len(kept)
         whole &= regular(folder / FILE).stat().st_size == len(kept) * size
     except (OSError, ValueError, TypeError):
         return None
-    return (found, content) if whole else None
+    return (found, content, digests) if whole else None

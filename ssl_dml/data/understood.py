@@ -3,7 +3,9 @@
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import UInt64
 
 from ssl_dml.data.dataset import SampleSet
 from ssl_dml.progress import say
@@ -35,6 +37,29 @@ def announce(samples: SampleSet, test: SampleSet | None, *, record: str = "data.
         lines[MAX_LINES - 1 :] = [f"and {more} more lines, under notes in {record}"]
     for line in lines:
         say(line)
+
+
+def announce_leak(
+    trained: UInt64[np.ndarray, " samples"],
+    tested: UInt64[np.ndarray, " others"],
+    kind: str = "test",
+) -> None:
+    """Say how many of the samples that are tested on are trained on as well, if any are.
+
+    >>> announce_leak(np.array([7, 8], np.uint64), np.array([8, 9], np.uint64))
+    leak: 1 of 2 test samples are the same as samples to train on; ssl_dml audit shows which
+
+    Args:
+        trained: Digests of the samples to train on, see
+            :class:`~ssl_dml.data.dataset.SampleSet`.
+        tested: Digests of those to test on.
+        kind: What those are called.
+    """
+    if count := int(np.isin(tested, trained).sum()):
+        say(
+            f"leak: {count:,} of {len(tested):,} {kind} samples are the same as samples to train "
+            "on; ssl_dml audit shows which"
+        )
 
 
 def describe(samples: SampleSet, test: SampleSet | None, source: str) -> dict[str, Any]:

@@ -112,12 +112,13 @@ def nested(method: AnyMethod, dims: Sequence[int]) -> AnyMethod:
     return method
 
 
-def _mean_bound(blocks: int, _: nn.Module, __: Any, output: StepOutput) -> None:  # noqa: ANN401
+def _mean_bound(blocks: int, _: nn.Module, __: Any, output: StepOutput) -> StepOutput:  # noqa: ANN401
     """Log the mean over the prefixes of the bound on mutual information, as its loss is a sum."""
-    if (limit := output.logs.get("mutual_information_limit")) is not None:
-        output.logs["mutual_information"] = (
-            limit - (limit - output.logs["mutual_information"]) / blocks
-        )
+    loss, logs = output
+    if (limit := logs.get("mutual_information_limit")) is None:
+        return output
+    bound = limit - (limit - logs["mutual_information"]) / blocks
+    return StepOutput(loss, {**logs, "mutual_information": bound})
 
 
 def _renewed(network: nn.Sequential, inputs: int) -> nn.Sequential:

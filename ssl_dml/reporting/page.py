@@ -19,12 +19,14 @@ class Page:
     Args:
         title: Its heading.
         subtitle: Below it.
+        program: Name of its script, of those that come with the package.
     """
 
     title: str
     subtitle: str
     parts: list[str] = field(default_factory=list)
     contents: list[tuple[str, str]] = field(default_factory=list)
+    program: str = "map.js"
 
     def chapter(self, title: str) -> None:
         """Begin a part that the contents list."""
@@ -77,7 +79,7 @@ class Page:
         folder = files("ssl_dml.reporting") / "html"
         style, script, page = (
             (folder / name).read_text(encoding="utf-8")
-            for name in ("page.css", "map.js", "page.html")
+            for name in ("page.css", self.program, "page.html")
         )
         links = (f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in self.contents)
         whole = Template(page).substitute(

@@ -49,12 +49,16 @@ def compare(method, backend):
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
 
 
-backend = sys.argv[1]
-kinds = (resnet, vit, chunks) if backend == "eager" else (resnet, vit)
-methods = (SimCLR, DCL, MoCo, MoCoV3, NPID, NNCLR) if backend == "eager" else (SimCLR, MoCo)
-for kind in kinds:
-    for method in methods:
-        torch.manual_seed(0)
-        compare(method(kind(), INFO, **OWN.get(method, {})), backend)
-        print(kind.__name__, method.__name__, flush=True)
-print("done")
+def main(backend):
+    kinds = (resnet, vit, chunks) if backend == "eager" else (resnet, vit)
+    methods = (SimCLR, DCL, MoCo, MoCoV3, NPID, NNCLR) if backend == "eager" else (SimCLR, MoCo)
+    for kind in kinds:
+        for method in methods:
+            torch.manual_seed(0)
+            compare(method(kind(), INFO, **OWN.get(method, {})), backend)
+            print(kind.__name__, method.__name__, flush=True)
+    print("done")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -15,6 +15,7 @@ import ssl_dml
 from ssl_dml.backbones import load
 from ssl_dml.checks import in_range, named, seeds
 from ssl_dml.commands.finished import data_of, model_folder
+from ssl_dml.commands.measures import MEASURES
 from ssl_dml.config import parse
 from ssl_dml.data import SampleSet, load_test, load_train
 from ssl_dml.data.config import decoded_for
@@ -28,7 +29,13 @@ from ssl_dml.reading import read_json
 from ssl_dml.reporting.compact_section import add_compact
 from ssl_dml.reporting.environment import ENVIRONMENT, environment
 from ssl_dml.reporting.page import Page
-from ssl_dml.reporting.run_sections import add_curves, add_data, add_threshold, add_views
+from ssl_dml.reporting.run_sections import (
+    add_curves,
+    add_data,
+    add_measures,
+    add_threshold,
+    add_views,
+)
 from ssl_dml.reporting.samples import Found, add_comparison, add_embeddings, add_sheets
 from ssl_dml.reporting.sections import Shown
 from ssl_dml.reporting.thumbnails import small, thumbnails
@@ -38,6 +45,7 @@ from ssl_dml.types import ConfigError, one_line
 from ssl_dml.yaml_text import to_yaml
 
 MOST_BYTES = 15_000_000
+IN_LINES = [name for name, one in MEASURES.items() if one.table is None]
 MOST_SAMPLES = 5000
 
 
@@ -222,6 +230,7 @@ def report(config: ReportConfig) -> Path:
         if name in states:
             _run(page, states[name], config.model)
         elif config.table is not None:
+            add_measures(page, config.table, IN_LINES)
             add_threshold(page, config.table)
         add_embeddings(page, one, anchors.get(name), config.seed)
         if name in states:
@@ -267,6 +276,7 @@ def _run(page: Page, state: RunState, model: str) -> None:
     for note in state.notes:
         page.note(note)
     add_data(page, state.data)
+    add_measures(page, state.folder, IN_LINES)
     add_threshold(page, state.folder / model)
     add_views(page, state.folder)
     add_compact(page, state.folder)

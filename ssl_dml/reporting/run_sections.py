@@ -1,14 +1,15 @@
 """What a report shows of a run folder: curves, data, views, configuration."""
 
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from ssl_dml.reading import read_bytes, reading
-from ssl_dml.reporting.charts import Series, legend_of, lines
+from ssl_dml.reading import read_bytes, read_json, reading
+from ssl_dml.reporting.charts import Series, legend_of, lines, number
 from ssl_dml.reporting.page import Page
 from ssl_dml.reporting.thumbnails import data_uri
 from ssl_dml.reporting.trackers import VIEWS
@@ -134,6 +135,38 @@ def add_views(page: Page, folder: Path) -> None:
     size = f'width="{scale * image.width}" height="{scale * image.height}"'
     source = f'alt="samples and their views" src="{data_uri(image)}"'
     page.raw(f'<img class="views" {size} {source}>')
+
+
+def add_measures(page: Page, folder: Path, names: Iterable[str]) -> None:
+    """Add what ``ssl_dml evaluate`` has measured, as far as it is beside a run or in a table.
+
+    Args:
+        page: The page.
+        folder: Where the evaluators wrote ``NAME.json``.
+        names: Of the evaluators.
+    """
+    files = [f"{name}{end}.json" for name in names for end in ("", "_best", "_init")]
+    found = [file for file in files if (folder / file).exists()]
+    if found:
+        page.section("Measures")
+    for file in found:
+        try:
+            read = read_json(folder / file).items()
+            results = {str(name): math.nan if one is None else float(one) for name, one in read}
+        except (OSError, ValueError, TypeError, AttributeError):
+            page.note(f"{file} is left out: it is damaged")
+            continue
+        ends = {f"{name}_{end}" for name in results for end in ("low", "high")}
+        kept = [name for name in results if name not in ends]
+        shown = {name: number(v) if math.isfinite(v) else "none" for name, v in results.items()}
+        rows = [[name, shown[name], _interval(shown, name)] for name in kept]
+        page.text(f"{file.removesuffix('.json').replace('_', ' ')}:")
+        page.table(["measure", "value", "interval"], rows)
+
+
+def _interval(shown: Mapping[str, str], name: str) -> str:
+    low, high = (shown.get(f"{name}_{end}") for end in ("low", "high"))
+    return "" if low is None else f"{low} to {high}"
 
 
 def add_threshold(page: Page, folder: Path) -> None:

@@ -1,8 +1,9 @@
 import pytest
 from PIL import Image
 
+from ssl_dml.files import write_json
 from ssl_dml.reporting.page import Page
-from ssl_dml.reporting.run_sections import add_curves, add_data, add_views
+from ssl_dml.reporting.run_sections import add_curves, add_data, add_measures, add_views
 
 
 def added(add, *given):
@@ -38,6 +39,19 @@ def test_data_are_described_as_understood():
     assert "8000 values at 16000 Hz" in html
     assert "<b>" not in html
     assert "data.json is missing or damaged" in added(add_data, {})
+
+
+def test_measures_are_those_that_evaluators_wrote(tmp_path):
+    assert added(add_measures, tmp_path, ["knn"]) == added(add_measures, tmp_path, [])
+    results = {"auc": 0.875, "auc_low": 0.5, "auc_high": 1.0, "tar": None, "tar_low": None}
+    write_json(tmp_path / "verification_best.json", {**results, "tar_high": None})
+    (tmp_path / "knn.json").write_text("[]")
+    html = added(add_measures, tmp_path, ["knn", "verification", "linear"])
+    assert "verification best:" in html
+    for cells in (("auc", "0.875", "0.5 to 1"), ("tar", "none", "none to none")):
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in html.replace(' class="number"', "")
+    assert "auc_low" not in html
+    assert "knn.json is left out: it is damaged" in html
 
 
 def test_views_are_those_of_the_run(tmp_path):

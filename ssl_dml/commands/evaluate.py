@@ -205,7 +205,9 @@ def evaluate_tables(config: EvaluateConfig, values: dict[str, Any]) -> dict[str,
     if config.evaluator == "layers":
         raise ConfigError("layers needs the network, not a table of it: name a run with --run")
     if measure.rows == "probe" and config.query is None:
-        raise ConfigError(f"{config.evaluator} needs a table of test samples: --query TABLE")
+        raise ConfigError(
+            f"{config.evaluator} needs a table of test samples beside --gallery: --query TABLE"
+        )
     tables, names = stored_tables(config.gallery, config.query, labeled=measure.labels)
     if (ks := options.get("ks")) is not None:
         check_ks(ks, len(tables[0].labels) - (len(tables) == 1), config.evaluator)

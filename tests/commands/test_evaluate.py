@@ -169,7 +169,7 @@ def test_tables_are_measured_without_a_run(tmp_path, capsys):
     ("args", "words"),
     [
         (["--query", "b"], "--query is a table beside that of --gallery; name both"),
-        (["--gallery", "b"], "knn needs a table of test samples: --query TABLE"),
+        (["--gallery", "b"], "knn needs a table of test samples beside --gallery: --query TABLE"),
         (["--gallery", "b", "--query", "c"], "b is no table: it lacks table.json"),
     ],
 )

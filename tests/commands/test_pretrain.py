@@ -131,7 +131,9 @@ def test_its_first_step_shows_samples_and_views(finished):
 
     board = EventAccumulator(str(finished[0] / "tensorboard"))
     board.Reload()
-    assert board.Tags()["images"] == ["views"]
+    views, *others = board.Tags()["images"]
+    assert views == "views"
+    assert {"neighbors", "isolated", "hubs"} <= {*others}
     assert "train/loss" in board.Tags()["scalars"]
 
 
@@ -179,7 +181,7 @@ def test_retrieval_is_among_test_images_of_other_classes(finished, tmp_path):
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     near = (rows @ rows.T - 9 * np.eye(12)).argmax(axis=1)
     assert results["recall_at_1"] == pytest.approx((near % 3 == np.arange(12) % 3).mean())
-    assert set(results) == {
+    assert set(results) >= {
         *("recall_at_1", "recall_at_5", "map_at_r", "r_precision", "queries", "left_out")
     }
 

@@ -210,7 +210,7 @@ def steps(name: str, rank: int, world: int, saved: Any) -> dict[str, Any]:
     data = torch.Generator().manual_seed(1)
     batches = []
     for _ in range(STEPS):
-        labels = torch.randint(CLASSES, (BATCH,), generator=data)
+        labels = torch.randint(CLASSES, (BATCH,), generator=data) % model.head.num_classes
         samples = torch.randn(BATCH, INPUTS, generator=data, dtype=torch.float64)
         if model.head.continuous:
             labels = labels[:, None].double()

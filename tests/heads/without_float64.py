@@ -26,7 +26,7 @@ def every_head():
     made = {
         name: head(DIM, CLASSES)
         for name, head in parts(heads, heads.Head).items()
-        if name not in ("MarginSoftmax", "PairHead", "WeightedSum")
+        if name not in ("MarginSoftmax", "PairHead", "WeightedSum", "Nested")
     }
     for name, loss in parts(losses, losses.PairLoss).items():
         made[name] = heads.PairHead(DIM, CLASSES, loss=loss())
@@ -34,6 +34,7 @@ def every_head():
         made[name] = heads.PairHead(DIM, CLASSES, loss=losses.Triplet(), miner=miner())
     for name, margin in parts(margins, margins.Margin).items():
         made[name] = heads.MarginSoftmax(DIM, CLASSES, margin=margin())
+    made["Nested"] = heads.Nested(DIM, CLASSES, head=heads.ProxyNCA, dims=[2, DIM])
     return made
 
 

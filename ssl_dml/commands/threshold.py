@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_dml.backbones import load
 from ssl_dml.backbones.digest import weights_digest
-from ssl_dml.backbones.saved import METADATA
+from ssl_dml.backbones.saved import METADATA, read_metadata
 from ssl_dml.checks import inside, seeds
 from ssl_dml.config import parse
 from ssl_dml.evaluation.bootstrap import interval
@@ -81,6 +81,11 @@ def threshold(config: ThresholdConfig) -> Threshold:
     say("\n".join(found.lines()))
     folders = [config.table, *([config.gallery] if config.gallery else [])]
     model = _model_of(info, digest)
+    if model and _trained_on(model, info):
+        say(
+            "The model was trained on these samples, and tells them apart better than new ones: "
+            "calibrate on identities that it has not seen."
+        )
     for folder in [*folders, *([model] if model else [])]:
         say(f"written: {write_threshold(folder, found)}")
     return found
@@ -223,6 +228,14 @@ def _model_of(info: TableInfo, digest: str) -> Path | None:
         say(f"not written beside the model: {folder} is another one by now")
         return None
     return folder
+
+
+def _trained_on(model: Path, info: TableInfo) -> bool:
+    """Whether a table is of the training samples of a saved model."""
+    data = (read_metadata(model).get("trained") or {}).get("data")
+    own = data.get("fingerprint") if isinstance(data, dict) else None
+    split = info.data.get("split")
+    return own is not None and own == info.data.get("fingerprint") and split in (None, "train")
 
 
 def main(args: list[str] | None = None) -> Threshold:

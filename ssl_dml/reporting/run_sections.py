@@ -161,7 +161,8 @@ def add_measures(page: Page, folder: Path, names: Iterable[str]) -> None:
         shown = {name: number(v) if math.isfinite(v) else "none" for name, v in results.items()}
         rows = [[name, shown[name], _interval(shown, name)] for name in kept]
         page.text(f"{file.removesuffix('.json').replace('_', ' ')}:")
-        page.table(["measure", "value", "interval"], rows)
+        columns = 3 if any(interval for _, _, interval in rows) else 2
+        page.table(["measure", "value", "interval"][:columns], [row[:columns] for row in rows])
 
 
 def _interval(shown: Mapping[str, str], name: str) -> str:

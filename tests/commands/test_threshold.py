@@ -53,6 +53,19 @@ def world(tmp_path_factory):
     return root
 
 
+@pytest.mark.parametrize(("split", "told"), [("train", True), (None, True), ("test", False)])
+def test_samples_that_the_model_was_trained_on_are_told(tmp_path, capsys, split, told):
+    trained = {"data": {"fingerprint": "abc"}}
+    backbone = TimmBackbone(ImageSpec.imagenet(32), **OPTIONS)
+    save(backbone, tmp_path / "model", "ssl_dml.backbones.TimmBackbone", OPTIONS, trained=trained)
+    model = ssl_dml.load(tmp_path / "model", device="cpu")
+    weights = {"digest": model.digest, "path": str(tmp_path / "model")}
+    data = {"fingerprint": "abc", "split": split}
+    table_of(tmp_path / "table", weights, model.dim, data=data)
+    main([str(tmp_path / "table"), *LOOSE])
+    assert ("The model was trained on these samples" in capsys.readouterr().out) is told
+
+
 @pytest.fixture(scope="module")
 def found(world):
     return main([str(world / "table"), *LOOSE, "--gallery", str(world / "table")]), main(

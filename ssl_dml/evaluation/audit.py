@@ -139,7 +139,7 @@ def embedding_findings(table: EmbeddingTable, class_names: Sequence[str] = ()) -
         return found
     named = EmbeddingTable(embeddings=centered[known], labels=table.labels[known])
     judged = label_errors(named)
-    near_known, _ = nearest_others(named.embeddings, min(NEAREST, len(known) - 1))
+    near_known = judged.near[:, :NEAREST]
     for row in judged.denied.nonzero()[:, 0].tolist():
         same = (named.labels[near_known[row]] == judged.better[row]).nonzero()[:, 0]
         other = int(known[near_known[row, int(same[0]) if len(same) else 0]])

@@ -27,11 +27,13 @@ class LabelErrors:
             doubtful.
         better: Class that both together prefer.
         denied: Whether each of both prefers another class.
+        near: The neighbors that voted, from near to far.
     """
 
     support: Float[Tensor, " rows"]
     better: Int[Tensor, " rows"]
     denied: Bool[Tensor, " rows"]
+    near: Int[Tensor, "rows k"]
 
 
 def label_errors(
@@ -81,7 +83,7 @@ def label_errors(
             support[rows] = both.gather(1, own[:, None])[:, 0]
             better[rows] = both.scatter(1, own[:, None], -torch.inf).argmax(dim=1)
             denied[rows] = (probe.argmax(dim=1) != own) & (votes.argmax(dim=1) != own)
-    return LabelErrors(support=support, better=classes[better], denied=denied)
+    return LabelErrors(support=support, better=classes[better], denied=denied, near=near)
 
 
 def voted(

@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ssl_dml.checks import at_least
-from ssl_dml.evaluation.bootstrap import Gain
+from ssl_dml.evaluation.bootstrap import Gain, interval
 
 
 def leak_effect(
@@ -36,17 +35,9 @@ def leak_effect(
     >>> round(leak_effect(right, torch.arange(250) < 50).mean, 3)  # 0.6 with, 0.5 without
     0.1
     """
-    at_least(1, draws=draws)
     if leaked.all():
         raise ValueError("every test sample is leaked, so there is no score without them")
     part = leaked.double().mean()
     rest = right.double() - right[~leaked].double().mean()
     influence = torch.where(leaked, rest, -rest * part / (1 - part))
-    generator = torch.Generator().manual_seed(seed)
-    count = len(right)
-    means = torch.stack([
-        influence[torch.randint(count, (count,), generator=generator)].mean()
-        for _ in range(draws)
-    ])  # fmt: skip
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
-    return Gain(float(influence.mean()), low, high)
+    return Gain(*interval(influence, draws=draws, seed=seed))

@@ -10,6 +10,7 @@ from torch import Tensor
 from ssl_dml.checks import fraction
 from ssl_dml.evaluation.health import evenly_spaced
 from ssl_dml.evaluation.knn import knn_correct
+from ssl_dml.evaluation.retrieval import measured
 from ssl_dml.evaluation.search import Metric, check_ks, nearest
 from ssl_dml.tables import EmbeddingTable
 
@@ -66,12 +67,8 @@ def retrieval_values(
     found = torch.full((len(names), len(relevant)), torch.nan, dtype=torch.double)
     for rows, near in nearest(gallery.embeddings, None, depths, metric=metric):
         right = gallery.labels[near] == gallery.labels[rows, None]
-        counts, ranks = relevant[rows], torch.arange(1, near.shape[1] + 1)
-        within = right & (ranks <= counts[:, None])
-        precision = within.cumsum(dim=1).double() / ranks * within
-        hits = [right[:, :k].any(dim=1).double() for k in ks]
-        sums = precision.sum(dim=1) / counts, within.sum(dim=1).double() / counts
-        found[:, rows] = torch.stack([*hits, *sums])
+        own = measured(right, relevant[rows], ("recall", "map_at_r", "r_precision"), ks)
+        found[:, rows] = torch.stack([own[name] for name in names])
     return dict(zip(names, found, strict=True))
 
 

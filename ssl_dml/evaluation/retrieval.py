@@ -100,7 +100,7 @@ def retrieval(
         near = near if order is None else order(own, near)  # noqa: PLW2901 - in another order
         right = (gallery.labels[near] == queries.labels[own, None]) & (near >= 0)
         some.append(own)
-        found.append(_measured(right, relevant[own], measures, ks))
+        found.append(measured(right, relevant[own], measures, ks))
     results = dict[str, float]()
     groups = queries.labels[torch.cat(some)]
     for name in found[0]:
@@ -194,7 +194,7 @@ def _checked(
     return queries
 
 
-def _measured(
+def measured(
     right: Bool[Tensor, "queries depth"],
     relevant: Int[Tensor, " queries"],
     measures: Sequence[Kind],

@@ -3,10 +3,11 @@
 ``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
 recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
 other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
-weights; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval and verification,
-and ``serve`` asks the search page from many clients; ``drift`` counts false alarms, and
-``threshold`` how often thresholds keep their promise; ``speech FOLDER`` makes the labeled
-recordings that CPC is measured on; ``pretrain`` is ``ssl_dml benchmark``.
+weights; ``scale`` says what methods send and keep on many accelerators; ``search FOLDER`` measures
+an index of embeddings, ``measures`` retrieval and verification, and ``serve`` asks the search page
+from many clients; ``drift`` counts false alarms, and ``threshold`` how often thresholds keep their
+promise; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is
+``ssl_dml benchmark``.
 """
 
 import sys
@@ -21,6 +22,7 @@ from benchmarks import (
     loss_table,
     measure_table,
     method_table,
+    scale_table,
     search_table,
     serve_load,
     speak,
@@ -42,6 +44,7 @@ TABLES = {
     "losses": loss_table,
     "measures": measure_table,
     "methods": method_table,
+    "scale": scale_table,
     "search": search_table,
     "serve": serve_load,
     "speech": speak,

@@ -8,6 +8,7 @@ from benchmarks.finetune import finetune_table
 from benchmarks.losses import loss_table
 from benchmarks.measures import measure_table
 from benchmarks.methods import method_table
+from benchmarks.scale import scale_table
 from benchmarks.search import search_table
 from benchmarks.serve import serve_load
 from benchmarks.speech import speak
@@ -25,6 +26,7 @@ __all__ = [
     "loss_table",
     "measure_table",
     "method_table",
+    "scale_table",
     "search_table",
     "serve_load",
     "speak",

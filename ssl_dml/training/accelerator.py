@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from datetime import timedelta
 from typing import Literal
 
@@ -25,7 +26,9 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
     if config.precision == "fp16" and not torch.accelerator.is_available():
         raise ConfigError("train.precision fp16 needs an accelerator; use bf16, no or auto")
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
-    # Methods keep their buffers equal themselves; DDP would send a bank at every step.
+    # Methods keep their buffers equal themselves; DDP would send a bank at every step, and at the
+    # start too by what torch's warning asks for.
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     patience = InitProcessGroupKwargs(timeout=timedelta(minutes=config.timeout_minutes))
     accelerator = Accelerator(

@@ -22,10 +22,12 @@ from benchmarks import (
     loss_table,
     measure_table,
     method_table,
+    peer_table,
     scale_table,
     search_table,
     serve_load,
     speak,
+    speed_table,
     tile_table,
 )
 from jsonargparse import auto_cli
@@ -44,10 +46,12 @@ TABLES = {
     "losses": loss_table,
     "measures": measure_table,
     "methods": method_table,
+    "peers": peer_table,
     "scale": scale_table,
     "search": search_table,
     "serve": serve_load,
     "speech": speak,
+    "speed": speed_table,
     "threshold": coverage_table,
     "tiles": tile_table,
 }

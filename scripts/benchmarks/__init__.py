@@ -8,10 +8,12 @@ from benchmarks.finetune import finetune_table
 from benchmarks.losses import loss_table
 from benchmarks.measures import measure_table
 from benchmarks.methods import method_table
+from benchmarks.peers import peer_table
 from benchmarks.scale import scale_table
 from benchmarks.search import search_table
 from benchmarks.serve import serve_load
 from benchmarks.speech import speak
+from benchmarks.speed import speed_table
 from benchmarks.threshold import coverage_table
 from benchmarks.tiles import tile_table
 
@@ -26,9 +28,11 @@ __all__ = [
     "loss_table",
     "measure_table",
     "method_table",
+    "peer_table",
     "scale_table",
     "search_table",
     "serve_load",
     "speak",
+    "speed_table",
     "tile_table",
 ]

@@ -155,11 +155,11 @@ def rows_of_owners(
 
 def all_reduce_mean(values: Tensor) -> Tensor:
     """Mean over processes, without gradient."""
+    if not is_distributed():
+        return values.detach()
     values = values.detach().clone()
-    if is_distributed():
-        dist.all_reduce(values)
-        values /= world_size()
-    return values
+    dist.all_reduce(values)
+    return values.div_(world_size())
 
 
 def all_reduce_max(values: Tensor) -> Tensor:

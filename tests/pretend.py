@@ -15,6 +15,8 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.optim.optimizer import _foreach_supported_types as of_optimizers
+from torch.utils._foreach_utils import _foreach_supported_types as of_norms
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -32,6 +34,8 @@ WAITING = {
     "_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive",
     "_linalg_check_errors",
 }  # fmt: skip
+# Views and memory: nothing is launched for them.
+FREE = ("empty", "new_empty", "detach", "_unsafe_view", "_reshape_alias", "record_stream", "is_")
 LIBRARIES = ("ssl_dml", "kornia", "accelerate")
 aten = torch.ops.aten
 
@@ -108,7 +112,7 @@ class _Event:
 
 @contextmanager
 def counted():
-    """Count where the host waits for the device, by file and line, and the operations."""
+    """Count where the host waits for the device, by file and line, and what it launches."""
     _Settings.waits, _Settings.operations = Counter(), 0
     try:
         yield _Settings
@@ -145,6 +149,9 @@ def install(*, float64=True):
     # Of torch.tensor(), which copies below Python's dispatch.
     _Settings.library.impl("_copy_from", _copy_from, "PrivateUse1")
     torch.Event = _Event
+    # On an accelerator an optimizer updates all parameters at once.
+    of_optimizers.append(OnDevice)
+    of_norms.append(OnDevice)
     # A module that moves to a real device keeps its parameters, of which an optimizer knows.
     torch.__future__.set_swap_module_params_on_conversion(True)
 
@@ -202,7 +209,7 @@ def _compute(operation, args, kwargs):
     if operation.namespace == "c10d":
         return operation(*tree_map(_of_host, args), **tree_map(_of_host, kwargs))
     _refuse_mixture(name, tensors)
-    _Settings.operations += 1
+    _Settings.operations += launches(operation)
     if waits_for(name, args, kwargs):
         _wait(name)
     if name == "copy_":
@@ -220,6 +227,14 @@ def _refuse_mixture(name, tensors):
     for tensor in tensors:
         if tensor.ndim and not isinstance(tensor, OnDevice) and name not in FROM_HOST:
             raise RuntimeError(f"{name}: a tensor of the host among those of {NAME}")
+
+
+def launches(operation):
+    """Whether the device does something for an operation."""
+    if operation._schema.name.rpartition("::")[2].startswith(FREE):
+        return False
+    returns = [found.alias_info for found in operation._schema.returns]
+    return not any(alias is not None and not alias.is_write for alias in returns)
 
 
 def waits_for(name, args, kwargs):
@@ -272,7 +287,7 @@ def _copy(into, source, *_):
 
 def _factory(operation):
     def create(*args, **kwargs):
-        _Settings.operations += 1
+        _Settings.operations += launches(operation)
         kwargs.pop("pin_memory", None)
         return _on_device(operation(*args, **{**kwargs, "device": torch.device("cpu")}))
 

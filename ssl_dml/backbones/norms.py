@@ -1,7 +1,7 @@
 """Batch norm over the batch of all processes, or over parts of it, on any device."""
 
 from collections.abc import Callable
-from typing import cast, final
+from typing import Any, cast, final
 
 import torch
 from jaxtyping import Float
@@ -55,9 +55,12 @@ class _ReplacedBatchNorm(nn.Module):
         if self.running_mean is None or self.running_var is None:
             return
         count = cast("Tensor", self.num_batches_tracked).add_(1)
-        step = count.to(mean.dtype).reciprocal() if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, step)
-        self.running_var.lerp_(var, step)
+        own, found = [self.running_mean, self.running_var], [mean, var]
+        if self.momentum is None:
+            step = count.to(mean.dtype).reciprocal()
+            torch._foreach_lerp_(own, found, [step, step])
+        else:
+            torch._foreach_lerp_(own, found, self.momentum)
 
 
 @final
@@ -136,7 +139,7 @@ class SplitBatchNorm(_ReplacedBatchNorm):
                 f"a batch of {len(x)} samples cannot be split into {parts} equal parts"
             )
         # One call: the parts stand side by side, each with channels of its own.
-        beside = x.unflatten(0, (parts, -1)).transpose(0, 1).flatten(1, 2)
+        beside = cast("Tensor", _Beside.apply(x, parts))
         weight, bias = (
             one if one is None else one.repeat(parts) for one in (self.weight, self.bias)
         )
@@ -145,9 +148,51 @@ class SplitBatchNorm(_ReplacedBatchNorm):
         done = functional.batch_norm(beside, mean, var, weight, bias, True, 1.0, self.eps)
         mean, var = all_reduce_mean(found.unflatten(1, (parts, dim)).mean(dim=1)).unbind()
         self._update(mean, var)
-        normalized = torch.empty_like(x)  # in the memory layout of x
-        normalized.unflatten(0, (parts, -1)).copy_(done.unflatten(1, (parts, dim)).transpose(0, 1))
-        return self.rest(normalized)
+        return self.rest(_Apart.apply(done, parts, x.shape, x.stride()))
+
+
+def _beside(x: Tensor, parts: int) -> Tensor:
+    """Parts of a batch as channels of one that is shorter."""
+    return x.unflatten(0, (parts, -1)).transpose(0, 1).flatten(1, 2)
+
+
+def _apart(x: Tensor, parts: int, shape: torch.Size, stride: tuple[int, ...]) -> Tensor:
+    """The reverse, in the memory layout that the batch had."""
+    whole = torch.empty_strided(shape, stride, dtype=x.dtype, device=x.device)
+    whole.unflatten(0, (parts, -1)).copy_(x.unflatten(1, (parts, -1)).transpose(0, 1))
+    return whole
+
+
+class _Beside(torch.autograd.Function):
+    """With a gradient in one copy, in the layout of its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, parts: int) -> Tensor:  # noqa: ANN401
+        ctx.whole = parts, x.shape, x.stride()
+        return _beside(x, parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        return _apart(gradients[0], *ctx.whole), None
+
+
+class _Apart(torch.autograd.Function):
+    """The reverse."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        parts: int,
+        shape: torch.Size,
+        stride: tuple[int, ...],
+    ) -> Tensor:
+        ctx.parts = parts
+        return _apart(x, parts, shape, stride)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+        return _beside(gradients[0], ctx.parts), None, None, None
 
 
 @final

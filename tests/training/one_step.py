@@ -25,7 +25,16 @@ from ssl_dml.heads import (
     SoftTriple,
     attach_partial_fc,
 )
-from ssl_dml.losses import Circle, Contrastive, Lifted, MultiSimilarity, NPair, Triplet
+from ssl_dml.losses import (
+    Circle,
+    Contrastive,
+    FacilityLocation,
+    Lifted,
+    MultiSimilarity,
+    NPair,
+    SmoothAP,
+    Triplet,
+)
 from ssl_dml.margins import AdaCos, AdaFace, ArcFace, CosFace, CurricularFace, MagFace, SphereFace
 from ssl_dml.methods import (
     CPC,
@@ -41,7 +50,16 @@ from ssl_dml.methods import (
     SimCLR,
     SupCon,
 )
-from ssl_dml.mining import BatchHard, FaceNet, SemiHard
+from ssl_dml.mining import (
+    All,
+    BatchHard,
+    DistanceWeighted,
+    Easy,
+    FaceNet,
+    Hard,
+    MultiSimilarityMiner,
+    SemiHard,
+)
 from ssl_dml.training import Finetuner, Pretrainer, TrainConfig, batches, fit, make_accelerator
 from ssl_dml.training.optimizers import parameter_groups
 from ssl_dml.training.schedules import warmup_cosine
@@ -108,11 +126,22 @@ HEADS = {
     "triplet, FaceNet": partial(PairHead, loss=Triplet(), miner=FaceNet()),
     "triplet, semi-hard": partial(PairHead, loss=Triplet(), miner=SemiHard()),
     "triplet, hardest": partial(PairHead, loss=Triplet(), miner=BatchHard()),
+    "triplet, hard": partial(PairHead, loss=Triplet(), miner=Hard()),
+    "triplet, easy": partial(PairHead, loss=Triplet(), miner=Easy()),
+    "triplet, weighted": partial(PairHead, loss=Triplet(), miner=DistanceWeighted()),
+    "triplet, mined all": partial(PairHead, loss=Triplet(), miner=All()),
+    "triplet, soft": partial(PairHead, loss=Triplet(margin=None)),
     "triplet, all": partial(PairHead, loss=Triplet()),
     "contrastive": partial(PairHead, loss=Contrastive()),
     "multi-similarity": partial(PairHead, loss=MultiSimilarity()),
+    "multi-similarity, mined": partial(
+        PairHead, loss=MultiSimilarity(), miner=MultiSimilarityMiner()
+    ),
     "circle": partial(PairHead, loss=Circle()),
     "lifted": partial(PairHead, loss=Lifted()),
+    "smooth AP": partial(PairHead, loss=SmoothAP()),
+    "smooth AP, hard": partial(PairHead, loss=SmoothAP(), miner=Hard()),
+    "facility location": partial(PairHead, loss=FacilityLocation()),
     "N-pair": partial(PairHead, loss=NPair()),
     "proxy NCA": ProxyNCA,
     "proxy anchor": ProxyAnchor,

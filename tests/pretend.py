@@ -120,6 +120,11 @@ def counted():
         _Settings.waits = None
 
 
+def launched():
+    """How many operations were launched since counting began."""
+    return _Settings.operations
+
+
 def install(*, float64=True):
     """Make it the accelerator of this process, with float64 or without, as MPS is."""
     generator = {"get_rng_state": lambda *_: torch.get_rng_state()}

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
-    {"types", "trust", "stops"},
+    {"types", "trust", "stops", "cores"},
     {"components"},
     {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "offline"},
     {"files", "reading", "quantized"},

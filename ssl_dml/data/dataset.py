@@ -224,6 +224,7 @@ def _opened(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder
             use_splits=config.use_splits,
             skip_damaged=config.on_error == "skip",
             max_pixels=config.max_pixels,
+            cache_dir=config.cache_dir.expanduser(),
         )
         opened = None if source is None else (source, None)
     else:

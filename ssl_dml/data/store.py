@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt64
 
 from ssl_dml.config import ConfigError
+from ssl_dml.cores import cores
 from ssl_dml.data import budget
 from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.exclude import Some
@@ -29,7 +29,7 @@ from ssl_dml.reading import read_bytes, read_json, read_text, regular
 
 CHUNK = 512
 MOST_METADATA = 1 << 32  # bytes of what is said of samples
-VERSION = 5
+VERSION = 6
 RECORD, CONTENT, DIGESTS = "store.json", "content.sha256", "digests.bin"
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 
@@ -162,7 +162,7 @@ def _decoded(
 ) -> Iterator[Array]:
     """Yield decoded samples chunk by chunk, and note what was found and the digests."""
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(cores()) as pool,
         progress(len(source), "decoding", "samples") as bar,
     ):
         rows_at_once = budget.rows_at_once(nbytes(decoder), CHUNK)

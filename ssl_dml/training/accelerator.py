@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
 
 from ssl_dml.config import ConfigError
+from ssl_dml.cores import own_cores
 from ssl_dml.training.loop import TrainConfig
 
 Precision = Literal["no", "bf16", "fp16"]
@@ -53,8 +54,7 @@ def use_threads(wanted: int | None) -> None:
     The launcher allows a single thread unless it is told otherwise. Beside an accelerator too the
     processor searches, decodes and measures.
     """
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(wanted or max(1, cores() // processes))
+    torch.set_num_threads(wanted or own_cores())
 
 
 def choose_precision(wanted: Literal["auto", "no", "bf16", "fp16"]) -> Precision:
@@ -65,11 +65,6 @@ def choose_precision(wanted: Literal["auto", "no", "bf16", "fp16"]) -> Precision
     if launched in ("bf16", "fp16"):
         return launched
     return "bf16" if _has_native_bf16() else "no"
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _has_native_bf16() -> bool:

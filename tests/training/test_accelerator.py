@@ -4,7 +4,8 @@ import pytest
 import torch
 from launching import Command
 
-from ssl_dml.training.accelerator import choose_precision, cores, make_accelerator, use_threads
+from ssl_dml.cores import cores
+from ssl_dml.training.accelerator import choose_precision, make_accelerator, use_threads
 from ssl_dml.training.loop import TrainConfig
 
 

@@ -4,6 +4,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from operator import truediv
 from pathlib import Path
 from statistics import median
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 
 from ssl_dml.backbones import initial
+from ssl_dml.checks import at_least
+from ssl_dml.commands import accelerator
 from ssl_dml.commands.pretrain import PretrainConfig, build, read_data
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import epochs, make_loader
@@ -21,6 +24,23 @@ from ssl_dml.reporting import start_trackers
 from ssl_dml.training import batches, fit, make_accelerator, make_optimizer
 
 WARM_UP = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(PretrainConfig):
+    """A pretraining run whose speed is measured.
+
+    Args:
+        turns: Turns of the real run and of the bare network.
+        steps_a_turn: Steps in each.
+    """
+
+    turns: int = 7
+    steps_a_turn: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, turns=self.turns, steps_a_turn=self.steps_a_turn)
 
 
 def compare_speed(
@@ -75,7 +95,7 @@ def _wait(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-def benchmark(config: PretrainConfig, values: dict[str, Any]) -> dict[str, float]:
+def benchmark(config: BenchmarkConfig, values: dict[str, Any]) -> dict[str, float]:
     """Samples a second of a real run and of its bare network, and their ratio.
 
     The bare network makes forward, backward and optimizer steps on one fixed batch of the same
@@ -85,30 +105,28 @@ def benchmark(config: PretrainConfig, values: dict[str, Any]) -> dict[str, float
         config: The run; nothing is written into its folder.
         values: The same as plain values.
     """
-    accelerator = make_accelerator(config.train, seed=config.seed)
+    run = make_accelerator(config.train, seed=config.seed)
     begin = initial(config.init, *component(values, "backbone"))
     train, _, _ = read_data(config, begin)
     order = epochs(train, config.data, seed=config.seed)
     plan = config.train.plan(order.per_epoch)
-    augment = config.augment(train.spec).to(accelerator.device)
+    augment = config.augment(train.spec).to(run.device)
     method = build(config, begin, train, plan)
     optimizer, scheduler = make_optimizer(method, config, plan)
-    model, optimizer = accelerator.prepare(method, optimizer)
-    loader = make_loader(train, order, workers=config.data.workers, device=accelerator.device)
-    inputs = batches(loader, augment, accelerator.device, train.labels, train.aspects)
+    model, optimizer = run.prepare(method, optimizer)
+    loader = make_loader(train, order, workers=config.data.workers, device=run.device)
+    inputs = batches(loader, augment, run.device, train.labels, train.aspects)
     fixed = next(inputs)
 
     def bare() -> None:
         """One step on the fixed batch."""
         for _ in range(plan.accumulation):
-            accelerator.backward(model(fixed).loss)
+            run.backward(model(fixed).loss)
             optimizer.step()
             optimizer.zero_grad()
 
     with tempfile.TemporaryDirectory() as folder:
-        start_trackers(
-            accelerator, Path(folder), step=0, steps=plan.steps, steps_per_epoch=plan.per_epoch
-        )
+        start_trackers(run, Path(folder), step=0, steps=plan.steps, steps_per_epoch=plan.per_epoch)
         real = fit(
             model,
             optimizer,
@@ -117,17 +135,22 @@ def benchmark(config: PretrainConfig, values: dict[str, Any]) -> dict[str, float
             start=0,
             steps=sys.maxsize,
             config=config.train,
-            accelerator=accelerator,
+            accelerator=run,
         )
         samples = len(fixed.indices) * world_size() * plan.accumulation
-        found = compare_speed(real, bare, samples=samples, device=accelerator.device)
-        accelerator.end_training()
+        turns = {"rounds": config.turns, "steps": config.steps_a_turn}
+        found = compare_speed(real, bare, samples=samples, device=run.device, **turns)
+        run.end_training()
     return found
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parse the command line, measure, print."""
-    config, values = parse_run(PretrainConfig, args, kind="pretrain", default="default")
+    """Parse the command line, measure, print; the word ``accelerator`` checks that instead."""
+    args = sys.argv[1:] if args is None else args
+    if args[:1] == ["accelerator"]:
+        accelerator.main(args[1:])
+        return
+    config, values = parse_run(BenchmarkConfig, args, kind="pretrain", default="default")
     found = benchmark(config, values)
     say(f"real run      {found['real']:8.0f} samples/s")
     say(f"bare network  {found['bare']:8.0f} samples/s")

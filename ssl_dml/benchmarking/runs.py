@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from ssl_dml.benchmarking.setting import FailedError, Found, NotHereError, Setting, at_most, rows_of
 
@@ -28,6 +30,7 @@ def check_precisions(setting: Setting, found: Found) -> None:
     if not torch.amp.is_autocast_available(setting.device.type):
         raise NotHereError(f"torch has no autocast for {setting.device.type}")
     pairs = [(recipe, kind) for recipe in RECIPES for kind in kinds]
+    _few(setting)  # are there before the runs start beside each other
     losses = setting.beside([partial(_last_loss, setting, *pair) for pair in pairs])
     ends = dict(zip(pairs, losses, strict=True))
     far = {}
@@ -50,13 +53,25 @@ def _last_loss(setting: Setting, recipe: str, precision: str) -> float:
     return float(losses[-1]) if math.isfinite(losses[-1]) else math.inf
 
 
-def _few(setting: Setting, batch: int = 32) -> Sequence[str]:
-    return (f"--data.batch_size={batch}",) if setting.small else ()
+def _few(setting: Setting) -> Sequence[str]:
+    """What a rehearsal trains on: small batches of some hundred images."""
+    if not setting.small:
+        return ()
+    folder = setting.folder / "images"
+    if not folder.exists():
+        images = np.random.default_rng(0).integers(0, 256, (10, 40, 14, 14), dtype=np.uint8)
+        for label, own in enumerate(images):
+            (folder / f"class_{label}").mkdir(parents=True)
+            for number, image in enumerate(own):
+                Image.fromarray(image).save(folder / f"class_{label}/{number}.png")
+    cache = setting.folder / "cache"
+    return f"--data.source={folder}", f"--data.cache_dir={cache}", "--data.batch_size=32"
 
 
 def check_resume(setting: Setting, found: Found) -> None:
     """A run that was stopped at half and one that was repeated end with the same bits."""
     stems = ("auto",) if setting.small else ("auto", "standard")
+    _few(setting)
     differences = setting.beside([partial(_resumed, setting, stem) for stem in stems])
     for stem, (resumed, again) in zip(stems, differences, strict=True):
         found[f"{stem} stem, resumed"], found[f"{stem} stem, repeated"] = resumed, again
@@ -137,6 +152,7 @@ def check_group(setting: Setting, found: Found) -> None:
     """
     several = setting.device.type != "cpu" and torch.accelerator.device_count() > 1
     found["processes"] = 2 if several else 1
+    _few(setting)
     jobs = [partial(_grouped, setting, name, several) for name in GROUPS]
     at_most(0, dict(zip(GROUPS, setting.beside(jobs), strict=True)), "exit code")
 
@@ -146,7 +162,8 @@ def _grouped(setting: Setting, name: str, several: bool) -> float:
     folder = setting.folder / f"group_{name.replace(' ', '_')}"
     less = SELDOM if command == "pretrain" else ()
     words = [
-        *flags, *less, "--train.steps=4", "--data.batch_size=32", "--output_dir", folder,
+        *flags, *less, "--data.batch_size=32", *_few(setting), "--train.steps=4", "--output_dir",
+        folder,
     ]  # fmt: skip
     if several:
         setting.run(command, "--processes=2", *words)

@@ -22,7 +22,7 @@ class Compute:
         device: Where products are computed.
         group: The processes.
 
-    >>> ALONE.share, ALONE.device
+    >>> ONE_PROCESS.share, ONE_PROCESS.device
     (slice(0, None, 1), device(type='cpu'))
     """
 
@@ -45,7 +45,7 @@ class Compute:
     def whole(self, values: Tensor) -> Tensor:
         """The values of all processes, each of which has 0 outside its share.
 
-        >>> ALONE.whole(torch.tensor([True, False]))
+        >>> ONE_PROCESS.whole(torch.tensor([True, False]))
         tensor([ True, False])
         """
         if self.group.count == 1:
@@ -54,4 +54,4 @@ class Compute:
         return self.group.all_reduce_sum(numbers.to(self.device)).to("cpu", values.dtype)
 
 
-ALONE: Final = Compute()
+ONE_PROCESS: Final = Compute()

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_dml.checks import positive
-from ssl_dml.evaluation.compute import ALONE, Compute
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.search import check_ks, most_similar
 from ssl_dml.tables import EmbeddingTable
 
@@ -20,7 +20,7 @@ def knn(
     *,
     ks: Sequence[int] = (20, 1, 10, 100, 200),
     temperatures: Sequence[float] = (0.07, 0.1),
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """Top-1 accuracy of a weighted kNN classifier, for each k and temperature.
 
@@ -65,7 +65,7 @@ def knn_correct(
     query: EmbeddingTable,
     ks: Sequence[int],
     temperatures: Sequence[float],
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> Iterator[tuple[tuple[int, float], Bool[Tensor, " queries"]]]:
     """Whether :func:`knn` has each query right, for each k and temperature.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ssl_dml.evaluation.bootstrap import interval
-from ssl_dml.evaluation.compute import ALONE, Compute
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.knn import knn_correct
 from ssl_dml.evaluation.retrieval import retrieval
 from ssl_dml.evaluation.search import Metric
@@ -20,7 +20,7 @@ def layers(
     k: int = 20,
     temperature: float = 0.07,
     metric: Metric = "cosine",
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """kNN accuracy and retrieval of each layer and pooling, whose features stand side by side.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range, positive
-from ssl_dml.evaluation.compute import ALONE, CPU, Compute
+from ssl_dml.evaluation.compute import CPU, ONE_PROCESS, Compute
 from ssl_dml.progress import progress
 from ssl_dml.tables import EmbeddingTable
 
@@ -28,7 +28,7 @@ def linear_probe(
     batch_size: int = 256,
     holdout: float = 0.1,
     seed: int = 0,
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """Top-1 accuracy of a linear classifier, the best of a grid of hyper-parameters.
 

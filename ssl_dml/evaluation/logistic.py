@@ -14,7 +14,7 @@ from ssl_dml.checks import seeds as check_seeds
 from ssl_dml.data.splits import limit_per_class
 from ssl_dml.distributed import broadcast_object
 from ssl_dml.evaluation.bootstrap import interval
-from ssl_dml.evaluation.compute import ALONE, Compute
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.knn import knn_correct
 from ssl_dml.evaluation.repeated import repeated
 from ssl_dml.tables import EmbeddingTable
@@ -33,7 +33,7 @@ def logistic(
     holdout: float = 0.1,
     iterations: int = 300,
     seed: int = 0,
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     r"""Top-1 accuracy of multinomial logistic regression by L-BFGS.
 
@@ -110,7 +110,7 @@ def few_labels(
     l2: float = 0.01,
     iterations: int = 300,
     seed: int = 0,
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """Accuracy of kNN and of logistic regression from a few labeled rows of each class.
 
@@ -193,11 +193,11 @@ class _Problem(NamedTuple):
     mean: Float[Tensor, " dim"]
     std: Float[Tensor, " dim"]
     classes: int
-    compute: Compute = ALONE
+    compute: Compute = ONE_PROCESS
 
     @classmethod
     def of(
-        cls, gallery: EmbeddingTable, query: EmbeddingTable, compute: Compute = ALONE
+        cls, gallery: EmbeddingTable, query: EmbeddingTable, compute: Compute = ONE_PROCESS
     ) -> "_Problem":
         if len(gallery.labels.unique()) == 1:
             raise ValueError("logistic regression needs at least 2 classes; the gallery has 1")

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ssl_dml.evaluation.compute import ALONE, Compute
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.search import nearest
 from ssl_dml.files import replacing
 from ssl_dml.tables import EmbeddingTable
@@ -22,7 +22,7 @@ def neighbors(
     *,
     k: int,
     class_names: Sequence[str] = (),
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> Iterator[Row]:
     """Yield sample, its label, rank, neighbor, its label and their cosine similarity.
 

@@ -14,7 +14,7 @@ from ssl_dml.checks import at_least, positive
 from ssl_dml.config import ConfigError
 from ssl_dml.data import SampleSet
 from ssl_dml.distributed import process_group, rank
-from ssl_dml.evaluation.compute import ALONE, Compute
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.embed import (
     ProbeSplit,
     embed,
@@ -66,19 +66,19 @@ class ProbeConfig:
             )
 
     def accuracy(
-        self, gallery: EmbeddingTable, query: EmbeddingTable, compute: Compute = ALONE
+        self, gallery: EmbeddingTable, query: EmbeddingTable, compute: Compute = ONE_PROCESS
     ) -> float:
         """Top-1 accuracy of :func:`~ssl_dml.evaluation.knn` with this k and temperature."""
         return self.correct(gallery, query, compute).double().mean().item()
 
     def correct(
-        self, gallery: EmbeddingTable, query: EmbeddingTable, compute: Compute = ALONE
+        self, gallery: EmbeddingTable, query: EmbeddingTable, compute: Compute = ONE_PROCESS
     ) -> Bool[Tensor, " queries"]:
         """Whether :func:`~ssl_dml.evaluation.knn` with these has each query right."""
         ((_, right),) = knn_correct(gallery, query, [self.k], [self.temperature], compute)
         return right
 
-    def held_out(self, gallery: EmbeddingTable, compute: Compute = ALONE) -> float:
+    def held_out(self, gallery: EmbeddingTable, compute: Compute = ONE_PROCESS) -> float:
         """Accuracy on a tenth of the gallery, which the rest classifies; the same tenth each time.
 
         No more samples vote than there are left.
@@ -108,7 +108,7 @@ class Seen(NamedTuple):
     features: Float[Tensor, "rows dim"]
     gallery: EmbeddingTable | None = None
     correct: Bool[Tensor, " queries"] | None = None
-    compute: Compute = ALONE
+    compute: Compute = ONE_PROCESS
 
 
 def open_probe(train: SampleSet, test: SampleSet | None, config: ProbeConfig) -> ProbeSplit | None:

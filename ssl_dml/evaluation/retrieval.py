@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl_dml.checks import inside
 from ssl_dml.evaluation.bootstrap import interval
-from ssl_dml.evaluation.compute import ALONE, Compute
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.conditions import LeaveOut, across_values, numbered
 from ssl_dml.evaluation.rerank import Rerank, reranker
 from ssl_dml.evaluation.search import Excluded, Metric, check_ks, counts_of, nearest
@@ -34,7 +34,7 @@ def retrieval(  # noqa: PLR0913 - options of a configuration
     leave_out: LeaveOut = "value",
     rerank: Rerank | None = None,
     confidence: float | None = None,
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     r"""Recall@k, MAP@R, R-precision and others of an exact search.
 
@@ -134,7 +134,7 @@ def label_distances(
     *,
     label_values: Float[Tensor, "classes values"],
     ks: Sequence[int] = (1, 2, 4, 8),
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """Distance between a query's continuous label and those of its nearest neighbors.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.distances import Distance, distances
-from ssl_dml.evaluation.compute import ALONE, CPU, Compute
+from ssl_dml.evaluation.compute import CPU, ONE_PROCESS, Compute
 from ssl_dml.evaluation.products import largest_products
 from ssl_dml.evaluation.spaces import Space
 from ssl_dml.types import ConfigError
@@ -35,7 +35,7 @@ def nearest(
     *,
     metric: Metric,
     exclude: Excluded | None = None,
-    compute: Compute = ALONE,
+    compute: Compute = ONE_PROCESS,
 ) -> Iterator[tuple[Int[Tensor, " chunk"], Int[Tensor, "chunk depth"]]]:
     """The nearest gallery rows of each query, from near to far, for some queries at a time.
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from measuring import measured
 
-from ssl_dml.evaluation.compute import ALONE
+from ssl_dml.evaluation.compute import ONE_PROCESS
 
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"),
@@ -25,7 +25,7 @@ def both(run_workers, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone():
-    return measured(ALONE)
+    return measured(ONE_PROCESS)
 
 
 def test_every_process_has_the_same(both):

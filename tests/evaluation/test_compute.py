@@ -5,7 +5,7 @@ import pytest
 import torch
 from measuring import measured
 
-from ssl_dml.evaluation.compute import ALONE, Compute
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.types import ProcessGroup
 
 
@@ -37,7 +37,7 @@ def test_shares_are_whole_together():
 
 
 def test_float64_is_computed_where_it_can_be():
-    assert ALONE.precise == torch.device("cpu")
+    assert ONE_PROCESS.precise == torch.device("cpu")
     assert Compute(device=torch.device("meta")).precise == torch.device("meta")
 
 
@@ -47,7 +47,7 @@ def test_float64_is_computed_where_it_can_be():
 )
 def test_a_device_without_float64_measures_the_same(run_workers, tmp_path):
     run_workers(Path(__file__).parent / "no_float64.py", 1, tmp_path / "found")
-    found, expected = json.loads((tmp_path / "found").read_text()), measured(ALONE)
+    found, expected = json.loads((tmp_path / "found").read_text()), measured(ONE_PROCESS)
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         rounded = name == "logistic"  # sums of gradients on the device

@@ -59,7 +59,7 @@ def _few(setting: Setting) -> Sequence[str]:
         return ()
     folder = setting.folder / "images"
     if not folder.exists():
-        images = np.random.default_rng(0).integers(0, 256, (10, 40, 14, 14), dtype=np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, (20, 20, 14, 14), dtype=np.uint8)
         for label, own in enumerate(images):
             (folder / f"class_{label}").mkdir(parents=True)
             for number, image in enumerate(own):

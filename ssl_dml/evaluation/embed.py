@@ -147,8 +147,13 @@ def embed(
     >>> embed(pixel_features, train, rows, device=cpu).shape  # images of 28 x 28 pixels
     torch.Size([2, 784])
     """
-    chunks = _encoded(encode, samples, rows, device=device, batch_size=batch_size)
-    return torch.cat([chunk.cpu() for chunk in chunks] or [torch.empty(0, 1)])
+    features, filled = torch.empty(0, 1), 0
+    for chunk in _encoded(encode, samples, rows, device=device, batch_size=batch_size):
+        if filled == 0:
+            features = torch.empty(len(rows), chunk.shape[1])
+        features[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)
+    return features
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from operator import truediv
 from pathlib import Path
 from statistics import median
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 import torch
 
 from ssl_dml.backbones import initial
-from ssl_dml.commands import finetune, pretrain
+from ssl_dml.checks import at_least
+from ssl_dml.commands import accelerator, finetune, pretrain
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import epochs, make_loader
 from ssl_dml.data.labeled import LabeledBatches
@@ -31,6 +33,23 @@ from ssl_dml.training import (
 )
 
 WARM_UP = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(pretrain.PretrainConfig):
+    """A pretraining run whose speed is measured.
+
+    Args:
+        turns: Turns of the real run and of the bare network.
+        steps_a_turn: Steps in each.
+    """
+
+    turns: int = 7
+    steps_a_turn: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, turns=self.turns, steps_a_turn=self.steps_a_turn)
 
 
 def compare_speed(
@@ -111,8 +130,8 @@ def sides(
         config: The run; nothing is written into its folder.
         values: The same as plain values.
     """
-    accelerator = make_accelerator(config.train, seed=config.seed)
-    device, data = accelerator.device, config.data
+    run = make_accelerator(config.train, seed=config.seed)
+    device, data = run.device, config.data
     begin = initial(config.init, *component(values, "backbone"))
     if isinstance(config, pretrain.PretrainConfig):
         train, _, _ = pretrain.read_data(config, begin)
@@ -128,7 +147,7 @@ def sides(
     optimizer, scheduler = make_optimizer(model, config, plan)
     attach_partial_fc(model, optimizer)
     place(model, device, compiled=config.train.compile)
-    prepared, optimizer = accelerator.prepare(model, optimizer)
+    prepared, optimizer = run.prepare(model, optimizer)
     loader = make_loader(train, order, workers=data.workers, device=device)
     inputs = batches(loader, augment, device, labels, train.aspects)
     fixed = next(inputs)
@@ -136,24 +155,20 @@ def sides(
     def bare() -> None:
         """One step on the fixed batch."""
         for _ in range(plan.accumulation):
-            accelerator.backward(prepared(fixed).loss)
+            run.backward(prepared(fixed).loss)
             optimizer.step()
             optimizer.zero_grad()
 
     with tempfile.TemporaryDirectory() as folder:
-        start_trackers(
-            accelerator, Path(folder), step=0, steps=plan.steps, steps_per_epoch=plan.per_epoch
-        )
-        settings = {"config": config.train, "accelerator": accelerator}
+        start_trackers(run, Path(folder), step=0, steps=plan.steps, steps_per_epoch=plan.per_epoch)
+        settings = {"config": config.train, "accelerator": run}
         steps = {"start": 0, "steps": sys.maxsize}
         real = fit(prepared, optimizer, scheduler, inputs, **steps, **settings)
         yield Sides(real, bare, len(fixed.indices) * world_size() * plan.accumulation, device)
-        accelerator.end_training()
+        run.end_training()
 
 
-def benchmark(
-    config: pretrain.PretrainConfig | finetune.FinetuneConfig, values: dict[str, Any]
-) -> dict[str, float]:
+def benchmark(config: BenchmarkConfig, values: dict[str, Any]) -> dict[str, float]:
     """Samples a second of a real run and of its bare network, and their ratio.
 
     The bare network makes forward, backward and optimizer steps on one fixed batch of the same
@@ -163,13 +178,18 @@ def benchmark(
         config: The run; nothing is written into its folder.
         values: The same as plain values.
     """
-    with sides(config, values) as found:
-        return compare_speed(found.real, found.bare, samples=found.samples, device=found.device)
+    turns = {"rounds": config.turns, "steps": config.steps_a_turn}
+    with sides(config, values) as run:
+        return compare_speed(run.real, run.bare, samples=run.samples, device=run.device, **turns)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parse the command line, measure, print."""
-    config, values = parse_run(pretrain.PretrainConfig, args, kind="pretrain", default="default")
+    """Parse the command line, measure, print; the word ``accelerator`` checks that instead."""
+    args = sys.argv[1:] if args is None else args
+    if args[:1] == ["accelerator"]:
+        accelerator.main(args[1:])
+        return
+    config, values = parse_run(BenchmarkConfig, args, kind="pretrain", default="default")
     found = benchmark(config, values)
     say(f"real run      {found['real']:8.0f} samples/s")
     say(f"bare network  {found['bare']:8.0f} samples/s")

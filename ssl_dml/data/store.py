@@ -23,7 +23,7 @@ from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.exclude import Some
 from ssl_dml.data.on_demand import REMEDY, Array, OnDemand, attempt
 from ssl_dml.data.sources import Source
-from ssl_dml.files import remove, remove_leftovers, replacing
+from ssl_dml.files import one_at_a_time, remove, remove_leftovers, replacing
 from ssl_dml.progress import progress, say
 from ssl_dml.reading import read_bytes, read_json, read_text, regular
 
@@ -90,7 +90,8 @@ def build_store(
             If both are false, samples are only checked, and decoded on demand later.
         cache_dir: Folder of stores.
         skip_damaged: Leave damaged samples out instead of raising.
-        builder: Whether this process writes the file; other processes of the machine wait for it.
+        builder: Whether this process may write the file, as one of each machine may; where several
+            machines share ``cache_dir``, the first one writes. All others wait for it.
 
     Raises:
         ConfigError: If a sample is damaged and ``skip_damaged`` is false, or all are damaged.
@@ -107,9 +108,13 @@ def build_store(
     folder = cache_dir / _key(source, decoder, on_disk)
     size = nbytes(decoder) if on_disk else 0
     if builder:
+        cache_dir.mkdir(parents=True, exist_ok=True)
         remove_leftovers(cache_dir)
+        told = partial(say, f"waiting for {folder}, which another process writes")
         if _stored(folder, len(source), size) is None:
-            _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
+            with one_at_a_time(cache_dir / f"{folder.name}.lock", told):
+                if _stored(folder, len(source), size) is None:
+                    _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
     # It needs no time limit: if the builder fails, the launcher ends this process too.
     while (stored := _stored(folder, len(source), size)) is None:
         time.sleep(0.2)
@@ -202,7 +207,6 @@ def _write(
     source: Source, decoder: Decoder, folder: Path, *, with_samples: bool, skip_damaged: bool
 ) -> None:
     """Write a store under another name, then rename it: nobody reads a half-written one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     size = nbytes(decoder) if with_samples else 0
     if len(source) * size > shutil.disk_usage(folder.parent).free:
         raise OSError(

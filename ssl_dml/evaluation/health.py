@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml.evaluation.compute import Compute
+
 ROWS = 2048
 RANKS = slice(3, 100)  # eigenvalues that a power law is fitted to, as in the authors' code
 NEAR = 0.9  # share of the ratios of distances that TwoNN keeps
@@ -36,6 +38,11 @@ def health(embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
         "uniformity": (-2 * torch.pdist(unit).square()).exp().mean().log().item(),
         "spread": unit.std(dim=0).mean().item() * unit.shape[1] ** 0.5,
     }
+
+
+def health_on(compute: Compute, embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
+    """:func:`health`, measured on the device if it has float64."""
+    return health(embeddings[evenly_spaced(len(embeddings), ROWS)].to(compute.precise))
 
 
 def evenly_spaced(count: int, most: int) -> Int[Tensor, " rows"]:

@@ -13,7 +13,8 @@ from ssl_dml.backbones import Backbone
 from ssl_dml.checks import at_least, positive
 from ssl_dml.config import ConfigError
 from ssl_dml.data import SampleSet
-from ssl_dml.distributed import rank
+from ssl_dml.distributed import process_group, rank
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.embed import (
     ProbeSplit,
     embed,
@@ -23,7 +24,7 @@ from ssl_dml.evaluation.embed import (
     probe_split,
     raw_baseline,
 )
-from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health
+from ssl_dml.evaluation.health import ROWS, alignment, evenly_spaced, health_on
 from ssl_dml.evaluation.knn import knn_correct
 from ssl_dml.progress import say
 from ssl_dml.tables import EmbeddingTable
@@ -64,16 +65,20 @@ class ProbeConfig:
                 f"got {self.k}: set it to {most} or less"
             )
 
-    def accuracy(self, gallery: EmbeddingTable, query: EmbeddingTable) -> float:
+    def accuracy(
+        self, gallery: EmbeddingTable, query: EmbeddingTable, compute: Compute = ONE_PROCESS
+    ) -> float:
         """Top-1 accuracy of :func:`~ssl_dml.evaluation.knn` with this k and temperature."""
-        return self.correct(gallery, query).double().mean().item()
+        return self.correct(gallery, query, compute).double().mean().item()
 
-    def correct(self, gallery: EmbeddingTable, query: EmbeddingTable) -> Bool[Tensor, " queries"]:
+    def correct(
+        self, gallery: EmbeddingTable, query: EmbeddingTable, compute: Compute = ONE_PROCESS
+    ) -> Bool[Tensor, " queries"]:
         """Whether :func:`~ssl_dml.evaluation.knn` with these has each query right."""
-        ((_, right),) = knn_correct(gallery, query, [self.k], [self.temperature])
+        ((_, right),) = knn_correct(gallery, query, [self.k], [self.temperature], compute)
         return right
 
-    def held_out(self, gallery: EmbeddingTable) -> float:
+    def held_out(self, gallery: EmbeddingTable, compute: Compute = ONE_PROCESS) -> float:
         """Accuracy on a tenth of the gallery, which the rest classifies; the same tenth each time.
 
         No more samples vote than there are left.
@@ -87,21 +92,23 @@ class ProbeConfig:
         )
         if len(rest.labels.unique()) == 1:  # nothing to vote on
             return (query.labels == rest.labels[0]).double().mean().item()
-        return replace(self, k=min(self.k, count - held)).accuracy(rest, query)
+        return replace(self, k=min(self.k, count - held)).accuracy(rest, query, compute)
 
 
 class Seen(NamedTuple):
-    """What a probe saw, on the first process.
+    """What a probe saw, the same on every process.
 
     Attributes:
         features: Those of the gallery, or without labels of evenly spaced training samples.
         gallery: The same with labels; None without.
         correct: Whether each query was right; None without labels.
+        compute: The device and the processes that measure it, all together.
     """
 
     features: Float[Tensor, "rows dim"]
     gallery: EmbeddingTable | None = None
     correct: Bool[Tensor, " queries"] | None = None
+    compute: Compute = ONE_PROCESS
 
 
 def open_probe(train: SampleSet, test: SampleSet | None, config: ProbeConfig) -> ProbeSplit | None:
@@ -131,8 +138,8 @@ def probe(
 ) -> dict[str, float]:
     """kNN accuracy, where there are labels, and health of the features.
 
-    The result is on the first process, and empty on others. The network keeps its mode, and
-    random generators keep their states.
+    All processes embed and search. Of the result the first has all, and others what is measured
+    together. The network keeps its mode, and random generators keep their states.
 
     Args:
         backbone: The network to probe.
@@ -141,29 +148,28 @@ def probe(
         augment: Makes the views.
         config: k and temperature.
         device: Where the backbone is.
-        look: Measures more of what the probe saw.
+        look: Measures more of what the probe saw, on every process.
 
     Returns:
         ``knn_top1`` in [0, 1]; ``alignment``; the measures of :func:`health`; and those of
         ``look``.
     """
     encode, measured = encoder(backbone, device), dict[str, float]()
+    compute = Compute(device=device, group=process_group())
     with evaluating(backbone):
         if split is None:
             rows = evenly_spaced(len(train), ROWS)
-            seen = Seen(embed(encode, train, rows, device=device))
+            seen = Seen(embed(encode, train, rows, device=device), compute=compute)
         else:
             gallery, query = embed_split(encode, split, device=device)
-            correct = config.correct(gallery, query) if rank() == 0 else None
-            seen = Seen(gallery.embeddings, gallery, correct)
+            correct = config.correct(gallery, query, compute)
+            seen = Seen(gallery.embeddings, gallery, correct, compute)
         if seen.correct is not None:
             measured["knn_top1"] = seen.correct.double().mean().item()
-        if rank() == 0:
-            views = view_features(backbone, train, augment, device=device)
-            aligned = alignment(views[:, 0], views[:, 1])
-            measured |= {**health(seen.features), "alignment": aligned}
-            measured |= look(seen) if look is not None else {}
-    return measured
+        views = view_features(backbone, train, augment, compute=compute)
+        measured["alignment"] = alignment(views[:, 0], views[:, 1])
+        measured |= look(seen) if look is not None else {}
+    return measured | (health_on(compute, seen.features) if rank() == 0 else {})
 
 
 def baseline(
@@ -171,8 +177,8 @@ def baseline(
 ) -> dict[str, float]:
     """kNN accuracy of an untrained baseline, see :func:`~ssl_dml.evaluation.embed.raw_baseline`.
 
-    The result is on the first process, and empty on others and without labels. Features are
-    computed on ``device``, since processes on several GPUs exchange no tensors of the CPU.
+    It is empty without labels. Features are computed on ``device``, since processes on several GPUs
+    exchange no tensors of the CPU; all processes search.
 
     >>> baseline(None, config=ProbeConfig(), device=torch.device("cpu"))
     {}
@@ -181,7 +187,8 @@ def baseline(
         return {}
     name, features = raw_baseline(split.gallery.spec)
     gallery, query = embed_split(features, split, device=device)
-    return {f"{name}_knn_top1": config.accuracy(gallery, query)} if rank() == 0 else {}
+    compute = Compute(device=device, group=process_group())
+    return {f"{name}_knn_top1": config.accuracy(gallery, query, compute)}
 
 
 def view_features(
@@ -191,24 +198,28 @@ def view_features(
     *,
     most: int = ALIGNMENT_ROWS,
     count: int = 2,
-    device: torch.device,
+    compute: Compute,
 ) -> Float[Tensor, "samples views features"]:
     """Features of some views of evenly spaced samples, on the CPU; the same views each time.
 
     Args:
-        backbone: On ``device``, in evaluation mode.
+        backbone: On the device, in evaluation mode.
         samples: The data set.
         augment: Makes the views, of which the first is taken.
         most: Most samples.
         count: Views of each.
-        device: Of the backbone.
+        compute: The device, and the processes: all make all views, and each encodes its share.
     """
-    apart, found = device.type != "cpu", list[Tensor]()
+    device, found = compute.device, list[Tensor]()
+    apart = device.type != "cpu"
     devices = [torch.accelerator.current_device_index()] if apart else []
     with torch.random.fork_rng(devices=devices, device_type=device.type if apart else "cuda"):
         torch.manual_seed(0)
         for rows in evenly_spaced(len(samples), most).split(ALIGNMENT_ROWS):
             stored = samples[rows][0].to(device)
-            seen = [backbone(augment(stored)[0]).float().cpu() for _ in range(count)]
-            found.append(torch.stack(seen, dim=1))
+            views = (augment(stored)[0][compute.share] for _ in range(count))
+            seen = torch.stack([backbone(view).float().cpu() for view in views], dim=1)
+            whole = seen.new_zeros(len(rows), *seen.shape[1:])
+            whole[compute.share] = seen
+            found.append(compute.whole(whole))
     return torch.cat(found)

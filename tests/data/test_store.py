@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,16 @@ def test_the_file_is_written_once_and_again_when_the_source_changes(folder, tmp_
     Image.new("L", (4, 4), 99).save(folder / "9.png")
     assert len(build(folder, cache, disk=True).samples) == 8
     assert len(list(cache.glob("*/pixels.bin"))) == 2
+
+
+def test_machines_that_share_a_folder_decode_once(folder, tmp_path, run_workers):
+    cache, read = tmp_path / "cache", tmp_path / "read"
+    run_workers(Path(__file__).parent / "builder.py", 2, folder, cache, read)
+    notes = [line.split(" by ") for line in read.read_text().splitlines()]
+    assert sorted(index for index, _ in notes) == [str(index) for index in range(7)]
+    assert len({by for _, by in notes}) == 1
+    (place,) = cache.iterdir()  # and the lock is gone
+    assert (place / "store.json").exists()
 
 
 def test_a_part_of_a_store_is_never_used(folder, tmp_path):

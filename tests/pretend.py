@@ -32,6 +32,8 @@ WAITING = {
     "_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive",
     "_linalg_check_errors",
 }  # fmt: skip
+# Operations that leave the device idle, beside those that make a view.
+ALLOCATING = {"new_empty", "empty_like", "_unsafe_view"}
 LIBRARIES = ("ssl_dml", "kornia", "accelerate")
 aten = torch.ops.aten
 
@@ -90,7 +92,7 @@ class OnDevice(torch.Tensor):
 
 class _Settings:
     float64, group, library = True, None, None
-    waits, operations = None, 0
+    waits, operations, launches = None, 0, 0
 
 
 class _Event:
@@ -108,8 +110,11 @@ class _Event:
 
 @contextmanager
 def counted():
-    """Count where the host waits for the device, by file and line, and the operations."""
-    _Settings.waits, _Settings.operations = Counter(), 0
+    """Count where the host waits for the device, by file and line, the operations and launches.
+
+    A launch is an operation that computes: one that makes a view or an empty tensor is none.
+    """
+    _Settings.waits, _Settings.operations, _Settings.launches = Counter(), 0, 0
     try:
         yield _Settings
     finally:
@@ -203,6 +208,7 @@ def _compute(operation, args, kwargs):
         return operation(*tree_map(_of_host, args), **tree_map(_of_host, kwargs))
     _refuse_mixture(name, tensors)
     _Settings.operations += 1
+    _Settings.launches += not (operation.is_view or name in ALLOCATING)
     if waits_for(name, args, kwargs):
         _wait(name)
     if name == "copy_":
@@ -273,6 +279,7 @@ def _copy(into, source, *_):
 def _factory(operation):
     def create(*args, **kwargs):
         _Settings.operations += 1
+        _Settings.launches += not operation._schema.name.startswith("aten::empty")
         kwargs.pop("pin_memory", None)
         return _on_device(operation(*args, **{**kwargs, "device": torch.device("cpu")}))
 

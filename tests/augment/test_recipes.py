@@ -93,6 +93,28 @@ def test_a_recipe_is_a_list_of_steps():
     assert torch.equal(view, torch.full((4, 1, 16, 16), (1 - 0.5) / 0.25))
 
 
+@pytest.mark.parametrize(("recipe", "channels", "options"), EVERY)
+def test_a_recipe_is_one_graph(recipe, channels, options):
+    made = recipe(spec(channels), **options)
+    batch, state = pixels(channels), torch.get_rng_state()
+    expected = made(batch)
+    torch.set_rng_state(state)
+    found = torch.compile(made, fullgraph=True, backend="eager")(batch)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.slow
+def test_a_compiled_recipe_gives_the_same_views():
+    made = Color(spec(3), blur=0.5, solarize=0.5)
+    batch, state = pixels(3), torch.get_rng_state()
+    compiled = torch.compile(made, fullgraph=True)
+    with torch._inductor.config.patch(fallback_random=True):
+        found = compiled(batch)
+    torch.set_rng_state(state)
+    for a, b in zip(found, made(batch), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
+
+
 def test_sequences_are_refused():
     audio = SequenceSpec(channels=1, length=9, mean=(0.0,), std=(1.0,))
     with pytest.raises(ValueError, match=r"this recipe is for images; .*SequenceViews"):

@@ -32,5 +32,5 @@ def test_impossible_options_are_refused():
         Solarize(thresholds=(0.5, 0.4))
     with pytest.raises(ValueError, match="additions must be from"):
         Solarize(additions=(-0.6, 0.0))
-    with pytest.raises(ValueError, match="solarize must be from 0 to 1, got -1.0"):
+    with pytest.raises(ValueError, match="solarize must be from 0 to 1, got"):
         Solarize(probability=-1.0)

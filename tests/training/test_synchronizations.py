@@ -13,7 +13,7 @@ from launching import ROOT
 WORKER = Path(__file__).parent / "one_step.py"
 NEVER = [
     "SimCLR", "DCL", "HCL", "NNCLR", "MoCo", "MoCo symmetric", "MoCo v3", "NPID", "PIRL", "CPC",
-    "CPC on images", "multi-crop",
+    "CPC on images", "multi-crop", "Color with all", "Gray with all", "ManyChannel with all",
 ]  # fmt: skip
 # The labels are checked, as they are by every head.
 ONCE = [
@@ -22,10 +22,9 @@ ONCE = [
     "proxy NCA", "proxy anchor", "soft triple", "SupCon",
 ]  # fmt: skip
 TWICE = ["ArcFace sampled", "N-pair", "center"]
-# To be lowered: lists of triplets have a length of their own, and kornia's operators wait.
+# To be lowered: lists of triplets have a length of their own.
 MORE = {
     "triplet, all": 3, "triplet, hardest": 3, "triplet, FaceNet": 4, "triplet, semi-hard": 4,
-    "ManyChannel with all": 1, "Color with all": 5, "Gray with all": 7,
 }  # fmt: skip
 BUDGET = dict.fromkeys(NEVER, 0) | dict.fromkeys(ONCE, 1) | dict.fromkeys(TWICE, 2) | MORE
 

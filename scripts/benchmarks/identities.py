@@ -28,7 +28,7 @@ VOICES, SECONDS = 1200, 2
 SENTENCES = ("the ship is late tonight", "a pet cat sat by the gate", "they sang a thin light song")
 
 
-def identities(things: Things) -> EmbeddingTable:
+def embedded(things: Things) -> EmbeddingTable:
     """Rows of length 1, centered and turned to their principal components."""
     rows, labels = {"hangul": _hangul, "emoji": _emoji, "voices": _voices}[things]()
     rows = F.normalize(rows.double(), dim=1)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ssl_dml.checks import at_least, inside, positive
 from ssl_dml.checks import seeds as check_seeds
-from ssl_dml.data.splits import limit_per_class
 from ssl_dml.distributed import broadcast_object
 from ssl_dml.evaluation.bootstrap import interval
 from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
@@ -141,6 +140,8 @@ def few_labels(
     >>> found["knn_top1_1_per_class"], found["logistic_top1_1_per_class"]
     (1.0, 1.0)
     """
+    from ssl_dml.data.splits import limit_per_class  # its package reads images
+
     _check([l2], iterations, seed, section="few_labels")
     at_least(2, "few_labels", draws=draws)
     at_least(1, "few_labels", k=k)

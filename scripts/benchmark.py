@@ -7,7 +7,7 @@ weights; ``scale`` says what methods send and keep on many accelerators; ``searc
 an index of embeddings, ``measures`` retrieval and verification, and ``serve`` asks the search page
 from many clients; ``drift`` counts false alarms, and ``threshold`` how often thresholds keep their
 promise; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is
-``ssl_dml benchmark``, ``speed`` the same for several methods, channels and sizes, and ``peers``
+``ssl_dml benchmark``, ``speed`` the same for several methods, channels and sizes, and ``toolkits``
 times other toolkits' SimCLR.
 """
 
@@ -29,7 +29,7 @@ TABLES = {
     "losses": "loss_table",
     "measures": "measure_table",
     "methods": "method_table",
-    "peers": "peer_table",
+    "toolkits": "toolkit_table",
     "scale": "scale_table",
     "search": "search_table",
     "serve": "serve_load",

@@ -16,7 +16,7 @@ _HOMES = {
     "loss_table": "losses",
     "measure_table": "measures",
     "method_table": "methods",
-    "peer_table": "peers",
+    "toolkit_table": "toolkits",
     "scale_table": "scale",
     "search_table": "search",
     "serve_load": "serve",

@@ -14,9 +14,10 @@ import ssl_dml
 from ssl_dml.benchmarking import CHECKS, Setting, run_checks
 from ssl_dml.benchmarking.running import shown
 from ssl_dml.config import parse
+from ssl_dml.cores import cores
 from ssl_dml.files import write_json
 from ssl_dml.progress import say
-from ssl_dml.training.accelerator import cores, use_threads
+from ssl_dml.training.accelerator import use_threads
 from ssl_dml.types import ConfigError
 
 AT_ONCE, CORES = 4, 4  # commands beside each other, at most; cores for each

@@ -1,6 +1,6 @@
 import pytest
-from benchmarks import peer_table
-from benchmarks.peers import BATCH, KINDS, SIDE, Colored, Network, measure
+from benchmarks import toolkit_table
+from benchmarks.toolkits import BATCH, KINDS, SIDE, Colored, Network, measure
 
 
 def test_all_have_the_same_network_and_images():
@@ -14,7 +14,7 @@ def test_all_have_the_same_network_and_images():
 def test_errors(monkeypatch):
     monkeypatch.setitem(KINDS, "lightly", "no_such_package")
     with pytest.raises(ValueError, match="no_such_package is not installed"):
-        peer_table(["lightly"])
+        toolkit_table(["lightly"])
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ KINDS = {
 }
 
 
-def peer_table(
+def toolkit_table(
     kinds: Sequence[str] = tuple(KINDS),
     *,
     rounds: int = 3,
@@ -47,7 +47,7 @@ def peer_table(
     """Print samples a second of SimCLR by each, in turns, and how many times as fast this is.
 
     ResNet-18 of width 16 with a projector of two layers on 10,000 color images of 28 pixels, two
-    views, batches of 256, SGD; two views of crops, flips, color jitter and grayscale. The peers
+    views, batches of 256, SGD; two views of crops, flips, color jitter and grayscale. The others
     load as their examples do, with a worker for each core (pip install lightly, or
     stable-pretraining); each is a process of its own.
 
@@ -59,7 +59,7 @@ def peer_table(
         output: JSON file for the table.
 
     Raises:
-        ValueError: If a peer is not installed.
+        ValueError: If one is not installed.
         OSError: If a process fails.
     """
     for kind in kinds:

@@ -39,7 +39,7 @@ def main() -> None:
     os.environ |= {name: str(value) for name, value in (alone | where).items()}
     for module in (distributed, norms, interrupt):
         module.is_distributed = is_open  # pyright: ignore[reportAttributeAccessIssue]
-    distributed._DistributedGroup.ring_shift = ring_of_one
+    distributed._DistributedGroup.ring_shift = ring_of_one  # pyright: ignore[reportAttributeAccessIssue]
     if not torch.accelerator.is_available():  # where there is one, accelerate opens the group
         dist.init_process_group("gloo")
     runpy.run_module("ssl_dml", run_name="__main__", alter_sys=True)

@@ -97,8 +97,13 @@ def demand_rates(
         rounds: Measurements of each.
         cache_dir: Where it is kept that they can be decoded.
     """
-    none = {"memory_fraction": 0.0, "disk_fraction": 0.0}
-    config = DataConfig(source=str(source), cache_dir=cache_dir, image_size=image_size, **none)
+    config = DataConfig(
+        source=str(source),
+        cache_dir=cache_dir,
+        image_size=image_size,
+        memory_fraction=0.0,
+        disk_fraction=0.0,
+    )
     train = load_train(config)
     rows = torch.arange(len(train))
     sides = {"decoder": partial(_alone, train, rows), "on_demand": partial(_loaded, train, rows)}

@@ -36,6 +36,7 @@ TABLES = {
     "speech": "speak",
     "speed": "speed_table",
     "threshold": "coverage_table",
+    "input": "input_table",
     "tiles": "tile_table",
 }
 

@@ -23,6 +23,7 @@ _HOMES = {
     "speak": "speech",
     "speed_table": "speed",
     "coverage_table": "threshold",
+    "input_table": "input",
     "tile_table": "tiles",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604 - names of members  # pyright: ignore[reportUnsupportedDunderAll]

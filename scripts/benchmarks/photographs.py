@@ -1,5 +1,7 @@
 """Photographs of a camera's size, made from those that scikit-image has."""
 
+import io
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,7 @@ def make_photographs(
 def _originals() -> list[Image.Image]:
     """Photographs of scikit-image that its package holds."""
     try:
-        from skimage import data
+        data = import_module("skimage.data")
     except ImportError as error:
         raise ConfigError(
             "the photographs are made from those of scikit-image: pip install scikit-image"
@@ -74,8 +76,6 @@ def _noisy(
 
 
 def _encoded(image: UInt8[np.ndarray, "height width channels"]) -> bytes:
-    import io
-
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=QUALITY)
     return file.getvalue()

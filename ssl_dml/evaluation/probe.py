@@ -30,6 +30,10 @@ from ssl_dml.progress import say
 from ssl_dml.tables import EmbeddingTable
 
 ALIGNMENT_ROWS = 512
+VIEWS = 2  # of each of these rows
+FORWARDS = 3  # of a sample in a training step: forward, and twice as much backward
+SHARE = 10  # the part of training that probes take at most, one in so many
+LEAST_GALLERY, MOST_GALLERY = 1_000, 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +44,46 @@ class ProbeConfig:
         every_epochs: Epochs between two probes.
         k: Number of neighbors that vote.
         temperature: Temperature of the votes, above 0.
-        max_gallery: Most samples in the gallery; it is a random subset if there are more.
+        max_gallery: Most samples in the gallery; it is a random subset if there are more. None
+            takes at most 100,000, and fewer where a probe would take more than a tenth of training.
     """
 
     every_epochs: int = 5
     k: int = 20
     temperature: float = 0.07
-    max_gallery: int = 100_000
+    max_gallery: int | None = None
 
     def __post_init__(self) -> None:
         at_least(1, "evaluation", every_epochs=self.every_epochs, k=self.k)
         at_least(1, "evaluation", max_gallery=self.max_gallery)
         positive("evaluation", temperature=self.temperature)
+
+    def gallery_for(self, samples: int, queries: int) -> int:
+        """Most samples in the gallery.
+
+        What a probe costs is counted, not timed, so that every machine, and a run that is resumed,
+        measures with the same gallery. A sample of the gallery, a query, and a view for alignment
+        cost a forward pass; a training step costs at least three for each sample.
+
+        >>> ProbeConfig(every_epochs=5).gallery_for(60_000, 10_000)
+        78976
+        >>> ProbeConfig(every_epochs=2).gallery_for(60_000, 10_000)
+        24976
+        >>> ProbeConfig(every_epochs=2, max_gallery=50_000).gallery_for(60_000, 10_000)
+        50000
+
+        Args:
+            samples: Training samples.
+            queries: Queries of a probe.
+
+        Returns:
+            ``max_gallery`` if it is given; not less than 1,000, or k.
+        """
+        if self.max_gallery is not None:
+            return self.max_gallery
+        forwards = FORWARDS * self.every_epochs * samples // SHARE
+        left = forwards - queries - VIEWS * min(ALIGNMENT_ROWS, samples)
+        return min(MOST_GALLERY, max(left, LEAST_GALLERY, self.k))
 
     def check(self, split: ProbeSplit) -> None:
         """Raise before training if the gallery is too small for k.
@@ -117,12 +149,18 @@ def open_probe(train: SampleSet, test: SampleSet | None, config: ProbeConfig) ->
     Raises:
         ConfigError: If fewer samples are searched than are to vote.
     """
-    split = probe_split(train, test, max_gallery=config.max_gallery)
+    split = probe_split(train, test)
     if isinstance(split, str):
         say(split)
         return None
+    most, whole = config.gallery_for(len(train), len(split.query_rows)), len(split.gallery_rows)
+    split = probe_split(train, test, max_gallery=most)
+    assert isinstance(split, ProbeSplit)
     config.check(split)
-    say(f"probe: {split.description}")
+    thinned = config.max_gallery is None and most < min(whole, MOST_GALLERY)
+    why = f" of {whole:,}, so that probes take at most a tenth of training;" if thinned else ""
+    more = f"{why} evaluation.max_gallery sets another number" if thinned else ""
+    say(f"probe: {split.description}{more}")
     return split
 
 
@@ -197,7 +235,7 @@ def view_features(
     augment: Augmentation,
     *,
     most: int = ALIGNMENT_ROWS,
-    count: int = 2,
+    count: int = VIEWS,
     compute: Compute,
 ) -> Float[Tensor, "samples views features"]:
     """Features of some views of evenly spaced samples, on the CPU; the same views each time.

@@ -10,7 +10,7 @@ from PIL import Image
 from ssl_dml.config import ConfigError
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.folders import FolderSource
-from ssl_dml.data.store import build_store
+from ssl_dml.data.store import build_store, has_store
 from ssl_dml.files import replacing
 
 FORM = ImageDecoder(channels=1, size=4)
@@ -193,3 +193,30 @@ def test_what_a_kill_leaves_is_removed_by_the_next_run(folder, tmp_path):
         assert live.is_dir()  # somebody is at work in it
     assert not left.exists()
     assert mine.exists()
+
+
+def test_what_took_long_to_decode_to_memory_is_on_disk_for_the_next_run(
+    folder, tmp_path, monkeypatch, capsys
+):
+    cache = tmp_path / "cache"
+    build(folder, cache, memory=True)
+    assert not has_store(FolderSource(folder), FORM, cache)
+    monkeypatch.setattr("ssl_dml.data.store.WORTH_KEEPING", 0.0)
+    first = build(folder, cache, memory=True)
+    assert f"is kept in {cache} for the next run" in capsys.readouterr().out
+    assert has_store(FolderSource(folder), FORM, cache)
+    again = build(folder, cache, disk=True, builder=False)  # would wait if there were none
+    assert np.array_equal(again.samples, first.samples)
+    assert (again.content, again.kept, again.aspects) == (first.content, first.kept, first.aspects)
+    assert np.array_equal(again.digests, first.digests)
+
+
+def test_without_room_what_took_long_is_not_kept_and_that_is_said(
+    folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("ssl_dml.data.store.WORTH_KEEPING", 0.0)
+    usage = shutil._ntuple_diskusage(10, 10, 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert len(build(folder, tmp_path / "cache", memory=True).samples) == 7
+    assert "is not kept in" in capsys.readouterr().out
+    assert not list((tmp_path / "cache").iterdir())

@@ -61,13 +61,13 @@ def test_inner_triangles_add_up_to_one():
 
 def test_statistics_are_means_and_deviations_and_ignore_loudness():
     samples = torch.randn(3, 2, 16000)
-    found = log_mel_statistics(samples, 16000)
+    found = log_mel_statistics(samples, 16000, parts=1)
     assert found.shape == (3, 2 * 2 * 40)
     bands = log_mel(samples, 16000)
     centered = bands.mean(3) - bands.mean((2, 3))[:, :, None]
     assert_close(found[:, :40], centered[:, 0])
     assert_close(found[:, 120:], bands[:, 1].std(2, correction=0))
-    assert_close(log_mel_statistics(samples * 3, 16000), found, rtol=0, atol=1e-3)
+    assert_close(log_mel_statistics(samples * 3, 16000, parts=1), found, rtol=0, atol=1e-3)
 
 
 def test_sixteen_bits_are_the_floats_they_stand_for():
@@ -88,7 +88,25 @@ def test_padding_does_not_count(length):
     if length < 400:
         samples = torch.nn.functional.pad(samples, (0, 400 - length))
     bands = np.stack([reference(row[0].numpy() / 32768, 16_000) for row in samples[:, :, :2000]])
-    found = log_mel_statistics(padded, 16_000)
-    assert_close(found, log_mel_statistics(samples, 16_000), rtol=1e-3, atol=1e-4)
+    assert_close(
+        log_mel_statistics(padded, 16_000),
+        log_mel_statistics(samples, 16_000),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    found = log_mel_statistics(padded, 16_000, parts=1)
     if length <= 2000:
         assert_close(found[:, 40:].double(), torch.tensor(bands.std(2)), rtol=1e-3, atol=1e-3)
+
+
+def test_parts_are_those_of_the_time_before_the_padding():
+    rng = np.random.default_rng(0)
+    values = rng.integers(1, 9000, size=2000).astype(np.int16)
+    bands = reference(values / 32768, 16_000)  # 11 frames, so 4 parts share some of them
+    expected = []
+    for first, end in ((0, 3), (2, 6), (5, 9), (8, 11)):
+        part = bands[:, first:end]
+        expected += [part.mean(1) - part.mean(), part.std(1)]
+    padded = torch.nn.functional.pad(torch.tensor(values)[None, None], (0, 3000))
+    found = log_mel_statistics(padded, 16_000, parts=4)[0]
+    np.testing.assert_allclose(found.numpy(), np.concatenate(expected), rtol=1e-3, atol=1e-3)

@@ -42,7 +42,7 @@ def part_statistics(
     steps = torch.arange(values.shape[1], device=values.device)
     means, variances = list[Tensor](), list[Tensor]()
     for part in range(parts):
-        first, end = lengths * part // parts, -(-lengths * (part + 1) // parts)
+        first, end = lengths * part // parts, (lengths * (part + 1) + parts - 1) // parts
         inside = ((steps >= first[:, None]) & (steps < end[:, None]))[:, :, None]
         count = (end - first)[:, None]
         mean = values.where(inside, 0.0).sum(dim=1) / count

@@ -48,7 +48,7 @@ class SequenceBackbone(Backbone):
             ``statistics``, the mean and the standard deviation, twice as many values. Those of
             padding at the end, see :func:`~ssl_dml.padding.unpadded_lengths`, do not count.
         parts: Equal parts of the time that are pooled each by itself, side by side in the
-            feature, so that it knows the order of sounds; ``last`` has none.
+            feature, so that it knows what came when; ``last`` has none.
 
     Raises:
         ValueError: If ``kernels`` and ``strides`` do not fit, ``context_dim`` is no multiple of

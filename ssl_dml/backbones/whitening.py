@@ -12,23 +12,34 @@ from ssl_dml.backbones.embedder import Embedder
 from ssl_dml.checks import at_least
 
 NEGLIGIBLE = 1e-6  # variance relative to the largest, which is rounding
+RIDGE = 0.03
 
 
 def whitening(
-    features: Float[Tensor, "rows dim"], dims: int
+    features: Float[Tensor, "rows dim"],
+    dims: int,
+    views: Float[Tensor, "others 2 dim"] | None = None,
 ) -> tuple[Float[Tensor, "kept dim"], Float[Tensor, " kept"]]:
-    """The map to uncorrelated directions of variance 1, those of the largest variance first.
+    r"""The map after which no direction counts more than others for what does not matter.
 
-    Directions in which all samples differ, such as who speaks or how bright an image is, then
-    count no more in a cosine than those in which few do (Jégou and Chum, 2012, ECCV, sec. 3.2).
+    Of samples alone, the result has uncorrelated directions of variance 1, those of the largest
+    variance first (Jégou and Chum, 2012, ECCV). With two views of each sample, it is
+
+    .. math:: \max_W \operatorname{tr} W C W^\top \quad \text{with} \quad
+        W (V + 0.03\, C) W^\top = 1
+
+    with the covariance C of samples and V of views of one sample, so that what changes from view
+    to view counts little: the learned whitening of Radenović et al., 2018, arXiv:1711.02512, with
+    views for its matching pairs.
 
     Args:
         features: At least 2, of training samples.
         dims: Directions to keep; fewer if the features have not as many.
+        views: Features of two views of some samples.
 
     Returns:
-        Weight and bias: a feature x becomes ``weight @ x + bias``. Signs are such that the largest
-        value of each row of ``weight`` is positive.
+        Weight and bias: a feature x becomes ``weight @ x + bias``, whose mean is 0. Signs are such
+        that the largest value of each row of ``weight`` is positive.
 
     Raises:
         ValueError: If there is less than one direction to keep, or the features do not differ or
@@ -39,17 +50,23 @@ def whitening(
     (tensor([[0.5000, 0.0000]]), tensor([-1.]))
     """
     at_least(1, whiten=dims)
-    if not features.isfinite().all():
+    if not features.isfinite().all() or (views is not None and not views.isfinite().all()):
         raise ValueError("whiten: features of training samples are not finite")
-    wide = features.double()
-    mean = wide.mean(dim=0)
-    covariance = (wide - mean).T @ (wide - mean) / len(wide)
-    variances, directions = torch.linalg.eigh(covariance)
-    variances, directions = variances.flip(0)[:dims], directions.flip(1)[:, :dims]
-    kept = (variances > NEGLIGIBLE * variances[0]) & (variances > 0)
+    mean = features.double().mean(dim=0)
+    centered = features.double() - mean
+    covariance = centered.T @ centered / len(features)
+    unit = covariance
+    if views is not None:
+        apart = views[:, 0].double() - views[:, 1].double()
+        unit = apart.T @ apart / (2 * len(apart)) + RIDGE * covariance
+    variances, directions = torch.linalg.eigh(unit)
+    kept = (variances > NEGLIGIBLE * variances[-1]) & (variances > 0)
     if not kept.any():
         raise ValueError("whiten: the features of all training samples are the same")
-    weight = (directions / variances.clamp_min(0).sqrt())[:, kept].T
+    weight = (directions[:, kept] / variances[kept].sqrt()).T.flip(0)
+    if views is not None:
+        weight = torch.linalg.eigh(weight @ covariance @ weight.T).eigenvectors.T.flip(0) @ weight
+    weight = weight[:dims]
     largest = weight.gather(1, weight.abs().argmax(dim=1, keepdim=True))
     weight = weight * largest.sign() + 0.0  # no negative zero
     return weight.to(features.dtype), (-weight @ mean).to(features.dtype)

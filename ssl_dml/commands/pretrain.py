@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -55,6 +55,8 @@ class PretrainConfig(RunConfig):
         whiten: Dimensions of the features after whitening, a linear map of the trained features
             that is learned from training samples without labels, and saved as the last layer;
             null leaves them.
+        whiten_by: Whether it is learned from ``samples``, or from pairs of ``views`` too, after
+            which what changes from view to view counts little.
         evaluation: How the backbone is probed.
         adapt: What of the backbone moves when it goes on from trained weights.
         guard: When a run is said to be worse than its start.
@@ -63,6 +65,7 @@ class PretrainConfig(RunConfig):
     method: Callable[[Backbone, RunInfo], Method]
     nested: Sequence[int] | None = None
     whiten: int | None = None
+    whiten_by: Literal["samples", "views"] = "samples"
     evaluation: ProbeConfig = field(default_factory=ProbeConfig)
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     guard: GuardSettings = field(default_factory=GuardSettings)
@@ -188,7 +191,8 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
 
         settings = {"config": config.evaluation, "device": device}
         trained = Model(average.network, begin.class_path, begin.init_args)
-        whiten = Whitened(config.whiten, trained, train, device)
+        views = augment if config.whiten_by == "views" else None
+        whiten = Whitened(config.whiten, trained, train, device, views=views)
         probe = partial(probe_method, method, train, split, augment)
         first = partial(baseline, split, **settings)
         keep = partial(save_backbone, config, values, whiten, data)

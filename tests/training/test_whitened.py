@@ -2,6 +2,7 @@ import numpy as np
 import torch
 from torch.testing import assert_close
 
+from ssl_dml.augment import Gray
 from ssl_dml.backbones import TimmBackbone, load, save
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.evaluation.embed import embed, encoder
@@ -32,6 +33,17 @@ def test_features_of_training_samples_are_white_and_those_of_what_is_saved(tmp_p
         assert_close(features.mean(0), torch.zeros(7).double(), atol=1e-3, rtol=0)
         covariance = torch.cov(features.T, correction=0)
         assert_close(covariance, torch.eye(7).double(), atol=1e-2, rtol=0)
+
+
+def test_views_are_those_of_the_run_and_the_same_each_time(tmp_path):
+    train, _, model = opened(tmp_path, count=30)
+    augment = Gray(train.spec)
+    first, second, samples = (
+        Whitened(5, model, train, CPU, views=views)().network.state_dict()["neck.0.weight"]
+        for views in (augment, augment, None)
+    )
+    assert_close(first, second)
+    assert (first - samples).abs().max() > 1e-2
 
 
 def test_without_dimensions_it_is_the_network_itself(tmp_path):

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ssl_dml.evaluation.log_mel import log_mel, log_mel_statistics, mel_filters
+from ssl_dml.augment import Normalize
+from ssl_dml.backbones.log_mel import LogMelBackbone, log_mel, log_mel_statistics, mel_filters
+from ssl_dml.types import SequenceSpec
 
 
 def reference(values, sampling_rate, bands=40):
@@ -110,3 +112,20 @@ def test_parts_are_those_of_the_time_before_the_padding():
     padded = torch.nn.functional.pad(torch.tensor(values)[None, None], (0, 3000))
     found = log_mel_statistics(padded, 16_000, parts=4)[0]
     np.testing.assert_allclose(found.numpy(), np.concatenate(expected), rtol=1e-3, atol=1e-3)
+
+
+def test_the_backbone_gives_the_statistics_of_what_is_stored():
+    spec = SequenceSpec(channels=1, length=4000, mean=(0.01,), std=(0.2,), sampling_rate=16_000)
+    stored = torch.randint(-9000, 9000, (3, 1, 4000), dtype=torch.int16)
+    backbone = LogMelBackbone(spec, parts=3)
+    found = backbone(Normalize(spec)(stored))
+    assert found.shape[1] == backbone.feature_dim
+    assert_close(found, log_mel_statistics(stored, 16_000, parts=3), atol=1e-3, rtol=1e-3)
+    assert not list(backbone.state_dict())
+
+
+@pytest.mark.parametrize("rate", [None, "images"])
+def test_the_backbone_needs_a_sampling_rate(rate, gray):
+    spec = SequenceSpec(channels=1, length=400, mean=(0.0,), std=(1.0,), sampling_rate=None)
+    with pytest.raises(ValueError, match=r"LogMelBackbone is for audio whose .*sampling_rate"):
+        LogMelBackbone(gray if rate == "images" else spec)

@@ -65,13 +65,13 @@ class Whitened:
         """
         if self.dims is None:
             return self.model
-        network, train, own = self.model.network, self.samples, {"device": self.device}
+        network, train, device = self.model.network, self.samples, self.device
         pairs = None
         with evaluating(network):
             rows = evenly_spaced(len(train), ROWS)
-            features = embed(encoder(network, self.device), train, rows, **own)
+            features = embed(encoder(network, device), train, rows, device=device)
             if self.views is not None:  # every process makes the same ones
-                pairs = view_features(network, train, self.views, most=PAIRS, **own)
+                pairs = view_features(network, train, self.views, most=PAIRS, device=device)
         found = whitening(features, self.dims, pairs) if rank() == 0 else None
         embedder, init_args = whitened(
             network, self.model.class_path, self.model.init_args, *broadcast_object(found)

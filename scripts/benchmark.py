@@ -37,6 +37,7 @@ TABLES = {
     "speed": "speed_table",
     "threshold": "coverage_table",
     "input": "input_table",
+    "invariances": "invariance_table",
     "tiles": "tile_table",
 }
 

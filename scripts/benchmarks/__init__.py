@@ -24,6 +24,7 @@ _HOMES = {
     "speed_table": "speed",
     "coverage_table": "threshold",
     "input_table": "input",
+    "invariance_table": "invariances",
     "tile_table": "tiles",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604 - names of members  # pyright: ignore[reportUnsupportedDunderAll]

@@ -5,6 +5,7 @@ from ssl_dml.backbones.chunked import Chunked
 from ssl_dml.backbones.embedder import Embedder, Neck, layers
 from ssl_dml.backbones.image import TimmBackbone
 from ssl_dml.backbones.initial import Initial, initial
+from ssl_dml.backbones.log_mel import LogMelBackbone
 from ssl_dml.backbones.patches import PatchBackbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.backbones.saved import load, save
@@ -15,6 +16,7 @@ __all__ = [
     "Chunked",
     "Embedder",
     "Initial",
+    "LogMelBackbone",
     "Neck",
     "PatchBackbone",
     "SequenceBackbone",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.context import CausalTransformer, RecurrentContext
-from ssl_dml.padding import unpadded_lengths
+from ssl_dml.checks import at_least
+from ssl_dml.padding import part_statistics, unpadded_lengths
 from ssl_dml.types import ImageSpec, SequenceSpec
 
 Pool = Literal["mean", "last", "statistics"]
@@ -46,10 +47,12 @@ class SequenceBackbone(Backbone):
         pool: How the contexts of a sequence become its feature: their ``mean``; the ``last``; or
             ``statistics``, the mean and the standard deviation, twice as many values. Those of
             padding at the end, see :func:`~ssl_dml.padding.unpadded_lengths`, do not count.
+        parts: Equal parts of the time that are pooled each by itself, side by side in the
+            feature, so that it knows what came when; ``last`` has none.
 
     Raises:
         ValueError: If ``kernels`` and ``strides`` do not fit, ``context_dim`` is no multiple of
-            twice ``heads``, or the samples are images.
+            twice ``heads``, ``parts`` do not go with ``last``, or the samples are images.
 
     References:
         van den Oord et al., 2018, arXiv:1807.03748, sec. 3.1; norm over channels: Rivière et
@@ -68,6 +71,7 @@ class SequenceBackbone(Backbone):
         layers: int = 1,
         heads: int = 4,
         pool: Pool = "mean",
+        parts: int = 1,
     ) -> None:
         super().__init__()
         if not isinstance(inputs, SequenceSpec):
@@ -81,9 +85,14 @@ class SequenceBackbone(Backbone):
                 "backbone: kernels needs one value for each stride, and none below it, "
                 f"got {list(kernels)} for {list(strides)}"
             )
+        at_least(1, "backbone", parts=parts)
+        if pool == "last" and parts > 1:
+            raise ValueError(
+                f"backbone: pool last has no parts, got {parts}; use mean or statistics"
+            )
         self.inputs, self.context_dim, self.latent_dim = inputs, context_dim, width
-        self.feature_dim = 2 * context_dim if pool == "statistics" else context_dim
-        self.hop, self.pool = math.prod(strides), pool
+        self.feature_dim = parts * context_dim * (2 if pool == "statistics" else 1)
+        self.hop, self.pool, self.parts = math.prod(strides), pool, parts
         channels = [inputs.channels, *[width] * (len(strides) - 1)]
         self.encoder = nn.Sequential(
             *(
@@ -123,16 +132,14 @@ class SequenceBackbone(Backbone):
     ) -> Float[Tensor, "batch dim"]:
         """Return the pooled contexts of normalized sequences."""
         contexts = self.context(self.latents(samples))
-        steps = torch.arange(contexts.shape[1], device=contexts.device)
-        counts = (unpadded_lengths(samples) // self.hop).clamp(1, len(steps))[:, None]
+        most = contexts.shape[1]
+        counts = (unpadded_lengths(samples) // self.hop).clamp(1, most)
         if self.pool == "last":
-            return contexts.take_along_dim(counts[:, :, None] - 1, dim=1)[:, 0]
-        inside = (steps < counts)[:, :, None]
-        means = contexts.where(inside, 0.0).sum(dim=1) / counts
+            return contexts.take_along_dim(counts[:, None, None] - 1, dim=1)[:, 0]
+        means, variances = part_statistics(contexts, counts, self.parts)
         if self.pool == "mean":
-            return means
-        squares = (contexts - means[:, None]).square().where(inside, 0.0).sum(dim=1) / counts
-        return torch.cat([means, (squares + EPSILON).sqrt()], dim=1)
+            return means.flatten(1)
+        return torch.cat([means, (variances + EPSILON).sqrt()], dim=2).flatten(1)
 
 
 @final

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from accelerate import Accelerator
 
 from ssl_dml.backbones import Backbone, Initial, initial, save
-from ssl_dml.config import component, parse_run
+from ssl_dml.checks import at_least
+from ssl_dml.config import ConfigError, component, parse_run
 from ssl_dml.data import SampleSet, epochs, load_test, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.understood import announce, announce_leak, describe
@@ -26,9 +27,11 @@ from ssl_dml.training import (
     Average,
     Guard,
     GuardSettings,
+    Model,
     Plan,
     Pretrainer,
     RunConfig,
+    Whitened,
     batches,
     claim,
     fit_in_phases,
@@ -49,6 +52,11 @@ class PretrainConfig(RunConfig):
         method: The training objective around the backbone, given what it is told of the run.
         nested: Dimensions of prefixes of the features that are trained to be used alone, rising
             to their own, such as [16, 32, 64, 128]; the loss is the sum over them.
+        whiten: Dimensions of the features after whitening, a linear map of the trained features
+            that is learned from training samples without labels, and saved as the last layer;
+            null leaves them.
+        whiten_by: Whether it is learned from ``samples``, or from pairs of ``views`` too, after
+            which what changes from view to view counts little.
         evaluation: How the backbone is probed.
         adapt: What of the backbone moves when it goes on from trained weights.
         guard: When a run is said to be worse than its start.
@@ -56,6 +64,8 @@ class PretrainConfig(RunConfig):
 
     method: Callable[[Backbone, RunInfo], Method]
     nested: Sequence[int] | None = None
+    whiten: int | None = None
+    whiten_by: Literal["samples", "views"] = "samples"
     evaluation: ProbeConfig = field(default_factory=ProbeConfig)
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     guard: GuardSettings = field(default_factory=GuardSettings)
@@ -63,6 +73,11 @@ class PretrainConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.adapt.check_start(self.init)
+        at_least(1, whiten=self.whiten)
+        if self.whiten is not None and self.nested is not None:
+            raise ConfigError(
+                "whiten mixes the dimensions that nested trains to be used alone; leave one out"
+            )
 
     @property
     def guarded(self) -> Path | None:
@@ -101,18 +116,18 @@ def build(config: PretrainConfig, begin: Initial, train: SampleSet, plan: Plan) 
 def save_backbone(
     config: PretrainConfig,
     values: dict[str, Any],
-    begin: Initial,
-    network: Backbone,
+    whiten: Whitened,
     data: dict[str, Any],
     name: str,
     step: int,
-) -> None:
-    """Save the backbone in a folder of the run, on the first process."""
+) -> Backbone:
+    """Save the backbone in a folder of the run, on the first process, and return it."""
     trained = {"method": component(values, "method")[0], "steps": step, "data": data}
-    trained["nested"] = config.nested
+    trained |= {"nested": config.nested, "whiten": config.whiten}
+    network, class_path, init_args = whiten()
     if rank() == 0:
-        folder = config.output_dir / name
-        save(network, folder, begin.class_path, begin.init_args, trained=trained)
+        save(network, config.output_dir / name, class_path, init_args, trained=trained)
+    return network
 
 
 class Probes(NamedTuple):
@@ -121,20 +136,22 @@ class Probes(NamedTuple):
     Attributes:
         accelerator: Has the trackers.
         guard: Compares them with that of the start.
-        measure: Probes the backbone.
+        model: The backbone as it would be saved.
+        measure: Probes it.
         first: Measures baselines, at step 0.
         keep: Saves the backbone in a folder of the run.
     """
 
     accelerator: Accelerator
     guard: Guard
+    model: Whitened
     measure: Callable[..., dict[str, float]]
     first: Callable[[], dict[str, float]]
-    keep: Callable[[str, int], None]
+    keep: Callable[[str, int], Backbone]
 
     def at(self, step: int) -> bool:
         """Probe, keep the backbone if it is the best so far, and tell whether to stop."""
-        found = self.measure(look=self.guard.look(step))
+        found = self.measure(backbone=self.model().network, look=self.guard.look(step))
         others = self.first() if step == 0 else {}
         record_probe(self.accelerator, step, {**found, **others})
         better, stop = self.guard.judge(step, found)
@@ -173,10 +190,13 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         run = start_run(config, values, accelerator, plan=plan, state=state, data=data)
 
         settings = {"config": config.evaluation, "device": device}
-        probe = partial(probe_method, method, train, split, augment, backbone=average.network)
+        trained = Model(average.network, begin.class_path, begin.init_args)
+        views = augment if config.whiten_by == "views" else None
+        whiten = Whitened(config.whiten, trained, train, device, views=views)
+        probe = partial(probe_method, method, train, split, augment)
         first = partial(baseline, split, **settings)
-        keep = partial(save_backbone, config, values, begin, average.network, data)
-        probes = Probes(accelerator, guard, partial(probe, **settings), first, keep)
+        keep = partial(save_backbone, config, values, whiten, data)
+        probes = Probes(accelerator, guard, whiten, partial(probe, **settings), first, keep)
 
         rest = order.skip(run.batches_done)
         loader = make_loader(train, rest, workers=config.data.workers, device=device)
@@ -192,12 +212,12 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
         for step in run.checkpointed(average.follow(steps), train.names):
             if plan.due(step, every_epochs=config.evaluation.every_epochs) and probes.at(step):
                 break
-        keep("backbone", step)
+        network = keep("backbone", step)
         sketch_samples(
-            average.network, train, torch.arange(len(train)), config.output_dir / "backbone",
+            network, train, torch.arange(len(train)), config.output_dir / "backbone",
             source=config.data.source, of="training samples", device=device,
         )  # fmt: skip
-        project(accelerator, average.network, train, step=step)
+        project(accelerator, network, train, step=step)
         finish(accelerator)
         say(summary(config.output_dir, config.init, gain_of(config.output_dir)))
 

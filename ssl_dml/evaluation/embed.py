@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ssl_dml.augment import Normalize, unsquash
 from ssl_dml.backbones import Backbone
+from ssl_dml.backbones.log_mel import log_mel_statistics
 from ssl_dml.data import SampleSet, make_loader
 from ssl_dml.distributed import gather, rank, world_size
-from ssl_dml.evaluation.log_mel import log_mel_statistics
 from ssl_dml.progress import progress
 from ssl_dml.tables import EmbeddingTable
 from ssl_dml.types import Images, ImageSpec, Pixels, SequenceSpec, Stored, as_floats

@@ -18,6 +18,7 @@ from ssl_dml.training.run import Run, RunConfig, start_run
 from ssl_dml.training.run_folder import claim
 from ssl_dml.training.schedules import warmup_cosine
 from ssl_dml.training.setup import in_chunks, make_optimizer, place
+from ssl_dml.training.whitened import Model, Whitened
 
 __all__ = [
     "AdaptSettings",
@@ -29,11 +30,13 @@ __all__ = [
     "Finetuner",
     "Guard",
     "GuardSettings",
+    "Model",
     "Plan",
     "Pretrainer",
     "Run",
     "RunConfig",
     "TrainConfig",
+    "Whitened",
     "batches",
     "claim",
     "fit",

@@ -1,3 +1,6 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -111,6 +114,22 @@ def test_pooling_is_that_of_the_sequence_without_its_padding(pool):
     assert_close(backbone(torch.nn.functional.pad(samples, (0, 47), value=-0.3)), expected)
     backbone(torch.zeros(2, 2, 60)).sum().backward()  # constant: no deviation
     assert all(p.grad.isfinite().all() for p in backbone.parameters() if p.grad is not None)
+
+
+def test_parts_of_the_time_are_side_by_side():
+    backbone = build(pool="statistics", parts=3)
+    samples = torch.randn(3, 2, 60)
+    contexts = backbone.context(backbone.latents(samples)).detach().numpy()
+    steps, found = contexts.shape[1], backbone(samples)
+    expected = []
+    for part in range(3):
+        own = contexts[:, steps * part // 3 : math.ceil(steps * (part + 1) / 3)]
+        expected += [own.mean(1), own.std(1)]
+    expected = torch.from_numpy(np.concatenate(expected, axis=1))
+    assert expected.shape[1] == backbone.feature_dim
+    assert_close(found.detach(), expected, atol=1e-3, rtol=1e-3)
+    with pytest.raises(ValueError, match="pool last has no parts, got 2"):
+        build(pool="last", parts=2)
 
 
 def test_cpc_predicts_from_contexts_whatever_the_pooling():

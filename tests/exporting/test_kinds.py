@@ -26,9 +26,16 @@ NETWORKS = {
     "neck": ("Embedder", NECK, COLOR, ""),
     "patches": ("PatchBackbone", {"patch": 16, "stride": 8, **SMALL}, COLOR, "no network of timm"),
     "gru": ("SequenceBackbone", {"width": 16, "context_dim": 32}, AUDIO, "no network of timm"),
+    "log-mel": ("LogMelBackbone", {"parts": 2}, AUDIO, "no network of timm"),
     "transformer": (
         "SequenceBackbone",
-        {"width": 16, "context_dim": 32, "context": "transformer", "pool": "statistics"},
+        {
+            "width": 16,
+            "context_dim": 32,
+            "context": "transformer",
+            "pool": "statistics",
+            "parts": 3,
+        },
         AUDIO,
         "no network of timm",
     ),

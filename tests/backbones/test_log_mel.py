@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ssl_dml.evaluation.log_mel import log_mel, log_mel_statistics, mel_filters
+from ssl_dml.augment import Normalize
+from ssl_dml.backbones.log_mel import LogMelBackbone, log_mel, log_mel_statistics, mel_filters
+from ssl_dml.types import SequenceSpec
 
 
 def reference(values, sampling_rate, bands=40):
@@ -61,13 +63,13 @@ def test_inner_triangles_add_up_to_one():
 
 def test_statistics_are_means_and_deviations_and_ignore_loudness():
     samples = torch.randn(3, 2, 16000)
-    found = log_mel_statistics(samples, 16000)
+    found = log_mel_statistics(samples, 16000, parts=1)
     assert found.shape == (3, 2 * 2 * 40)
     bands = log_mel(samples, 16000)
     centered = bands.mean(3) - bands.mean((2, 3))[:, :, None]
     assert_close(found[:, :40], centered[:, 0])
     assert_close(found[:, 120:], bands[:, 1].std(2, correction=0))
-    assert_close(log_mel_statistics(samples * 3, 16000), found, rtol=0, atol=1e-3)
+    assert_close(log_mel_statistics(samples * 3, 16000, parts=1), found, rtol=0, atol=1e-3)
 
 
 def test_sixteen_bits_are_the_floats_they_stand_for():
@@ -88,7 +90,42 @@ def test_padding_does_not_count(length):
     if length < 400:
         samples = torch.nn.functional.pad(samples, (0, 400 - length))
     bands = np.stack([reference(row[0].numpy() / 32768, 16_000) for row in samples[:, :, :2000]])
-    found = log_mel_statistics(padded, 16_000)
-    assert_close(found, log_mel_statistics(samples, 16_000), rtol=1e-3, atol=1e-4)
+    assert_close(
+        log_mel_statistics(padded, 16_000),
+        log_mel_statistics(samples, 16_000),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    found = log_mel_statistics(padded, 16_000, parts=1)
     if length <= 2000:
         assert_close(found[:, 40:].double(), torch.tensor(bands.std(2)), rtol=1e-3, atol=1e-3)
+
+
+def test_parts_are_those_of_the_time_before_the_padding():
+    rng = np.random.default_rng(0)
+    values = rng.integers(1, 9000, size=2000).astype(np.int16)
+    bands = reference(values / 32768, 16_000)  # 11 frames, so 4 parts share some of them
+    expected = []
+    for first, end in ((0, 3), (2, 6), (5, 9), (8, 11)):
+        part = bands[:, first:end]
+        expected += [part.mean(1) - part.mean(), part.std(1)]
+    padded = torch.nn.functional.pad(torch.tensor(values)[None, None], (0, 3000))
+    found = log_mel_statistics(padded, 16_000, parts=4)[0]
+    np.testing.assert_allclose(found.numpy(), np.concatenate(expected), rtol=1e-3, atol=1e-3)
+
+
+def test_the_backbone_gives_the_statistics_of_what_is_stored():
+    spec = SequenceSpec(channels=1, length=4000, mean=(0.01,), std=(0.2,), sampling_rate=16_000)
+    stored = torch.randint(-9000, 9000, (3, 1, 4000), dtype=torch.int16)
+    backbone = LogMelBackbone(spec, parts=3)
+    found = backbone(Normalize(spec)(stored))
+    assert found.shape[1] == backbone.feature_dim
+    assert_close(found, log_mel_statistics(stored, 16_000, parts=3), atol=1e-3, rtol=1e-3)
+    assert not list(backbone.state_dict())
+
+
+@pytest.mark.parametrize("rate", [None, "images"])
+def test_the_backbone_needs_a_sampling_rate(rate, gray):
+    spec = SequenceSpec(channels=1, length=400, mean=(0.0,), std=(1.0,), sampling_rate=None)
+    with pytest.raises(ValueError, match=r"LogMelBackbone is for audio whose .*sampling_rate"):
+        LogMelBackbone(gray if rate == "images" else spec)

@@ -84,7 +84,7 @@ def _voices() -> tuple[Float[Tensor, "rows dim"], Tensor]:
             for sentence in SENTENCES:
                 options = ["-z", "-v", f"{accent}+{variant}", "-p", str(pitch), "-w", str(path)]
                 subprocess.run([PROGRAM, *options, sentence], check=True, capture_output=True)
-                sound, rate = soundfile.read(path, dtype="float32")
-                sound = torch.from_numpy(sound[: SECONDS * rate])
-                rows.append(log_mel_statistics(sound[None, None], rate)[0])
+                wave, rate = soundfile.read(path, dtype="float32")
+                wave = torch.from_numpy(wave[: SECONDS * rate])
+                rows.append(log_mel_statistics(wave[None, None], rate)[0])
     return torch.stack(rows), torch.arange(VOICES).repeat_interleave(len(SENTENCES))

@@ -104,7 +104,8 @@ def lidar(
     With :math:`\Sigma_b` the covariance of the samples' means, :math:`\Sigma_w` that of views
     around the mean of their sample, and p the normalized eigenvalues of
     :math:`(\Sigma_w + \delta I)^{-1/2} \Sigma_b (\Sigma_w + \delta I)^{-1/2}`, it is
-    :math:`\exp(-\sum p \log p)`: from 1 to the smaller of ``samples - 1`` and ``dim``.
+    :math:`\exp(-\sum p \log p)`: from 1 to the smaller of ``samples - 1`` and ``dim``. As delta is
+    a variance in the unit of the embeddings, models of one scale alone can be compared.
 
     Args:
         views: Embeddings of two or more views of each sample.

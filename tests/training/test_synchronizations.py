@@ -113,13 +113,13 @@ def test_a_wait_and_a_launch_are_found():
         "with pretend.counted() as found:\n"
         "    row.sum().item(), row.nonzero(), row[row > 1], row.cpu(), row.tolist()\n"
         "    torch.tensor([1.0], device=device), row + 1, row.to('cpu', non_blocking=True)\n"
-        "    print(sum(found.waits.values()), found.operations)\n"
+        "    print(sum(found.waits.values()), found.launches)\n"
         "with pretend.counted() as found:\n"
         "    row.view(1, 3).T.expand(3, 2).detach(), torch.empty(2, device=device), row.cpu()\n"
-        "    print(found.operations)\n"
+        "    print(found.launches)\n"
         "with pretend.counted() as found:\n"
         "    row.view(1, 3).add_(1), torch.zeros(2, device=device)\n"
-        "    print(found.operations)"
+        "    print(found.launches)"
     )
     assert printed(code) == ["6", "6", "0", "2"]
 
@@ -137,7 +137,7 @@ def test_launches_of_a_tile():
         "        total = log_sum_exp(rows, keys, scale=2.0, excluded=left_out, tile_size=4)\n"
         "        total.sum().backward()\n"
         "    assert not found.waits, found.waits\n"
-        "    return found.operations\n"
+        "    return found.launches\n"
         "plain = launches(8, False) - launches(4, False)\n"
         "shared = launches(8, True) - launches(4, True)\n"
         "print(plain / (64 - 16), shared / (36 - 10))"

@@ -306,13 +306,15 @@ def waits_for(name, args, kwargs):
 
 def _crosses(name, args, kwargs):
     """Whether an operation copies between host and device."""
+    if name == "copy_":
+        return isinstance(args[0], OnDevice) != isinstance(args[1], OnDevice)
     if name != "_to_copy" or (device := kwargs.get("device")) is None:
         return False
     return (device.type == "cpu") == isinstance(args[0], OnDevice)
 
 
 def _blocks(into, source, non_blocking=False, *_):
-    return isinstance(into, OnDevice) != isinstance(source, OnDevice) and not non_blocking
+    return _crosses("copy_", (into, source), {}) and not non_blocking
 
 
 def _wait(name):

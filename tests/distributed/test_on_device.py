@@ -116,7 +116,7 @@ def test_images_from_pretraining_to_every_evaluation(images, run_script, process
     run_script("pretrain", *longer, "--resume", "true", **many, name="resumed")
     assert digest(resumed, step=4) == digest(whole, step=4)
     tuned = run_script(
-        "finetune", "--config", "configs/finetune/triplet.yaml", *images, *FEW, "--init", whole,
+        "finetune", "--config", "configs/finetune/arcface.yaml", *images, *FEW, "--init", whole,
         "--validation.fraction", "0.3", **many, name="tuned",
     )  # fmt: skip
     assert (tuned / "backbone/model.safetensors").exists()
@@ -131,6 +131,8 @@ def test_sounds_are_trained_on_and_evaluated(sounds, run_script, processes):
     many = {"processes": processes}
     heard = ["--data.sequences.length", "3200", "--augment.init_args.window", "3000"]
     small = ["--backbone.init_args.width", "8", "--backbone.init_args.context_dim", "8"]
+    # The device has no GRU.
+    small += ["--backbone.init_args.context", "transformer", "--backbone.init_args.heads", "2"]
     folder = run_script(
         "pretrain", "--config", "configs/pretrain/cpc_sequences.yaml", *sounds, *FEW, *heard,
         *small, *QUICK, "--method.init_args.horizon", "2", **many,

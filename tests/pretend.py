@@ -99,7 +99,7 @@ class OnDevice(torch.Tensor):
 
 class _Settings:
     float64, group, library = True, None, None
-    waits, operations = None, 0
+    waits, launches = None, 0
 
 
 class _Event:
@@ -149,7 +149,7 @@ class Stream:
 @contextmanager
 def counted():
     """Count where the host waits for the device, by file and line, and what it launches."""
-    _Settings.waits, _Settings.operations = Counter(), 0
+    _Settings.waits, _Settings.launches = Counter(), 0
     try:
         yield _Settings
     finally:
@@ -157,8 +157,8 @@ def counted():
 
 
 def launched():
-    """How many operations were launched since counting began."""
-    return _Settings.operations
+    """How many launches there were since counting began."""
+    return _Settings.launches
 
 
 def install(*, float64=True):
@@ -259,8 +259,8 @@ def _compute(operation, args, kwargs):
     if operation.namespace == "c10d":
         return operation(*tree_map(_of_host, args), **tree_map(_of_host, kwargs))
     _refuse_mixture(name, tensors)
-    if not _crosses(name, args, kwargs):  # those are copies beside the launches
-        _Settings.operations += launches(operation)
+    if is_launch(operation) and not _crosses(name, args, kwargs):  # those are copies beside it
+        _Settings.launches += 1
     if waits_for(name, args, kwargs):
         _wait(name)
     if name == "copy_":
@@ -280,7 +280,7 @@ def _refuse_mixture(name, tensors):
             raise RuntimeError(f"{name}: a tensor of the host among those of {NAME}")
 
 
-def launches(operation):
+def is_launch(operation):
     """Whether the device does something for an operation."""
     if operation._schema.name.rpartition("::")[2].startswith(FREE):
         return False
@@ -306,13 +306,15 @@ def waits_for(name, args, kwargs):
 
 def _crosses(name, args, kwargs):
     """Whether an operation copies between host and device."""
+    if name == "copy_":
+        return isinstance(args[0], OnDevice) != isinstance(args[1], OnDevice)
     if name != "_to_copy" or (device := kwargs.get("device")) is None:
         return False
     return (device.type == "cpu") == isinstance(args[0], OnDevice)
 
 
 def _blocks(into, source, non_blocking=False, *_):
-    return isinstance(into, OnDevice) != isinstance(source, OnDevice) and not non_blocking
+    return _crosses("copy_", (into, source), {}) and not non_blocking
 
 
 def _wait(name):
@@ -342,7 +344,8 @@ def _copy(into, source, *_):
 
 def _factory(operation):
     def create(*args, **kwargs):
-        _Settings.operations += launches(operation)
+        if is_launch(operation):  # not by the thread that only copies
+            _Settings.launches += 1
         kwargs.pop("pin_memory", None)
         return _on_device(operation(*args, **{**kwargs, "device": torch.device("cpu")}))
 

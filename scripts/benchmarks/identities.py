@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
+from ssl_dml.evaluation.log_mel import log_mel_statistics
 from torch import Tensor
 
 from benchmarks.speech import ACCENTS, PROGRAM, VARIANTS
-from ssl_dml.evaluation.log_mel import log_mel_statistics
 from ssl_dml.progress import progress
 from ssl_dml.tables import EmbeddingTable
 

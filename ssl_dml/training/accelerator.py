@@ -26,6 +26,11 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
     _warn_of_a_single_process()
     if config.precision == "fp16" and not torch.accelerator.is_available():
         raise ConfigError("train.precision fp16 needs an accelerator; use bf16, no or auto")
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise ConfigError(
+            "the launcher asks for FSDP, which this version does not train with; launch without "
+            "--use_fsdp, and fit a large encoder with train.encode_chunk and train.precision bf16"
+        )
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
     # Methods keep their buffers equal themselves; DDP would send a bank at every step, and at the
     # start too by what torch's warning asks for.

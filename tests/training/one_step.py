@@ -245,7 +245,7 @@ def count(model, augment, spec, config, accelerator):
     list(itertools.islice(steps, 3))
     with pretend.counted() as found:
         next(steps)
-        launched = found.operations - augment.launched
+        launched = found.launches - augment.launched
         result = {"waits": dict(found.waits), "launches": launched}
     accelerator.free_memory()
     return result

@@ -2,29 +2,35 @@
 
 ``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
 recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
-other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
-weights; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval and verification,
-and ``serve`` asks the search page from many clients; ``drift`` counts false alarms, and
-``threshold`` how often thresholds keep their promise; ``speech FOLDER`` makes the labeled
-recordings that CPC is measured on; ``pretrain`` is ``ssl_dml benchmark``.
+other toolkits', and ``augment`` the speed of views with stock operators'; ``views`` trains with
+both, and ``multi_crop`` with two views and with eight, also on the color set that ``emoji`` makes;
+``bank`` and ``classes`` measure the cost of a step by the size of its bank or its class weights;
+``search FOLDER`` measures an index of embeddings, ``measures`` retrieval and verification, and
+``serve`` asks the search page from many clients; ``drift`` counts false alarms, and ``threshold``
+how often thresholds keep their promise; ``speech FOLDER`` makes the labeled recordings that CPC is
+measured on; ``pretrain`` is ``ssl_dml benchmark``.
 """
 
 import sys
 
 from benchmarks import (
     adapt_table,
+    augment_table,
     bank_table,
     class_table,
     coverage_table,
     drift_table,
+    emoji,
     finetune_table,
     loss_table,
     measure_table,
     method_table,
+    multi_crop_table,
     search_table,
     serve_load,
     speak,
     tile_table,
+    view_table,
 )
 from jsonargparse import auto_cli
 
@@ -35,18 +41,22 @@ from ssl_dml.types import ConfigError
 # Each takes its own arguments from the command line.
 TABLES = {
     "adapt": adapt_table,
+    "augment": augment_table,
     "bank": bank_table,
     "classes": class_table,
     "drift": drift_table,
+    "emoji": emoji,
     "finetune": finetune_table,
     "losses": loss_table,
     "measures": measure_table,
     "methods": method_table,
+    "multi_crop": multi_crop_table,
     "search": search_table,
     "serve": serve_load,
     "speech": speak,
     "threshold": coverage_table,
     "tiles": tile_table,
+    "views": view_table,
 }
 
 

@@ -78,7 +78,7 @@ def test_every_method_recipe_and_head_keeps_its_budget(count):
     assert set(steps) == set(BUDGET)
     check(steps)
     # An encoder that follows another costs little beside it.
-    assert steps["MoCo v3"]["operations"] < 2 * steps["SimCLR"]["operations"]
+    assert steps["MoCo v3"]["operations"] < 2.2 * steps["SimCLR"]["operations"]
 
 
 def test_a_wait_is_found():

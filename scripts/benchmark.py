@@ -38,6 +38,10 @@ TABLES = {
     "threshold": "coverage_table",
     "input": "input_table",
     "invariances": "invariance_table",
+    "augment": "augment_table",
+    "emoji": "emoji",
+    "multi_crop": "multi_crop_table",
+    "views": "view_table",
     "tiles": "tile_table",
 }
 

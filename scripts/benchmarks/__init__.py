@@ -25,6 +25,10 @@ _HOMES = {
     "coverage_table": "threshold",
     "input_table": "input",
     "invariance_table": "invariances",
+    "augment_table": "augment",
+    "emoji": "emoji",
+    "multi_crop_table": "views",
+    "view_table": "views",
     "tile_table": "tiles",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604 - names of members  # pyright: ignore[reportUnsupportedDunderAll]

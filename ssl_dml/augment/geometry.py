@@ -102,8 +102,14 @@ class CropFlip(nn.Module):
         self, images: Images, matrices: Float[Tensor, "batch 2 3"]
     ) -> Float[Tensor, "batch channels _height _width"]:
         """Resample each image by its matrix."""
-        shape = [*images.shape[:2], *self.sides]
-        grid = F.affine_grid(beside(images, matrices), shape, align_corners=False)
+        matrices = beside(images, matrices)[..., None, None]
+        height, width = self.sides
+        down, across = (
+            beside(images, (torch.arange(side) * 2 + 1 - side) / side) for side in (height, width)
+        )
+        # Of the grid, one part changes from row to row and the other from column to column.
+        rows = torch.addcmul(matrices[:, :, 2], matrices[:, :, 1], down[:, None])
+        grid = (rows + matrices[:, :, 0] * across).permute(0, 2, 3, 1)
         return F.grid_sample(
             images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
         )

@@ -34,7 +34,7 @@ def main():
         recipe(images)
         with pretend.counted() as cost:
             recipe(images)
-            found[name] = {"waits": dict(cost.waits), "launches": cost.operations}
+            found[name] = {"waits": dict(cost.waits), "launches": cost.launches}
     print(json.dumps(found))
 
 

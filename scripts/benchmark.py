@@ -4,9 +4,10 @@
 recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
 other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
 weights; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval and verification,
-and ``serve`` asks the search page from many clients; ``drift`` counts false alarms, and
-``threshold`` how often thresholds keep their promise; ``speech FOLDER`` makes the labeled
-recordings that CPC is measured on; ``pretrain`` is ``ssl_dml benchmark``.
+and ``serve`` asks the search page from many clients; ``compact`` compares nested prefixes with
+components; ``drift`` counts false alarms, and ``threshold`` how often thresholds keep their
+promise; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is
+``ssl_dml benchmark``.
 """
 
 import sys
@@ -21,6 +22,7 @@ from benchmarks import (
     loss_table,
     measure_table,
     method_table,
+    nested_table,
     search_table,
     serve_load,
     speak,
@@ -37,6 +39,7 @@ TABLES = {
     "adapt": adapt_table,
     "bank": bank_table,
     "classes": class_table,
+    "compact": nested_table,
     "drift": drift_table,
     "finetune": finetune_table,
     "losses": loss_table,

@@ -3,6 +3,7 @@
 from benchmarks.adapt import adapt_table
 from benchmarks.bank import bank_costs, bank_table
 from benchmarks.classes import class_table
+from benchmarks.compact import nested_table
 from benchmarks.drift import drift_table
 from benchmarks.finetune import finetune_table
 from benchmarks.losses import loss_table
@@ -25,6 +26,7 @@ __all__ = [
     "loss_table",
     "measure_table",
     "method_table",
+    "nested_table",
     "search_table",
     "serve_load",
     "speak",

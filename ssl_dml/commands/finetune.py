@@ -79,6 +79,11 @@ class FinetuneConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.finetune.check_start(self.init)
+        if self.nested_teacher is not None and self.nested is None:
+            raise ConfigError(
+                f"nested_teacher is {self.nested_teacher}, and no prefix is trained; give --nested "
+                "their dimensions, such as [16, 128]"
+            )
         if self.train.ema is not None:
             raise ConfigError(
                 f"train.ema is {self.train.ema}, and averages the weights in pretraining only; "

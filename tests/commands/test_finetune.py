@@ -130,6 +130,8 @@ def test_nested_prefixes_are_trained_and_told_of(images, tmp_path):
     assert {"train/loss_4", "train/own_cosine_16"} <= set(logged)
     assert "train/own_cosine_4" not in logged
     given["output_dir"] = tmp_path / "other"
+    with pytest.raises(ConfigError, match=r"nested_teacher is whole, and no prefix is trained"):
+        ssl_dml.finetune(images, nested_teacher="whole", **given)
     with pytest.raises(ConfigError, match=r"nested must rise to 16, .* set it to \[4, 16\]"):
         ssl_dml.finetune(images, nested=[4, 32], **given)
 

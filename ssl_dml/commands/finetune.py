@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -60,8 +60,6 @@ class FinetuneConfig(RunConfig):
         embedding_dim: Dimension of an embedding; null keeps that of the backbone's features.
         nested: Dimensions of prefixes of the embedding that are trained to be used alone, rising
             to its own, such as [16, 32, 64, 128]; the loss is the sum over them.
-        nested_teacher: What shorter prefixes learn from: null for labels, by heads of their own;
-            whole for the similarities of the whole embedding.
         finetune: Freezing, adapters and learning-rate multipliers.
         labels: How labels are used.
         validation: What is held out.
@@ -71,7 +69,6 @@ class FinetuneConfig(RunConfig):
     neck: Neck = "linear_batch_norm"
     embedding_dim: int | None = 128
     nested: Sequence[int] | None = None
-    nested_teacher: Literal["whole"] | None = None
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     labels: LabelConfig = field(default_factory=LabelConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
@@ -79,11 +76,6 @@ class FinetuneConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.finetune.check_start(self.init)
-        if self.nested_teacher is not None and self.nested is None:
-            raise ConfigError(
-                f"nested_teacher is {self.nested_teacher}, and no prefix is trained; give --nested "
-                "their dimensions, such as [16, 128]"
-            )
         if self.train.ema is not None:
             raise ConfigError(
                 f"train.ema is {self.train.ema}, and averages the weights in pretraining only; "
@@ -115,9 +107,7 @@ def build(config: FinetuneConfig, begin: Initial, train: SampleSet, num_classes:
         raise ConfigError("data.batch_size must be at least 2 for a network with batch norm, got 1")
     head = config.head(embedder.feature_dim, num_classes)
     if config.nested is not None:
-        nested = partial(
-            Nested, head=config.head, dims=config.nested, teacher=config.nested_teacher
-        )
+        nested = partial(Nested, head=config.head, dims=config.nested)
         head = nested(embedder.feature_dim, num_classes)
     if head.continuous != config.labels.continuous:
         wanted, given = ("continuous", "false") if head.continuous else ("class", "true")

@@ -2,33 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import Literal, final
+from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ssl_dml.checks import nested_dims
-from ssl_dml.distributed import gather_with_gradient, rank
 from ssl_dml.heads.base import Head
-from ssl_dml.losses import similarity_distillation
 from ssl_dml.types import ContinuousLabels, Embeddings, Labels, StepOutput
-
-Teacher = Literal["whole"]
 
 
 @final
 class Nested(Head):
-    """The loss of a head on the embedding, and a loss of each prefix of it, summed.
+    """The sum of the losses of a head on prefixes of the embedding (Matryoshka).
 
-    With ``teacher`` null this is Matryoshka: each prefix has a head of its own, with its own class
-    weights, proxies or memory, which normalizes the prefix by itself where it compares directions.
-    So a prefix trains as an embedding of that dimension would. (Sharing the class weights, MRL-E,
-    saves memory while training, and does a little worse in the paper.)
-
-    With ``teacher: whole`` only the whole embedding has a head. Each shorter prefix learns which
-    samples of the batch of all processes are near by the whole, which it does not disturb; see
-    :func:`~ssl_dml.losses.similarity_distillation`. This needs no labels of the prefix, and keeps
-    what the whole knows of classes that training does not see.
+    Each prefix has a head of its own, with its own class weights, proxies or memory, which
+    normalizes the prefix by itself where it compares directions. So a prefix trains as an
+    embedding of that dimension would. (Sharing the class weights, MRL-E, saves memory while
+    training, and does a little worse in the paper.)
 
     The log has ``loss_{dim}`` of each prefix, and what its head logs under the same suffix.
 
@@ -45,15 +36,12 @@ class Nested(Head):
         num_classes: Number of classes.
         head: Builder of the head of a prefix.
         dims: Dimensions of the prefixes, rising to ``embedding_dim``.
-        teacher: What shorter prefixes learn from: null for labels, by heads of their own; whole
-            for the whole embedding.
 
     Raises:
         ValueError: If ``dims`` do not rise to the dimension of an embedding.
 
     References:
-        Kusupati et al., 2022, arXiv:2205.13147, eq. 1, with weights of 1; for the teacher, Abbasi
-        Koohpayegani et al., 2020, arXiv:2010.14713.
+        Kusupati et al., 2022, arXiv:2205.13147, eq. 1, with weights of 1.
     """
 
     def __init__(
@@ -63,26 +51,17 @@ class Nested(Head):
         *,
         head: Callable[[int, int], Head],
         dims: Sequence[int],
-        teacher: Teacher | None = None,
     ) -> None:
         super().__init__(embedding_dim, num_classes)
-        self.dims, self.teacher = nested_dims(dims, embedding_dim), teacher
-        taught = self.dims[-1:] if teacher == "whole" else self.dims
+        self.dims = nested_dims(dims, embedding_dim)
         # A builder may hand the same margin or miner to all, whose state must not be shared.
-        self.heads = nn.ModuleList(deepcopy(head(dim, num_classes)) for dim in taught)
+        self.heads = nn.ModuleList(deepcopy(head(dim, num_classes)) for dim in self.dims)
         self.continuous = any(one.continuous for one in self.heads)
 
     def forward(self, embeddings: Embeddings, labels: Labels | ContinuousLabels) -> StepOutput:
         """The sum over prefixes; the log has the loss and the log of each."""
-        losses, logs = list[Tensor](), dict[str, Tensor]()
-        if self.teacher == "whole":
-            everyone, first = gather_with_gradient(embeddings), rank() * len(embeddings)
-            for dim in self.dims[:-1]:
-                pairs = embeddings[:, :dim], embeddings, everyone[:, :dim], everyone
-                losses.append(similarity_distillation(*pairs, first_row=first))
-                logs[f"loss_{dim}"] = losses[-1].detach()
-        taught = self.dims[-len(self.heads) :]
-        for dim, head in zip(taught, self.heads, strict=True):
+        losses, logs = [], dict[str, torch.Tensor]()
+        for dim, head in zip(self.dims, self.heads, strict=True):
             loss, own = head(embeddings[:, :dim], labels)
             losses.append(loss)
             own = {"loss": loss.detach(), **own}

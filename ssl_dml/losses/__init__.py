@@ -20,10 +20,6 @@ from ssl_dml.losses.n_pair import NPair, n_pair
 from ssl_dml.losses.nce import NCE, FullSoftmax, full_softmax, log_normalizer, nce
 from ssl_dml.losses.nt_xent import MultiViewNTXent, NTXent, multi_view_nt_xent, nt_xent
 from ssl_dml.losses.seed import SEED, seed
-from ssl_dml.losses.similarity_distillation import (
-    SimilarityDistillation,
-    similarity_distillation,
-)
 from ssl_dml.losses.smooth_ap import SmoothAP, smooth_ap
 from ssl_dml.losses.softmax_nce import SoftmaxNCE, softmax_nce
 from ssl_dml.losses.supcon import SupCon, supcon
@@ -52,7 +48,6 @@ __all__ = [
     "NPair",
     "NTXent",
     "PairLoss",
-    "SimilarityDistillation",
     "SmoothAP",
     "SoftmaxNCE",
     "SupCon",
@@ -79,7 +74,6 @@ __all__ = [
     "nce",
     "nt_xent",
     "seed",
-    "similarity_distillation",
     "smooth_ap",
     "softmax_nce",
     "supcon",

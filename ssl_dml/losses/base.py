@@ -15,8 +15,7 @@ from ssl_dml.pair_masks import pair_masks
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
 
 Reduction = Literal["mean", "non_zero", "sum"]
-# Keyword arguments of a function that are no options.
-PER_CALL = ("memory", "mined", "group", "first_row")
+PER_CALL = ("memory", "mined", "group")  # keyword arguments of a function that are no options
 FLOOR = -1e30  # an exponent whose exponential is 0; infinity would make NaN of the gradient
 
 

@@ -59,10 +59,10 @@ def test_the_cost_is_paired_by_run():
         dict.fromkeys(FORMS, 0.5) | {"whole": whole, "first eighth": whole - 0.01}
         for whole in (0.8, 0.6)
     ]
-    lines = _lines({("icons", "whole"): rows})
+    lines = _lines({("icons", "nested"): rows})
     assert lines[0].startswith("| images | prefixes | whole | first eighth | components |")
     assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
-    assert lines[2].startswith("| icons | whole | 70.00 ± 127.06 | 69.00 ± 127.06 | 50.00 ± 0.00")
+    assert lines[2].startswith("| icons | nested | 70.00 ± 127.06 | 69.00 ± 127.06 | 50.00 ± 0.00")
     assert lines[2].endswith("| 1.00 ± 0.00 |")
 
 

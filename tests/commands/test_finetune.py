@@ -124,14 +124,7 @@ def test_nested_prefixes_are_trained_and_told_of(images, tmp_path):
     assert {"train/loss_4", "train/loss_16", "train/own_cosine_4"} <= set(logged)
     total = logged["train/loss_4"] + logged["train/loss_16"]
     assert logged["train/loss"] == pytest.approx(total, rel=1e-4)
-    given["output_dir"] = tmp_path / "taught"
-    ssl_dml.finetune(images, nested=[4, 16], nested_teacher="whole", **given)
-    logged = next(row for row in rows(tmp_path / "taught") if "train/loss" in row)
-    assert {"train/loss_4", "train/own_cosine_16"} <= set(logged)
-    assert "train/own_cosine_4" not in logged
     given["output_dir"] = tmp_path / "other"
-    with pytest.raises(ConfigError, match=r"nested_teacher is whole, and no prefix is trained"):
-        ssl_dml.finetune(images, nested_teacher="whole", **given)
     with pytest.raises(ConfigError, match=r"nested must rise to 16, .* set it to \[4, 16\]"):
         ssl_dml.finetune(images, nested=[4, 32], **given)
 

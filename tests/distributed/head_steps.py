@@ -155,13 +155,6 @@ HEADS: dict[str, Callable[[], Head]] = {
         head=partial(MarginSoftmax, margin=ArcFace(), sharded=True, sample_rate=0.5),
         dims=[2, DIM],
     ),
-    "nested_taught": lambda: Nested(
-        DIM,
-        CLASSES,
-        head=partial(MarginSoftmax, margin=ArcFace(), sharded=True),
-        dims=[1, 2, DIM],
-        teacher="whole",
-    ),
     "nested_pairs": lambda: Nested(
         DIM,
         CLASSES,

@@ -65,35 +65,6 @@ def test_softmax_by_hand():
     assert_close(model(rows, torch.tensor([1])).loss.item(), total, rtol=1e-9, atol=1e-9)
 
 
-def test_shorter_prefixes_that_learn_from_the_whole_leave_its_gradient_alone():
-    model = Nested(5, 6, head=HEADS["classes"], dims=DIMS, teacher="whole").double()
-    rows, labels = batch()
-    whole = HEADS["classes"](5, 6).double()
-    (inner,) = model.heads
-    whole.load_state_dict(inner.state_dict())
-    own, logs = whole(rows, labels)
-    first = torch.autograd.grad(own, rows)[0]
-    total, shares = own.item(), [first]
-    for dim in DIMS[:-1]:
-        x = rows.detach()[:, :dim].clone().requires_grad_()
-        similar = [F.normalize(y, dim=1) @ F.normalize(y, dim=1).T / 0.1 for y in (rows, x)]
-        others = ~torch.eye(len(rows), dtype=torch.bool)
-        wanted, found = (
-            y[others].view(len(rows), -1).log_softmax(dim=1)  # rows without themselves
-            for y in similar
-        )
-        loss = -(wanted.detach().exp() * found).sum(dim=1).mean()
-        shares.append(F.pad(torch.autograd.grad(loss, x)[0], (0, 5 - dim)))
-        logs = {**logs, f"loss_{dim}": loss.detach()}
-        total += loss.item()
-    found, said = model(rows, labels)
-    assert_close(found.item(), total)
-    assert_close(torch.autograd.grad(found, rows)[0], sum(shares))
-    assert_close(said["loss_1"], logs["loss_1"])
-    assert_close(said["loss_2"], logs["loss_2"])
-    assert_close(said["own_cosine_5"], logs["own_cosine"])
-
-
 def test_gradient():
     model, labels = head(partial(PairHead, loss=Triplet(margin=5.0))), torch.tensor([0, 0, 1, 1])
     rows = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)

@@ -193,7 +193,7 @@ def test_a_module_has_the_options_and_defaults_of_its_function(module):
         assert option.annotation == given[name].annotation
         assert option.default == given[name].default
         assert name in inspect.getdoc(module)
-    per_call = {"memory", "mined", "group", "first_row", "log_z", "instances"}
+    per_call = {"memory", "mined", "group", "log_z", "instances"}
     keywords = {n for n, p in given.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
     assert keywords - per_call == set(options)
 

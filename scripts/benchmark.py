@@ -42,6 +42,7 @@ TABLES = {
     "emoji": "emoji",
     "multi_crop": "multi_crop_table",
     "views": "view_table",
+    "compact": "nested_table",
     "tiles": "tile_table",
 }
 

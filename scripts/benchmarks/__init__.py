@@ -29,6 +29,7 @@ _HOMES = {
     "emoji": "emoji",
     "multi_crop_table": "views",
     "view_table": "views",
+    "nested_table": "compact",
     "tile_table": "tiles",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604 - names of members  # pyright: ignore[reportUnsupportedDunderAll]

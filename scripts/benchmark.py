@@ -6,8 +6,7 @@ other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its 
 weights; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval and verification,
 and ``serve`` asks the search page from many clients; ``drift`` counts false alarms, and
 ``threshold`` how often thresholds keep their promise; ``speech FOLDER`` makes the labeled
-recordings that CPC is measured on; ``invariances`` tells which harm on which images; and
-``pretrain`` is ``ssl_dml benchmark``.
+recordings that CPC is measured on; ``pretrain`` is ``ssl_dml benchmark``.
 """
 
 import sys
@@ -19,7 +18,6 @@ from benchmarks import (
     coverage_table,
     drift_table,
     finetune_table,
-    invariance_table,
     loss_table,
     measure_table,
     method_table,
@@ -41,7 +39,6 @@ TABLES = {
     "classes": class_table,
     "drift": drift_table,
     "finetune": finetune_table,
-    "invariances": invariance_table,
     "losses": loss_table,
     "measures": measure_table,
     "methods": method_table,

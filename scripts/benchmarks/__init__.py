@@ -5,7 +5,6 @@ from benchmarks.bank import bank_costs, bank_table
 from benchmarks.classes import class_table
 from benchmarks.drift import drift_table
 from benchmarks.finetune import finetune_table
-from benchmarks.invariances import invariance_table
 from benchmarks.losses import loss_table
 from benchmarks.measures import measure_table
 from benchmarks.methods import method_table
@@ -23,7 +22,6 @@ __all__ = [
     "coverage_table",
     "drift_table",
     "finetune_table",
-    "invariance_table",
     "loss_table",
     "measure_table",
     "method_table",

@@ -1,12 +1,14 @@
 """Measure the toolkit: ``python scripts/benchmark.py NAME``, in a clone.
 
 ``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
-recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
-other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
-weights; ``scale`` says what methods send and keep on many accelerators; ``search FOLDER`` measures
-an index of embeddings, ``measures`` retrieval and verification, and ``serve`` asks the search page
-from many clients; ``drift`` counts false alarms, and ``threshold`` how often thresholds keep their
-promise; ``speech FOLDER`` makes the labeled recordings that CPC is measured on; ``pretrain`` is
+recipes, ``views`` and ``multi_crop`` views, ``compact`` prefixes of embeddings, and ``adapt`` goes
+on from published weights; ``tiles`` and ``losses`` compare losses with other toolkits', ``bank``
+and ``classes`` the cost of a step by the size of its bank or its class weights; ``augment`` and
+``input`` measure how fast images are augmented and come in; ``scale`` says what methods send and
+keep on many accelerators; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval
+and verification, and ``serve`` asks the search page from many clients; ``drift`` counts false
+alarms, and ``threshold`` how often thresholds keep their promise; ``speech FOLDER`` and ``emoji
+FOLDER`` make the labeled recordings and images that others are measured on; ``pretrain`` is
 ``ssl_dml benchmark``, ``speed`` the same for several methods, channels and sizes, and ``toolkits``
 times other toolkits' SimCLR.
 """
@@ -22,28 +24,27 @@ from ssl_dml.types import ConfigError
 # Each takes its own arguments from the command line.
 TABLES = {
     "adapt": "adapt_table",
+    "augment": "augment_table",
     "bank": "bank_table",
     "classes": "class_table",
+    "compact": "nested_table",
     "drift": "drift_table",
+    "emoji": "emoji",
     "finetune": "finetune_table",
+    "input": "input_table",
     "losses": "loss_table",
     "measures": "measure_table",
     "methods": "method_table",
-    "toolkits": "toolkit_table",
+    "multi_crop": "multi_crop_table",
     "scale": "scale_table",
     "search": "search_table",
     "serve": "serve_load",
     "speech": "speak",
     "speed": "speed_table",
     "threshold": "coverage_table",
-    "input": "input_table",
-    "invariances": "invariance_table",
-    "augment": "augment_table",
-    "emoji": "emoji",
-    "multi_crop": "multi_crop_table",
-    "views": "view_table",
-    "compact": "nested_table",
     "tiles": "tile_table",
+    "toolkits": "toolkit_table",
+    "views": "view_table",
 }
 
 

@@ -79,7 +79,7 @@ def whitened(
     weight: Float[Tensor, "kept dim"],
     bias: Float[Tensor, " kept"],
 ) -> tuple[Embedder, dict[str, Any]]:
-    """A copy of a network that ends in a whitening, and the arguments that build it again.
+    """A copy of a network on the CPU that ends in a whitening, and what builds it again.
 
     Args:
         network: The network.
@@ -98,5 +98,4 @@ def whitened(
     with torch.no_grad():
         linear.weight.copy_(weight)
         linear.bias.copy_(bias)
-    embedder.train(network.training)
-    return embedder.to(next(network.parameters()).device), about
+    return embedder.train(network.training), about

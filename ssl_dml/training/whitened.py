@@ -14,7 +14,7 @@ from ssl_dml.evaluation.health import evenly_spaced
 from ssl_dml.evaluation.probe import view_features
 
 ROWS = 10_000  # training samples that the whitening is learned from
-PAIRS = 2_048  # of views
+PAIRS = 4_096  # of views
 EMBEDDER = "ssl_dml.backbones.Embedder"
 
 
@@ -76,4 +76,4 @@ class Whitened:
         embedder, init_args = whitened(
             network, self.model.class_path, self.model.init_args, *broadcast_object(found)
         )
-        return Model(embedder, EMBEDDER, init_args)
+        return Model(embedder.to(device), EMBEDDER, init_args)

@@ -3,10 +3,12 @@ import torch
 from torch.testing import assert_close
 
 from ssl_dml.augment import Gray
-from ssl_dml.backbones import TimmBackbone, load, save
+from ssl_dml.backbones import LogMelBackbone, TimmBackbone, load, save
+from ssl_dml.backbones.whitening import whitened, whitening
 from ssl_dml.data import DataConfig, load_train
 from ssl_dml.evaluation.embed import embed, encoder
 from ssl_dml.training import Model, Whitened
+from ssl_dml.types import SequenceSpec
 
 SMALL = {"name": "resnet18", "width": 0.125}
 CPU = torch.device("cpu")
@@ -49,3 +51,15 @@ def test_views_are_those_of_the_run_and_the_same_each_time(tmp_path):
 def test_without_dimensions_it_is_the_network_itself(tmp_path):
     train, network, model = opened(tmp_path, count=3)
     assert Whitened(None, model, train, CPU)().network is network
+
+
+def test_a_network_without_weights_can_end_in_a_whitening():
+    rng = np.random.default_rng(0)
+    spec = SequenceSpec(channels=1, length=400, mean=(0.0,), std=(1.0,), sampling_rate=8000)
+    features = torch.from_numpy(rng.normal(size=(90, 80)).astype(np.float32))
+    network = LogMelBackbone(spec, parts=1)
+    embedder, about = whitened(
+        network, "ssl_dml.backbones.LogMelBackbone", {"parts": 1}, *whitening(features, 5)
+    )
+    assert about["dim"] == 5
+    assert embedder(torch.randn(2, 1, 400)).shape == (2, 5)

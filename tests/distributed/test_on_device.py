@@ -106,7 +106,15 @@ def test_images_from_pretraining_to_every_evaluation(images, run_script, process
     """And a run that is resumed is the one that was never stopped."""
     many = {"processes": processes}
     own = ["--config", "configs/pretrain/default.yaml", *images, *FEW, *SMALL, *QUICK]
-    longer = [*own, "--train.steps", "4", "--train.save_every", "2"]
+    longer = [
+        *own,
+        "--train.steps",
+        "4",
+        "--train.save_every",
+        "2",
+        "--data.test_source",
+        images[1],
+    ]
     whole = run_script("pretrain", *longer, **many, name="whole")
     shutil.copytree(whole, resumed := whole.with_name("resumed"))
     shutil.rmtree(resumed / "checkpoints/step_4")

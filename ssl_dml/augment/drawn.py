@@ -69,7 +69,7 @@ class DrawnOperator(IntensityAugmentationBase2D):
         return self.change(images, drawn, params).to(images.dtype)
 
 
-def beside(images: Images, values: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *rest"]:
+def beside(images: Images, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Copy values to where images are, in their precision, without waiting.
 
     >>> beside(torch.zeros(2, 3, 4, 4, dtype=torch.float16), torch.ones(2)).dtype

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
-from ssl_dml.evaluation.log_mel import log_mel_statistics
 from torch import Tensor
 
 from benchmarks.speech import ACCENTS, PROGRAM, VARIANTS
+from ssl_dml.backbones.log_mel import log_mel_statistics
 from ssl_dml.progress import progress
 from ssl_dml.tables import EmbeddingTable
 
@@ -43,7 +43,10 @@ def _hangul() -> tuple[Float[Tensor, "rows dim"], Tensor]:
 
     rows, labels, known = list[Tensor](), list[int](), dict[str, int]()
     train = load_train(DataConfig(source="hangul"))
-    for samples in (train, load_test(DataConfig(source="hangul"), train)):
+    test = load_test(DataConfig(source="hangul"), train)
+    assert test is not None
+    for samples in (train, test):
+        assert samples.labels is not None and samples.class_names is not None
         names = samples.class_names
         for part in torch.arange(len(samples)).split(1024):
             rows.append(255 - samples[part][0].flatten(1).float())

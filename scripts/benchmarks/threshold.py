@@ -68,7 +68,7 @@ def coverage_table(
     if table is None and things is None:
         population = known(generator)
     else:
-        rows = embedded(things) if table is None else stored_tables(table)[0][0]
+        rows = stored_tables(table)[0][0] if table is not None else embedded(things or "hangul")
         population = finite(rows, generator)
     at = _where(population.far, far)
     true = population.far(at)

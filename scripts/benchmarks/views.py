@@ -8,8 +8,7 @@ from typing import Any
 import yaml
 
 from benchmarks.methods import SCRIPTS, check_seeds, interval, method_table, run_once
-from ssl_dml.commands.benchmark import benchmark
-from ssl_dml.commands.pretrain import PretrainConfig
+from ssl_dml.commands.benchmark import BenchmarkConfig, benchmark
 from ssl_dml.config import parse_run
 from ssl_dml.progress import say
 
@@ -86,7 +85,7 @@ def _rates(paths: dict[str, Path]) -> dict[str, float]:
     for _ in range(AGAIN):
         for name, path in paths.items():
             config, values = parse_run(
-                PretrainConfig, ["--config", str(path)], kind="pretrain", default="default"
+                BenchmarkConfig, ["--config", str(path)], kind="pretrain", default="default"
             )
             found[name].append(benchmark(config, values)["real"])
     return {name: median(rates) for name, rates in found.items()}

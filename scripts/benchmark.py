@@ -4,7 +4,8 @@
 recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
 other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
 weights; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval and verification,
-and ``serve`` asks the search page from many clients; ``drift`` counts false alarms, and
+and ``serve`` asks the search page from many clients; ``audit`` plants changed copies and counts
+those that are found; ``drift`` counts false alarms, and
 ``threshold`` how often thresholds keep their promise; ``speech FOLDER`` makes the labeled
 recordings that CPC is measured on; ``pretrain`` is ``ssl_dml benchmark``.
 """
@@ -13,6 +14,7 @@ import sys
 
 from benchmarks import (
     adapt_table,
+    audit_table,
     bank_table,
     class_table,
     coverage_table,
@@ -35,6 +37,7 @@ from ssl_dml.types import ConfigError
 # Each takes its own arguments from the command line.
 TABLES = {
     "adapt": adapt_table,
+    "audit": audit_table,
     "bank": bank_table,
     "classes": class_table,
     "drift": drift_table,

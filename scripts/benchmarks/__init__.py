@@ -1,6 +1,7 @@
 """Measurements of the toolkit itself, one file each; scripts/benchmark.py runs them."""
 
 from benchmarks.adapt import adapt_table
+from benchmarks.audit import audit_table
 from benchmarks.bank import bank_costs, bank_table
 from benchmarks.classes import class_table
 from benchmarks.drift import drift_table
@@ -16,6 +17,7 @@ from benchmarks.tiles import tile_table
 
 __all__ = [
     "adapt_table",
+    "audit_table",
     "bank_costs",
     "bank_table",
     "class_table",

@@ -24,6 +24,7 @@ from ssl_dml.types import ConfigError
 # Each takes its own arguments from the command line.
 TABLES = {
     "adapt": "adapt_table",
+    "audit": "audit_table",
     "augment": "augment_table",
     "bank": "bank_table",
     "classes": "class_table",

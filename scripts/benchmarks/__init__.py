@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "adapt_table": "adapt",
+    "audit_table": "audit",
     "augment_table": "augment",
     "bank_costs": "bank",
     "bank_table": "bank",

@@ -117,6 +117,67 @@ def photo_images(folder: Path) -> list[Image.Image]:
     return found
 
 
+def audit_table(
+    *,
+    sets: Sequence[str] = ("fashion_mini", "hangul"),
+    photos: Path | None = None,
+    images: int = 3000,
+    each: int = 25,
+    seeds: Sequence[int] = (0, 1, 2),
+    sheet: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Plant changed copies among images, and print what the audit finds of them.
+
+    Args:
+        sets: Embedded samples, or ``emoji`` for those of the Debian package
+            fonts-noto-color-emoji.
+        photos: Folder of photographs, whose parts are one more set.
+        images: Originals of a set, if it has so many.
+        each: Copies that are planted for each of the six changes.
+        seeds: Each draws originals, and changes of random places, anew.
+        sheet: PNG to write for each set and seed, with the pairs that are listed but not planted.
+
+    Returns:
+        Of each set and seed the recall of candidates and of what is listed, also by change, the
+        precision, and the pairs that are listed but were not planted.
+    """
+    found = list[dict[str, Any]]()
+    for name in [*sets, *([] if photos is None else ["photos"])]:
+        every = opened(name, photos)
+        size = every[0].width if every[0].mode == "L" else SIDE
+        for seed in seeds:
+            order = np.random.default_rng(1000 + seed).permutation(len(every))[:images]
+            case = planted([every[i] for i in order], size=size, each=each, seed=seed)
+            result = measured(case)
+            if sheet is not None:
+                _draw(case.images, result["others"], sheet.with_stem(f"{sheet.stem}_{name}_{seed}"))
+            missed = {k: round(v, 2) for k, v in result["changes"].items() if v < 1}
+            print(
+                f"{name:12} {len(order):,} images, seed {seed}: candidates "
+                f"{result['candidates']:.1%}, recall {result['recall']:.1%}, precision "
+                f"{result['precision']:.1%}, not planted {len(result['others'])}; found {missed}",
+                flush=True,
+            )
+            found.append({"set": name, "seed": seed, **result})
+    return found
+
+
+def opened(name: str, photos: Path | None) -> list[Image.Image]:
+    """The images of a set."""
+    if name == "photos" and photos is not None:
+        return photo_images(photos)
+    return emoji_images() if name == "emoji" else sample_images(name)
+
+
+def _draw(images: Images, pairs: Sequence[tuple[int, int]], path: Path) -> None:
+    shown = [torch.cat([images[a], images[b]], dim=2).expand(3, -1, -1) for a, b in pairs[:60]]
+    blank = [torch.zeros(3, images.shape[2], 2 * images.shape[3])] * (-len(shown) % 10)
+    if cells := [*shown, *blank]:
+        lines = [torch.cat(cells[i : i + 10], dim=2) for i in range(0, len(cells), 10)]
+        pixels = (torch.cat(lines, dim=1) * 255).byte().movedim(0, 2).numpy()
+        Image.fromarray(pixels).save(path)
+
+
 def measured(case: Planted) -> dict[str, Any]:
     """Recall of the candidates and of what is confirmed, by change, and the precision."""
     pairs = candidates(reduced(case.images)).pairs
@@ -124,13 +185,13 @@ def measured(case: Planted) -> dict[str, Any]:
     found = near_duplicates(case.images)
     listed = set(map(tuple, found.pairs.tolist()))
     right = listed & set(case.pairs)
-    recalls = {
-        f"{words} {name}": sum(pair in of for pair, own in case.pairs.items() if own == name)
+    changes = {
+        name: sum(pair in listed for pair, own in case.pairs.items() if own == name)
         / sum(own == name for own in case.pairs.values())
-        for words, of in (("candidates", proposed), ("found", listed))
         for name in CHANGES
     }
-    return recalls | {
+    return {
+        "changes": changes,
         "candidates": len(proposed & set(case.pairs)) / len(case.pairs),
         "recall": len(right) / len(case.pairs),
         "precision": len(right) / max(1, len(listed)),

@@ -20,7 +20,7 @@ from ssl_dml.types import Images
 NEAREST = 10
 FAR = 5.0  # deviations, by the quartiles, from which on a sample is far from all others
 ONE = 0.75  # of the mixing of two classes drawn from one, from which on they look like one
-SURE = 0.97  # agreement from which on it is proposed to leave a changed copy out
+SURE = 0.995  # probability from which on it is proposed to leave a changed copy out
 FEWEST = 4  # labeled samples of a class that is compared
 
 

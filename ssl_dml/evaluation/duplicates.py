@@ -28,7 +28,7 @@ ROUGH = 16  # pixels a side at which hopeless candidates are told
 RELATIVE = 1  # column of the logarithm of the part that is left unexplained
 REACHED = 0.99  # of the made copies that stay candidates
 SLACK = 0.4  # by which a candidate may leave more, in logarithms
-CONFIRMED = 0.95  # probability of a copy
+CONFIRMED = 0.99  # probability of a copy
 ROUNDS, EVEN = 3, 0.5
 SEED = 0
 

@@ -67,7 +67,9 @@ def nested_table(
     images = folder / ("chosen" if choose else "drawn")
     if "icons" in sets:
         draw(images, choose=choose)
-    trials: list[tuple[Set, Way, int]] = [(one, way, seed) for seed in range(seeds) for one in sets for way in ways]
+    trials: list[tuple[Set, Way, int]] = [
+        (one, way, seed) for seed in range(seeds) for one in sets for way in ways
+    ]
     found: dict[tuple[Set, Way], list[dict[str, float]]] = {}
     with progress(len(trials), "fine-tuning", "runs") as bar:
         for one, way, seed in trials:

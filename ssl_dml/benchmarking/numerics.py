@@ -146,7 +146,8 @@ def _augmented(device: torch.device) -> float:
     factors = [*(torch.rand(8) + 0.5 for _ in range(3)), torch.rand(8) * 0.2]
 
     def made(where: torch.device) -> Tensor:
-        own = copy.deepcopy(jitter).to(where)
+        own = copy.deepcopy(jitter)
+        own.to(where)
         cropped = crop.sample(images.to(where), matrices.to(where))
         return own.recolor(cropped, *(factor.to(where) for factor in factors))
 

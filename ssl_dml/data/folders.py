@@ -18,7 +18,7 @@ from ssl_dml.progress import say
 from ssl_dml.types import one_line
 
 AUDIO_SUFFIXES = frozenset([".flac", ".wav"])
-FACTS = ("class_names", "fingerprint", "stamp", "notes", "labeled_by")
+METADATA = ("class_names", "fingerprint", "stamp", "notes", "labeled_by")
 
 
 @final
@@ -112,10 +112,10 @@ class Memory:
         """The files of the split, or None for no such split; None alone if they must be found."""
         if (known := recall(self.place, self.root)) is None:
             return None
-        if known.facts is None:
+        if known.metadata is None:
             return (None,)
         paths = Paths(self.root, known.names)
-        return (LabeledFiles(paths=paths, labels=known.labels, **known.facts),)
+        return (LabeledFiles(paths=paths, labels=known.labels, **known.metadata),)
 
     def keep(self, files: LabeledFiles | None, found: Found, began_ns: int) -> None:
         """Keep what was found, on the first process of a machine.
@@ -125,11 +125,11 @@ class Memory:
         first = os.environ.get("LOCAL_RANK", "0") == "0"
         if not first or found.loops or len(found.paths) < LEAST:
             return
-        names, labels, facts = list[str](), None, None
+        names, labels, metadata = list[str](), None, None
         if files is not None:
             names, labels = names_below(self.root, files.paths), files.labels
-            facts = {key: getattr(files, key) for key in FACTS}
-        known = Known(names=names, labels=labels, facts=facts)
+            metadata = {key: getattr(files, key) for key in METADATA}
+        known = Known(names=names, labels=labels, metadata=metadata)
         more = {"folders": found.folders, "unsure": found.unsure, "began_ns": began_ns}
         try:
             remember(self.place, self.root, known, **more)

@@ -64,12 +64,12 @@ class Known:
     Args:
         names: Files of the split, relative to the folder.
         labels: Of each; None without labels.
-        facts: Plain values that are said of all; None if there is no such split.
+        metadata: Plain values that are said of all; None if there is no such split.
     """
 
     names: list[str]
     labels: list[int] | None
-    facts: dict[str, Any] | None
+    metadata: dict[str, Any] | None
 
 
 def place_of(cache_dir: Path, root: Path, *others: Any) -> Path:  # noqa: ANN401
@@ -113,7 +113,7 @@ def remember(
     if newest > began_ns - SETTLED_NS:
         return
     arrays = {
-        "facts": _bytes([json.dumps(known.facts)]),
+        "metadata": _bytes([json.dumps(known.metadata)]),
         "names": _bytes(known.names),
         "unsure": _bytes(below[len(known.names) :]),
         "labels": np.asarray(known.labels or [], np.int32),
@@ -144,10 +144,10 @@ def recall(place: Path, root: Path) -> Known | None:
     try:
         with np.load(regular(place), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        (facts,), names = _strings(arrays["facts"]), _strings(arrays["names"])
+        (metadata,), names = _strings(arrays["metadata"]), _strings(arrays["names"])
         below, labels = names + _strings(arrays["unsure"]), arrays["labels"].tolist()
         places, of_folders = _strings(arrays["folders"]), arrays["of_folders"]
-        of_files, facts = arrays["of_files"], json.loads(facts)
+        of_files, metadata = arrays["of_files"], json.loads(metadata)
     except Exception:  # numpy raises anything on damaged bytes
         return None
     if len(of_files) != len(below) or len(labels) not in (0, len(names)):
@@ -156,7 +156,7 @@ def recall(place: Path, root: Path) -> Known | None:
         return None
     if not _unchanged(root, below, of_files):
         return None
-    return Known(names=names, labels=labels or None, facts=facts)
+    return Known(names=names, labels=labels or None, metadata=metadata)
 
 
 def names_below(root: Path, paths: Sequence[Path]) -> list[str]:

@@ -63,9 +63,10 @@ class Size:
         """Bytes of asking for rows of a bank that is split, and of answering."""
         return (self.processes - 1) / self.processes * rows * (LONG + FLOAT * self.dim)
 
-    def ring(self, rows: float) -> float:
-        """Bytes of keys that go round a ring, and of keys with their gradients that do."""
-        return 3 * self.processes * FLOAT * rows * self.dim
+    def ring(self, rows: float, *, learned: bool = True) -> float:
+        """Bytes of keys that go round a ring, forward and back; with gradients if they learn."""
+        turns = self.processes - 1
+        return (2 * turns + learned * self.processes) * FLOAT * rows * self.dim
 
     def norms(self, trained: int, followed: int = 0) -> float:
         """Batch norm over all processes: sums forward, and back where the network learns."""
@@ -123,7 +124,7 @@ METHODS = {
     "MoCo v3": Method(
         "pretrain/moco_v3",
         (),
-        lambda s: 2 * s.ring(s.batch) + s.norms(2, 2),
+        lambda s: 2 * s.ring(s.batch, learned=False) + s.norms(2, 2),
         lambda s: s.parameters,
     ),
     "NNCLR": Method(

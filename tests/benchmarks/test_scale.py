@@ -11,9 +11,10 @@ SIZE = Size(
 
 
 def test_by_hand():
-    # 100 gradients; 4 x 4 sums of batch norms; 16 keys of 3 numbers, 6 times round a ring.
+    # 100 gradients; 4 x 4 sums of batch norms; 16 keys of 3 numbers, once
+    # forward, once back, and twice their gradients.
     found = cost(METHODS["SimCLR, DCL"], SIZE)
-    assert found.sent == 4 * 100 + 4 * 16 + 4 * 16 * 3 * 6
+    assert found.sent == 4 * 100 + 4 * 16 + 4 * 16 * 3 * 4
     assert found.kept == 4 * 300
     # 100 gradients, 20 rows of class weights with theirs and their momentum.
     found = cost(METHODS["ArcFace"], SIZE)

@@ -142,7 +142,7 @@ def _augmented(device: torch.device) -> float:
     """Difference of crops and colors by the same matrices and factors."""
     torch.manual_seed(0)
     images, crop, jitter = torch.rand(8, 3, 64, 64), CropFlip(48), ColorJitter()
-    matrices = crop.draw(8, images)
+    matrices = crop.draw(8)
     factors = [*(torch.rand(8) + 0.5 for _ in range(3)), torch.rand(8) * 0.2]
 
     def made(where: torch.device) -> Tensor:

@@ -45,31 +45,23 @@ def thumbnails(images):
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
 
 
-def test_changed_copies_are_found_and_nothing_else():
+def test_changed_copies_are_found_and_neither_details_nor_other_colors_are():
     rng = np.random.default_rng(0)
     images = [drawing(rng) for _ in range(150)]
     copies = [
         change(images[10 * i + j]) for i, change in enumerate(CHANGES.values()) for j in (0, 5)
     ]
     planted = [(10 * i + j, 150 + 2 * i + j // 5) for i in range(6) for j in (0, 5)]
-    found = near_duplicates(thumbnails([*images, *copies]))
+    detail = images[101].copy()
+    ImageDraw.Draw(detail).ellipse((36, 36, 58, 58), fill="white")
+    recolored = Image.merge("RGB", images[102].split()[::-1])
+    found = near_duplicates(thumbnails([*images, *copies, detail, recolored]))
     pairs = [tuple(pair) for pair in found.pairs.tolist()]
     assert set(pairs) <= set(planted)
     assert len(pairs) >= 11  # of 12
     mirrored = [pair for pair, one in zip(pairs, found.mirrored.tolist(), strict=True) if one]
     assert mirrored == planted[-2:]
     assert (found.scores >= CONFIRMED).all()
-
-
-def test_a_detail_or_other_colors_keep_images_apart():
-    rng = np.random.default_rng(1)
-    images = [drawing(rng) for _ in range(40)]
-    detail = images[0].copy()
-    ImageDraw.Draw(detail).ellipse((36, 36, 58, 58), fill="white")
-    recolored = Image.merge("RGB", images[1].split()[::-1])
-    encoded_copy = encoded(images[2])
-    found = near_duplicates(thumbnails([*images, detail, recolored, encoded_copy]))
-    assert found.pairs.tolist() == [[2, 42]]
 
 
 @pytest.mark.parametrize("count", [2, 40])

@@ -94,7 +94,8 @@ def percentiles(
     """Ends of an interval by the draws of a bootstrap of so many samples or groups.
 
     The draws of few samples spread less than what was drawn from does, so the percentiles are moved
-    outwards by as much as Student's t is wider than the normal distribution.
+    outwards by as much as Student's t is wider than the normal distribution. Of 8 groups, an
+    interval of 95% still covers a mean in 93 to 94% of cases only.
 
     Args:
         values: What each draw gives; NaN where it gives nothing.

@@ -74,14 +74,15 @@ def test_edges_are_dense_among_the_highest_scores(monkeypatch):
 
 @pytest.mark.slow
 def test_the_interval_covers_in_nineteen_of_twenty_draws_of_identities():
-    truth = np.mean([_auc(*listed(60, 5, seed)) for seed in range(1000, 1100)])
+    truth = np.mean([_auc(*listed(60, 5, seed)) for seed in range(50_000, 50_600)])
     covered = 0
-    for seed in range(300):
+    for seed in range(20_000, 21_000):
         scores, pairs, labels = listed(60, 5, seed)
         groups, count = groups_of(labels)
         low, high = count_listed(scores, pairs, groups, count).intervals((), confidence=0.95)["auc"]
         covered += low <= truth <= high
-    assert 0.9 <= covered / 300 <= 0.985
+    print(f"covered {covered / 1000:.1%}")
+    assert 0.93 <= covered / 1000 <= 0.97
 
 
 def _auc(scores, pairs, _):

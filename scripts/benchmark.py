@@ -1,52 +1,51 @@
 """Measure the toolkit: ``python scripts/benchmark.py NAME``, in a clone.
 
 ``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
-recipes, and ``adapt`` goes on from published weights; ``tiles`` and ``losses`` compare losses with
-other toolkits', ``bank`` and ``classes`` the cost of a step by the size of its bank or its class
-weights; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval and verification,
-and ``serve`` asks the search page from many clients; ``drift`` counts false alarms, and
-``threshold`` how often thresholds keep their promise; ``speech FOLDER`` makes the labeled
-recordings that CPC is measured on; ``pretrain`` is ``ssl_dml benchmark``.
+recipes, ``views`` and ``multi_crop`` views, ``compact`` prefixes of embeddings, and ``adapt`` goes
+on from published weights; ``tiles`` and ``losses`` compare losses with other toolkits', ``bank``
+and ``classes`` the cost of a step by the size of its bank or its class weights; ``augment`` and
+``input`` measure how fast images are augmented and come in; ``scale`` says what methods send and
+keep on many accelerators; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval
+and verification, and ``serve`` asks the search page from many clients; ``drift`` counts false
+alarms, and ``threshold`` how often thresholds keep their promise; ``speech FOLDER`` and ``emoji
+FOLDER`` make the labeled recordings and images that others are measured on; ``pretrain`` is
+``ssl_dml benchmark``, ``speed`` the same for several methods, channels and sizes, and ``toolkits``
+times other toolkits' SimCLR.
 """
 
 import sys
 
-from benchmarks import (
-    adapt_table,
-    bank_table,
-    class_table,
-    coverage_table,
-    drift_table,
-    finetune_table,
-    loss_table,
-    measure_table,
-    method_table,
-    search_table,
-    serve_load,
-    speak,
-    tile_table,
-)
+import benchmarks
 from jsonargparse import auto_cli
 
-from ssl_dml.commands.benchmark import main as pretrain_speed
 from ssl_dml.console import run_main
 from ssl_dml.types import ConfigError
 
 # Each takes its own arguments from the command line.
 TABLES = {
-    "adapt": adapt_table,
-    "bank": bank_table,
-    "classes": class_table,
-    "drift": drift_table,
-    "finetune": finetune_table,
-    "losses": loss_table,
-    "measures": measure_table,
-    "methods": method_table,
-    "search": search_table,
-    "serve": serve_load,
-    "speech": speak,
-    "threshold": coverage_table,
-    "tiles": tile_table,
+    "adapt": "adapt_table",
+    "audit": "audit_table",
+    "augment": "augment_table",
+    "bank": "bank_table",
+    "classes": "class_table",
+    "compact": "nested_table",
+    "drift": "drift_table",
+    "emoji": "emoji",
+    "finetune": "finetune_table",
+    "input": "input_table",
+    "losses": "loss_table",
+    "measures": "measure_table",
+    "methods": "method_table",
+    "multi_crop": "multi_crop_table",
+    "scale": "scale_table",
+    "search": "search_table",
+    "serve": "serve_load",
+    "speech": "speak",
+    "speed": "speed_table",
+    "threshold": "coverage_table",
+    "tiles": "tile_table",
+    "toolkits": "toolkit_table",
+    "views": "view_table",
 }
 
 
@@ -54,9 +53,11 @@ def main() -> None:
     """Run the measurement that the first word names."""
     name, args = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
     if name == "pretrain":
+        from ssl_dml.commands.benchmark import main as pretrain_speed
+
         pretrain_speed(args)
     elif name in TABLES:
-        auto_cli(TABLES[name], args=args)
+        auto_cli(getattr(benchmarks, TABLES[name]), args=args)
     else:
         known = ", ".join(["pretrain", *TABLES])
         raise ConfigError(f"there is no benchmark {name!r}; choose one of {known}")

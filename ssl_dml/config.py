@@ -211,10 +211,22 @@ def _read(
     except (ArgumentError, ImportError) as error:
         keys = [action.dest for action in parser._actions if action.dest]
         wrong = next(mistakes(parser, given), None) or next(misfits(parser, given), None)
-        raise ConfigError(wrong or explain(str(error), keys)) from error
+        raise ConfigError(_at_top(wrong or explain(str(error), keys), keys)) from error
     for wrong in mistakes(parser, namespace.as_dict()):
         raise ConfigError(next(mistakes(parser, given), wrong))
     return namespace
+
+
+def _at_top(wrong: str, keys: Sequence[str]) -> str:
+    """What is wrong; of a key that stands beside a component and not in it, where it belongs.
+
+    >>> _at_top("head.init_args.nested is not an argument of X; did you mean seed?", ["nested"])
+    'head.init_args.nested is not an argument of X; nested is a key of its own: --nested'
+    """
+    found = re.match(r"[\w.]+\.(\w+) is not an argument of [\w.]+", wrong)
+    if found and found[1] in keys:
+        return f"{found[0]}; {found[1]} is a key of its own: --{found[1]}"
+    return wrong
 
 
 def _given(args: list[str]) -> dict[str, Any]:

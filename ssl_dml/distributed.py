@@ -141,10 +141,10 @@ def rows_of_owners(
         return rows[indices.to(rows.device)].to(indices.device)
     owners = indices // rows_per_rank
     order = owners.argsort()
-    wanted = owners.bincount(minlength=world_size())
+    wanted = owners.new_zeros(world_size()).index_add_(0, owners, torch.ones_like(owners))
     asked = torch.empty_like(wanted)
     dist.all_to_all_single(asked, wanted)
-    sent, received = wanted.tolist(), asked.tolist()
+    sent, received = torch.stack([wanted, asked]).tolist()  # here the host waits, once
     requests = indices.new_empty(sum(received))
     dist.all_to_all_single(requests, indices[order], received, sent)
     answers = rows[(requests - rank() * rows_per_rank).to(rows.device)].to(indices.device)
@@ -155,11 +155,11 @@ def rows_of_owners(
 
 def all_reduce_mean(values: Tensor) -> Tensor:
     """Mean over processes, without gradient."""
+    if not is_distributed():
+        return values.detach()
     values = values.detach().clone()
-    if is_distributed():
-        dist.all_reduce(values)
-        values /= world_size()
-    return values
+    dist.all_reduce(values)
+    return values.div_(world_size())
 
 
 def all_reduce_max(values: Tensor) -> Tensor:

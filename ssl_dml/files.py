@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,45 @@ def _lock(descriptor: int) -> bool | None:
     except OSError:
         return None
     return True
+
+
+@contextmanager
+def one_at_a_time(path: Path, told: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock of that name against all processes that share the file system.
+
+    It is gone afterwards, however the process ends. Where the file system has no locks, nobody
+    waits.
+
+    Args:
+        path: The file that is locked.
+        told: Called before waiting for another process.
+    """
+    descriptor = None
+    while descriptor is None:
+        descriptor = _held(path, told)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _held(path: Path, told: Callable[[], None]) -> int | None:
+    """The locked file; None where the process that had it has removed it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        if _lock(descriptor) is False:
+            told()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except FileNotFoundError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -58,18 +58,24 @@ def count_ranges(
     return edges.view(batch, -1).cumsum(dim=1)[:, :-1]
 
 
-def rank_in_group(anchors: Int[Tensor, " pairs"], batch: int) -> tuple[Int[Tensor, " pairs"], int]:
-    """Number the pairs of each anchor from 0, and return the largest count of pairs too.
+def rank_in_group(
+    anchors: Int[Tensor, " pairs"], batch: int, references: int
+) -> tuple[Int[Tensor, " pairs"], int]:
+    """Number the pairs of each anchor from 0, and return how many an anchor has at most.
+
+    On a device that is the number of references, which the host need not wait for.
 
     Examples:
         >>> import torch
         >>> from ssl_dml.pair_masks import rank_in_group
-        >>> rank_in_group(torch.tensor([0, 0, 2, 2, 2]), 3)
+        >>> rank_in_group(torch.tensor([0, 0, 2, 2, 2]), 3, 5)
         (tensor([0, 1, 0, 1, 2]), 3)
     """
     counts = anchors.new_zeros(batch).index_add(0, anchors, torch.ones_like(anchors))
     begins = counts.cumsum(dim=0) - counts
     numbers = torch.arange(len(anchors), device=anchors.device) - begins[anchors]
+    if anchors.device.type != "cpu":
+        return numbers, references
     return numbers, int(counts.max()) if batch else 0
 
 
@@ -96,7 +102,7 @@ def batched_searchsorted(
         tensor([1, 0, 2])
     """
     if rising.device.type == "cpu":
-        numbers, most = rank_in_group(anchors, len(rising))
+        numbers, most = rank_in_group(anchors, *rising.shape)
         table = values.new_zeros(len(rising), most)
         table[anchors, numbers] = values
         return torch.searchsorted(rising, table, right=or_equal)[anchors, numbers]

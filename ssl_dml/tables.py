@@ -12,7 +12,7 @@ from torch import Tensor
 
 import ssl_dml
 from ssl_dml.files import replacing, write_json
-from ssl_dml.quantized import DType, Quantized, quantized, restored
+from ssl_dml.quantized import DType, Levels, Quantized, quantized, restored
 from ssl_dml.reading import read_format, reading, regular
 from ssl_dml.types import ConfigError, shown
 
@@ -90,6 +90,8 @@ class TableInfo:
         views: Which views of a sample were averaged.
         modality: ``image`` or ``sequence``.
         version: Of the toolkit that wrote them.
+        levels: Of bits, ``center`` and ``spread`` of each dimension, see
+            :class:`~ssl_dml.quantized.Levels`; empty where bits are the signs of rows as they are.
     """
 
     rows: int
@@ -103,6 +105,14 @@ class TableInfo:
     views: str | None = None
     modality: str = "image"
     version: str = ssl_dml.__version__
+    levels: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def of_bits(self) -> Levels | None:
+        """What bits are compared with, if there is something."""
+        if not self.levels:
+            return None
+        return Levels(*(np.array(self.levels[name], np.float32) for name in Levels._fields))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +237,7 @@ def info_from(values: Mapping[str, Any]) -> TableInfo:
     Raises:
         ValueError: If it is nothing that a table says of itself.
     """
+    values = {"levels": {}, **values}  # tables of earlier versions have none
     missing = [one.name for one in fields(TableInfo) if one.name not in values]
     if missing:
         raise ValueError(f"lacks {', '.join(missing)}")
@@ -244,13 +255,14 @@ def _check_values(given: dict[str, Any]) -> None:
         "dim": type(given["dim"]) is int and 1 <= given["dim"] < 2**20,
         "dtype": given["dtype"] in get_args(DType),
         "class_names": names is None or known,
-        **{name: isinstance(given[name], dict) for name in ("weights", "data", "inputs")},
+        **{name: isinstance(given[name], dict) for name in ("weights", "data", "inputs", "levels")},
         **{name: isinstance(given[name], str | None) for name in ("pool", "views")},
         **{name: isinstance(given[name], str) for name in ("modality", "version")},
     }
     for name, holds in possible.items():
         if not holds:
             raise ValueError(f"has {name} {shown(given[name])}, which cannot be")
+    Levels.check(given["levels"], given["dim"])
 
 
 def _encoded(batch: TableBatch, info: TableInfo) -> "pa.Table":
@@ -266,7 +278,7 @@ def _encoded(batch: TableBatch, info: TableInfo) -> "pa.Table":
         known = [info.class_names[i] if i >= 0 else None for i in batch.labels.tolist()]
         columns["class"] = pa.array(known, pa.string())
     columns |= {k: pa.array(list(v)) for k, v in batch.columns.items() if k not in OWN_COLUMNS}
-    values, scale = quantized(values, info.dtype)
+    values, scale = quantized(values, info.dtype, info.of_bits)
     if scale is not None:
         columns["scale"] = pa.array(scale)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
@@ -279,7 +291,7 @@ def _decoded(batch: "pa.RecordBatch", info: TableInfo) -> TableBatch:
     stored = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
     values = stored.reshape(max(1, batch.num_rows), -1)
     scale = batch.column("scale").to_numpy() if info.dtype == "int8" else None
-    values = restored(Quantized(values, scale), info.dim, info.dtype)
+    values = restored(Quantized(values, scale), info.dim, info.dtype, info.of_bits)
     if values.shape[1] != info.dim:
         raise ValueError(f"has {values.shape[1]} dimensions; {TABLE} says {info.dim}")
     further = [name for name in batch.schema.names if name not in OWN_COLUMNS]

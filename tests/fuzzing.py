@@ -31,6 +31,7 @@ from ssl_dml.index.index import Index, build_index
 from ssl_dml.reading import raised_here
 from ssl_dml.reporting import read_records
 from ssl_dml.tables import EmbeddingTable
+from ssl_dml.threshold_file import Threshold, Unknown, read_threshold, write_threshold
 from ssl_dml.training.files import read
 from ssl_dml.types import ConfigError, ImageSpec
 from ssl_dml.yaml_text import read_yaml
@@ -171,6 +172,25 @@ def _read_index(path):
     [index.thumbnail(row.id) for row in rows]
 
 
+def _threshold(folder):
+    names = ("far", "far_low", "far_high", "binomial_low", "binomial_high")
+    measures = dict.fromkeys((*names, "tar", "tar_low", "tar_high", "ece"), 0.25)
+    found = Threshold(
+        digest="ab" * 32, pool="gem", views="one", dim=8, threshold=0.75, far=0.01,
+        confidence=0.95, identities=40, rows=80, measures=measures, cosines=[-1.0, 0.5, 1.0],
+        same=[0.0, 0.5, 0.9],
+        unknown=Unknown(threshold=0.6, fpir=0.05, identities=60, gallery_rows=50),
+    )  # fmt: skip
+    write_threshold(folder, found)
+
+
+def _read_threshold(path):
+    found = read_threshold(path.parent)
+    assert 0 <= found.judge(0.3).probability <= 1
+    assert all("\n" not in line for line in found.lines())
+    found.check(path.parent, "ab" * 32, "gem", None, 8)
+
+
 def _data(path, **options):
     cache = path.parent.parent / "cache"
     config = DataConfig(source=str(path), on_error="skip", cache_dir=cache, **options)
@@ -213,6 +233,7 @@ KINDS = {
     "saved": (_saved, lambda path: _data(path.parent)),
     "stored": (_stored, lambda path: EmbeddingTable.open(path.parent)),
     "index": (_index, _read_index),
+    "threshold": (_threshold, _read_threshold),
 }
 
 

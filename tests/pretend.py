@@ -8,6 +8,7 @@ takes tensors of the device alone, as NCCL's does: torch refuses the others itse
 
 import os
 import sys
+import threading
 import types
 from collections import Counter
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.optim.optimizer import _foreach_supported_types as of_optimizers
+from torch.utils._foreach_utils import _foreach_supported_types as of_norms
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -32,6 +35,8 @@ WAITING = {
     "_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive",
     "_linalg_check_errors",
 }  # fmt: skip
+# Views and memory: nothing is launched for them.
+FREE = ("empty", "new_empty", "detach", "_unsafe_view", "_reshape_alias", "record_stream", "is_")
 LIBRARIES = ("ssl_dml", "kornia", "accelerate")
 aten = torch.ops.aten
 
@@ -76,6 +81,10 @@ class OnDevice(torch.Tensor):
     def tolist(self):
         return self.cpu().tolist()
 
+    def record_stream(self, stream):
+        """Keep the memory until the stream has come here."""
+        self.used_by = stream
+
     def __reduce_ex__(self, protocol):
         return self.numbers.detach().__reduce_ex__(protocol)
 
@@ -90,30 +99,66 @@ class OnDevice(torch.Tensor):
 
 class _Settings:
     float64, group, library = True, None, None
-    waits, operations = None, 0
+    waits, launches = None, 0
 
 
 class _Event:
     """A mark in a stream whose operations are done at once."""
 
     def __init__(self, device=None):
-        self.device = device
+        self.device, self.stream = device, None
 
-    def record(self, *_):
+    def record(self, stream=None):
         """Mark this place."""
+        self.stream = stream
 
     def synchronize(self):
         """Wait until the stream has come here."""
 
 
+class Stream:
+    """A queue of operations, which are done at once; it notes what it waits for."""
+
+    _of_thread = threading.local()
+
+    def __init__(self, device=None):
+        self.device, self.waited = device, []
+
+    def wait_event(self, event):
+        """Do nothing more before the event."""
+        self.waited.append(event)
+
+    @classmethod
+    def current(cls, device=None):
+        """That of this thread."""
+        if not hasattr(cls._of_thread, "stream"):
+            cls._of_thread.stream = cls(device)
+        return cls._of_thread.stream
+
+    @classmethod
+    @contextmanager
+    def chosen(cls, stream):
+        """Make another the current one for a while."""
+        before, cls._of_thread.stream = cls.current(), stream
+        try:
+            yield
+        finally:
+            cls._of_thread.stream = before
+
+
 @contextmanager
 def counted():
-    """Count where the host waits for the device, by file and line, and the operations."""
-    _Settings.waits, _Settings.operations = Counter(), 0
+    """Count where the host waits for the device, by file and line, and what it launches."""
+    _Settings.waits, _Settings.launches = Counter(), 0
     try:
         yield _Settings
     finally:
         _Settings.waits = None
+
+
+def launched():
+    """How many launches there were since counting began."""
+    return _Settings.launches
 
 
 def install(*, float64=True):
@@ -128,6 +173,10 @@ def install(*, float64=True):
         current_device=lambda: 0,
         set_device=lambda _: None,
         synchronize=lambda *_: None,
+        Stream=Stream,
+        Event=_Event,
+        stream=Stream.chosen,
+        current_stream=Stream.current,
         manual_seed=lambda _: None,  # the generator is the CPU's, and has been seeded
         manual_seed_all=lambda _: None,
         _is_in_bad_fork=lambda: False,
@@ -145,8 +194,16 @@ def install(*, float64=True):
     # Of torch.tensor(), which copies below Python's dispatch.
     _Settings.library.impl("_copy_from", _copy_from, "PrivateUse1")
     torch.Event = _Event
+    # On an accelerator an optimizer updates all parameters at once.
+    of_optimizers.append(OnDevice)
+    of_norms.append(OnDevice)
     # A module that moves to a real device keeps its parameters, of which an optimizer knows.
     torch.__future__.set_swap_module_params_on_conversion(True)
+
+
+def without_streams():
+    """Take the streams away, which not every accelerator has."""
+    del torch.get_device_module(NAME).Stream
 
 
 def alone():
@@ -202,7 +259,8 @@ def _compute(operation, args, kwargs):
     if operation.namespace == "c10d":
         return operation(*tree_map(_of_host, args), **tree_map(_of_host, kwargs))
     _refuse_mixture(name, tensors)
-    _Settings.operations += 1
+    if is_launch(operation) and not _crosses(name, args, kwargs):  # those are copies beside it
+        _Settings.launches += 1
     if waits_for(name, args, kwargs):
         _wait(name)
     if name == "copy_":
@@ -222,6 +280,14 @@ def _refuse_mixture(name, tensors):
             raise RuntimeError(f"{name}: a tensor of the host among those of {NAME}")
 
 
+def is_launch(operation):
+    """Whether the device does something for an operation."""
+    if operation._schema.name.rpartition("::")[2].startswith(FREE):
+        return False
+    returns = [found.alias_info for found in operation._schema.returns]
+    return not any(alias is not None and not alias.is_write for alias in returns)
+
+
 def waits_for(name, args, kwargs):
     """Whether the host waits for an operation."""
     if name in WAITING:
@@ -235,14 +301,20 @@ def waits_for(name, args, kwargs):
         return masks or any(index.ndim and not isinstance(index, OnDevice) for index in indices)
     if name == "copy_":
         return _blocks(args[0], args[1], *args[2:])
-    if name == "_to_copy" and (device := kwargs.get("device")) is not None:
-        crosses = (device.type == "cpu") == isinstance(args[0], OnDevice)
-        return crosses and not kwargs.get("non_blocking", False)
-    return False
+    return _crosses(name, args, kwargs) and not kwargs.get("non_blocking", False)
+
+
+def _crosses(name, args, kwargs):
+    """Whether an operation copies between host and device."""
+    if name == "copy_":
+        return isinstance(args[0], OnDevice) != isinstance(args[1], OnDevice)
+    if name != "_to_copy" or (device := kwargs.get("device")) is None:
+        return False
+    return (device.type == "cpu") == isinstance(args[0], OnDevice)
 
 
 def _blocks(into, source, non_blocking=False, *_):
-    return isinstance(into, OnDevice) != isinstance(source, OnDevice) and not non_blocking
+    return _crosses("copy_", (into, source), {}) and not non_blocking
 
 
 def _wait(name):
@@ -272,7 +344,8 @@ def _copy(into, source, *_):
 
 def _factory(operation):
     def create(*args, **kwargs):
-        _Settings.operations += 1
+        if is_launch(operation):  # not by the thread that only copies
+            _Settings.launches += 1
         kwargs.pop("pin_memory", None)
         return _on_device(operation(*args, **{**kwargs, "device": torch.device("cpu")}))
 

@@ -2,11 +2,14 @@ import errno
 import fcntl
 import json
 import os
+import threading
+import time
 
 import pytest
 
 from ssl_dml.files import (
     as_json,
+    one_at_a_time,
     remove_leftovers,
     replacing,
     synchronize,
@@ -84,6 +87,25 @@ def test_leftovers_are_removed_and_what_only_looks_alike_stays(tmp_path):
     remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"film.part", "d.0123abcd.part"}
     remove_leftovers(tmp_path / "nowhere")
+
+
+def test_a_lock_is_waited_for_and_gone_afterwards(tmp_path):
+    lock, order = tmp_path / "x.lock", []
+
+    def second():
+        with one_at_a_time(lock, lambda: order.append("told")):
+            order.append("second")
+
+    with one_at_a_time(lock, lambda: order.append("never")):
+        other = threading.Thread(target=second)  # locks are of open files, not of processes
+        other.start()
+        while "told" not in order:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        order.append("first")
+    other.join()
+    assert order == ["told", "first", "second"]
+    assert not lock.exists()
 
 
 def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ssl_dml"
 LAYERS = [  # lowest first
-    {"types", "trust", "stops"},
+    {"types", "trust", "stops", "cores"},
     {"components"},
     {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "offline"},
     {"files", "reading", "quantized"},
@@ -22,6 +22,7 @@ LAYERS = [  # lowest first
     {"reporting"},
     {"exporting"},
     {"training", "serve"},
+    {"benchmarking"},
     {"commands"},
     {"api"},
     {"__main__"},
@@ -33,8 +34,8 @@ CONFINED = {
     "faiss": {"evaluation", "index"},
     "sklearn": {"evaluation"},
     "datasets": {"data"},
-    "accelerate": {"training", "reporting", "commands", "__main__"},
-    "torch.distributed": {"distributed", "__main__"},
+    "accelerate": {"training", "reporting", "benchmarking", "commands", "__main__"},
+    "torch.distributed": {"distributed", "benchmarking", "__main__"},
     "timm": {"backbones"},
     "peft": {"backbones"},
     "starlette": {"serve"},

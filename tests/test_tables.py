@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -6,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ssl_dml.quantized import Levels
 from ssl_dml.tables import EmbeddingTable, StoredTable, TableBatch, TableInfo, write_table
 from ssl_dml.types import ConfigError
 
@@ -80,6 +82,25 @@ def test_bits_are_signs_of_length_one(tmp_path):
     assert size < 30 * DIM * 4 + 3 * 4096
 
 
+def test_bits_are_restored_by_the_levels_that_the_table_keeps(tmp_path):
+    rows = torch.cat([b.embeddings for b in batches()]) + 2.0
+    levels = {name: row.tolist() for name, row in Levels.of(rows.numpy())._asdict().items()}
+    moved = (replace(b, embeddings=b.embeddings + 2.0) for b in batches())
+    stored = write_table(tmp_path / "table", info(dtype="bit", levels=levels), moved)
+    center, spread = torch.tensor(levels["center"]), torch.tensor(levels["spread"])
+    unit = torch.nn.functional.normalize(rows, dim=1)
+    expected = torch.where(unit > center, center + spread, center - spread)
+    assert torch.allclose(stored.load().embeddings, expected)
+
+
+def test_a_table_of_an_earlier_version_has_no_levels(stored):
+    path = stored.folder / "table.json"
+    text = json.loads(path.read_text())
+    del text["levels"]
+    path.write_text(json.dumps(text))
+    assert StoredTable(stored.folder).info == stored.info
+
+
 def test_embeddings_of_zero_stay_zero(tmp_path):
     batch = TableBatch(names=["a"], labels=torch.tensor([0]), embeddings=torch.zeros(1, DIM))
     stored = write_table(tmp_path / "table", info(dtype="int8"), [batch])
@@ -114,6 +135,7 @@ def edit(folder, **changes):
         ({"dtype": "int4"}, "has dtype 'int4', which cannot be"),
         ({"class_names": [1]}, "has class_names .*, which cannot be"),
         ({"weights": "a"}, "has weights 'a', which cannot be"),
+        ({"levels": {"center": [0.1]}}, "has levels that cannot be: center and spread need 12"),
     ],
 )
 def test_what_says_something_else_is_refused(stored, change, words):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -89,3 +89,48 @@ def test_numbers_that_are_not_finite_are_not_read(tmp_path):
     write_threshold(tmp_path, replace(FOUND, threshold=math.nan))
     with pytest.raises(ConfigError, match=r"threshold\.json .*; run ssl_dml threshold again"):
         read_threshold(tmp_path)
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    10**400,
+    1e308,
+    "",
+    "a\nb",
+    "\x1b[2J",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+    [1e308] * 3,
+]
+
+
+@pytest.mark.parametrize("key", [*json.loads(json.dumps(asdict(FOUND))), "format"])
+def test_any_value_of_a_strangers_file_is_read_or_told_in_a_line(key, tmp_path):
+    path = write_threshold(tmp_path, FOUND)
+    written, told = json.loads(path.read_text()), 0
+    below = written[key] if type(written[key]) is dict else {}
+    of = [(written, key), *((below, name) for name in below)]
+    for place, name in of:
+        kept = place[name]
+        for odd in ODD:
+            place[name] = odd
+            path.write_text(json.dumps(written))
+            try:
+                found = read_threshold(tmp_path)
+            except ConfigError as error:
+                assert str(error).isprintable(), (name, odd)
+                told += 1
+                continue
+            assert found is not None
+            assert all(line.isprintable() for line in found.lines()), (name, odd)
+            assert 0 <= found.judge(0.3).probability <= 1
+            with pytest.raises(ConfigError) as refused:
+                found.check(tmp_path, "cd" * 32, "other", "flip", 5)
+            assert str(refused.value).isprintable(), (name, odd)
+        place[name] = kept
+    assert told

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Literal, final
 
@@ -9,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.growth import said
 from ssl_dml.backbones import Backbone
+from ssl_dml.files import write_json
 from ssl_dml.memory import BankStorage
 from ssl_dml.methods import NPID, RunInfo
 from ssl_dml.types import Batch
@@ -27,11 +30,14 @@ class _Identity(Backbone):
         return samples
 
 
-def bank_table(rows: Sequence[int] = (10**4, 10**5, 10**6, 10**7)) -> None:
+def bank_table(
+    rows: Sequence[int] = (10**4, 10**5, 10**6, 10**7), *, output: Path | None = None
+) -> None:
     """Print what a step of NPID costs by the size of its bank, the encoder left out.
 
     Args:
         rows: Sizes of the banks, at least 256 each; of 512 bytes a row in float32.
+        output: JSON file for the table.
 
     Raises:
         ValueError: If a bank is smaller than a batch.
@@ -40,6 +46,7 @@ def bank_table(rows: Sequence[int] = (10**4, 10**5, 10**6, 10**7)) -> None:
         raise ValueError(f"rows must be at least {BATCH} each, got {list(rows)}")
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     print("negatives for  rows kept in        rows   ms a step  ratio to the first", flush=True)
+    table: dict[str, dict[int, float]] = {}
     for draw_for in ("batch", "sample"):
         for dtype in ("float32", "bfloat16"):
             storage = BankStorage(dtype=dtype)
@@ -47,6 +54,10 @@ def bank_table(rows: Sequence[int] = (10**4, 10**5, 10**6, 10**7)) -> None:
             for size, took in zip(rows, times, strict=True):
                 ratio = took / times[0]
                 print(f"{draw_for:13}  {dtype:12}  {size:10,}  {took:10.1f}  {ratio:18.2f}")
+            table[f"{draw_for}, {dtype}"] = dict(zip(rows, times, strict=True))
+            print(said("rows", rows, times), flush=True)
+    if output is not None:
+        write_json(output, table)
 
 
 def bank_costs(

@@ -10,7 +10,9 @@ from statistics import median
 
 import torch
 
+from benchmarks.growth import said
 from benchmarks.memory import PeakMemory
+from ssl_dml.files import write_json
 from ssl_dml.heads import MarginSoftmax, attach_partial_fc
 from ssl_dml.margins import ArcFace
 
@@ -23,6 +25,7 @@ def class_table(
     largest: int = 10**6,
     rate: float = 0.1,
     rounds: int = 7,
+    output: Path | None = None,
 ) -> None:
     """Print what a step costs at a fixed number of sampled classes, and at a fraction of them.
 
@@ -34,6 +37,7 @@ def class_table(
         largest: Number of classes that a fraction is compared with the whole at.
         rate: That fraction.
         rounds: Steps that each figure is the median of.
+        output: JSON file for the table.
 
     Raises:
         ValueError: If there are not more classes than are drawn.
@@ -46,12 +50,16 @@ def class_table(
     for count, took in zip(classes, times, strict=True):
         ratio = took / times[0]
         print(f"{count:10,} {OPENED:10,} {1000 * took:12.0f} {ratio:14.2f}", flush=True)
+    print(said("classes", classes, times))
     print(f"\n{'classes':>10} {'fraction':>10} {'s a step':>12} {'memory in all':>14}", flush=True)
     sampled, whole = (measure(largest, fraction, rounds=rounds) for fraction in (rate, 1.0))
     for fraction, cost in ((rate, sampled), (1.0, whole)):
         memory = f"{cost['megabytes']:,.0f} MB"
         print(f"{largest:10,} {fraction:10.2f} {cost['seconds']:12.2f} {memory:>14}")
     print(f"{'ratio':>21} {sampled['seconds'] / whole['seconds']:12.3f}")
+    if output is not None:
+        drawn = dict(zip(classes, times, strict=True))
+        write_json(output, {"drawn": drawn, "fraction": {rate: sampled, 1.0: whole}})
 
 
 def drawn_costs(classes: Sequence[int], *, rounds: int) -> list[float]:

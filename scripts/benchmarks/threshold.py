@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy.special import betainc
 
+from benchmarks.identities import Things, embedded
 from ssl_dml.commands.threshold import highest
 from ssl_dml.evaluation.identity_pairs import EDGES, IdentityPairs
 from ssl_dml.evaluation.stored import stored_tables
@@ -33,7 +34,7 @@ class Population(NamedTuple):
         draw: So many identities, labeled from 0.
         far: False acceptance rate from a cosine on.
         unknown: So many unknown ones with one sample each: their highest cosines with a gallery,
-            and those of all others.
+            and those of the whole population.
     """
 
     draw: Callable[[int], EmbeddingTable]
@@ -44,6 +45,7 @@ class Population(NamedTuple):
 def coverage_table(
     *,
     table: Path | None = None,
+    things: Things | None = None,
     identities: int = 200,
     far: float = 0.01,
     fpir: float = 0.05,
@@ -53,8 +55,9 @@ def coverage_table(
     """Draw identities again and again, and count how often what is said of all of them holds.
 
     Args:
-        table: Labeled embeddings whose classes are all there are; None for a population whose
-            rates are known exactly.
+        table: Labeled embeddings whose classes are all there are.
+        things: What is drawn and embedded by fixed features instead; without a table either, a
+            population whose rates are known exactly.
         identities: In a draw.
         far: False acceptance rate that is asked for.
         fpir: False positive identification rate that is asked for.
@@ -62,7 +65,11 @@ def coverage_table(
         seed: Of the draws.
     """
     generator = np.random.default_rng(seed)
-    population = known(generator) if table is None else stored(table, generator)
+    if table is None and things is None:
+        population = known(generator)
+    else:
+        rows = stored_tables(table)[0][0] if table is not None else embedded(things or "hangul")
+        population = finite(rows, generator)
     at = _where(population.far, far)
     true = population.far(at)
     counts = dict.fromkeys(("interval", "binomial", "kept", "too few", "unknown kept"), 0)
@@ -70,7 +77,7 @@ def coverage_table(
     for _ in range(draws):
         pairs = IdentityPairs(population.draw(identities), folds=2)
         rates = pairs.rates(at)
-        low, high = far_interval(rates, without=identities)[1:]
+        low, high = far_interval(rates, without=float(identities))[1:]
         counts["interval"] += low <= true <= high
         low, high = binomial_interval(rates.share, pairs.sample_pairs)[1:]
         counts["binomial"] += low <= true <= high
@@ -84,7 +91,9 @@ def coverage_table(
             counts["too few"] += 1
         scores, others = population.unknown(identities)
         counts["unknown kept"] += (others >= refusal(scores, fpir=fpir)).mean() <= fpir
-    print(f"{table or 'known exactly'}: {draws} draws of {identities} identities, FAR {far}")
+    print(
+        f"{table or things or 'known exactly'}: {draws} draws of {identities} identities, FAR {far}"
+    )
     for name, count in counts.items():
         print(f"{name:14} {count / draws:.3f}")
     print(f"{'rate / asked':14} {np.median(ratios):.2f} (median)")
@@ -128,9 +137,8 @@ def known(generator: np.random.Generator) -> Population:
     )
 
 
-def stored(folder: Path, generator: np.random.Generator) -> Population:
+def finite(table: EmbeddingTable, generator: np.random.Generator) -> Population:
     """The classes of a table; a third of them are the gallery that unknown ones search."""
-    (table,), _ = stored_tables(folder)
     other = IdentityPairs(table).histograms().other.sum((0, 1))
     tail = np.append(other[::-1].cumsum()[::-1] / other.sum(), 0.0)
     order = torch.from_numpy(generator.permutation(table.labels.unique().numpy()))
@@ -139,14 +147,15 @@ def stored(folder: Path, generator: np.random.Generator) -> Population:
     rows = {label: (table.labels == label).nonzero()[:, 0].numpy() for label in order.tolist()}
     scores = {i: highest(table.embeddings[rows[i]], gallery) for i in rest.tolist()}
 
+    everybody = np.concatenate([*scores.values()])
+
     def draw(count: int) -> EmbeddingTable:
         own = generator.permutation(order.numpy())[:count]
         return table.at(torch.from_numpy(np.concatenate([rows[int(i)] for i in own])))
 
     def unknown(count: int) -> tuple[np.ndarray, np.ndarray]:
-        own = generator.permutation(rest.numpy()).tolist()
-        drawn = np.array([generator.choice(scores[i]) for i in own[:count]])
-        others = np.concatenate([scores[i] for i in own[count:]])
-        return drawn, others
+        own = generator.permutation(rest.numpy()).tolist()[:count]
+        drawn = np.array([generator.choice(scores[i]) for i in own])
+        return drawn, everybody
 
     return Population(draw, lambda cosine: float(np.interp(cosine, EDGES, tail)), unknown)

@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.growth import said
 from benchmarks.memory import PeakMemory
+from ssl_dml.files import write_json
 from ssl_dml.losses import nt_xent
 from ssl_dml.losses.tiles import TILE
 
@@ -27,6 +29,7 @@ def tile_table(
     *,
     peer: Literal["lightly", "dense"] = "lightly",
     largest: int = 16384,
+    output: Path | None = None,
 ) -> None:
     """Print time, memory and largest difference of NT-Xent in tiles and over the whole matrix.
 
@@ -35,6 +38,7 @@ def tile_table(
         peer: Whose whole matrix: lightly's (pip install lightly), or plain torch.
         largest: Rows above which the whole matrix is left out; it takes 16 bytes and more for
             each pair of rows.
+        output: JSON file for the table.
 
     Raises:
         ValueError: If lightly is not installed.
@@ -42,18 +46,24 @@ def tile_table(
     if peer == "lightly" and find_spec("lightly") is None:
         raise ValueError("lightly is not installed: pip install lightly, or give --peer dense")
     print(f"{'rows':>8} {'tiles':>18} {peer:>18} {'faster':>8} {'largest difference':>20}")
+    table: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for count in rows:
             cost, found = measure("tiles", count, Path(folder))
+            table[str(count)] = dict(cost)
             line = f"{count:8} {cost['seconds']:8.2f} s {cost['megabytes']:5.0f} MB"
             if count <= largest:
                 other, expected = measure(peer, count, Path(folder))
                 pairs = zip(found, expected, strict=True)
                 apart = max((ours - theirs).abs().max().item() for ours, theirs in pairs)
                 faster = other["seconds"] / cost["seconds"]
+                table[str(count)] |= {"faster": faster, "largest_difference": apart}
                 line += f" {other['seconds']:8.2f} s {other['megabytes']:5.0f} MB"
                 line += f" {faster:7.1f}x {apart:20.1e}"
             print(line, flush=True)
+    print(said("rows", rows, [cost["seconds"] for cost in table.values()]))
+    if output is not None:
+        write_json(output, table)
 
 
 def loss_of(kind: Kind) -> Callable[[Tensor, Tensor], Tensor]:

@@ -8,13 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssl_dml.augment.drawn import beside
 from ssl_dml.checks import finite, in_range
 from ssl_dml.types import Aspects, Images, sides_of
-
-
-def uniform(count: int, low: float, high: float, like: Tensor) -> Tensor:
-    """Draw ``count`` numbers by torch's global generator, on the device of ``like``."""
-    return torch.rand(count, device=like.device) * (high - low) + low
 
 
 @final
@@ -63,29 +59,31 @@ class CropFlip(nn.Module):
         self.sides, self.scale, self.ratio = sides_of(size), scale, ratio
         self.flip, self.degrees = flip, degrees
 
-    def draw(
-        self, count: int, like: Tensor, aspects: Aspects | None = None
-    ) -> Float[Tensor, "{count} 2 3"]:
+    def draw(self, count: int, aspects: Aspects | None = None) -> Float[Tensor, "{count} 2 3"]:
         """Draw one 2×3 matrix for each sample, from output to input coordinates in [-1, 1].
 
         Args:
             count: Number of samples.
-            like: Has their device.
             aspects: By what factor each image was wider, for its height, than it is stored.
+
+        Returns:
+            The matrices, on the host or on the device of ``aspects``.
         """
-        area = uniform(count, *self.scale, like)
-        ratio = uniform(count, math.log(self.ratio[0]), math.log(self.ratio[1]), like).exp()
+        numbers = torch.rand(6, count)
+        if aspects is not None:
+            numbers = numbers.to(aspects.device, non_blocking=True)
+        low, high = (math.log(ratio) for ratio in self.ratio)
+        area = numbers[0] * (self.scale[1] - self.scale[0]) + self.scale[0]
+        ratio = (numbers[1] * (high - low) + low).exp()
         ratio = ratio if aspects is None else ratio / aspects  # of the box as it is stored
         width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
         if aspects is not None:
             # Where a side was shortened, the ratio may be none of those that are allowed.
             widest, highest = self.ratio[1] / aspects, aspects / self.ratio[0]
             width, height = width.minimum(height * widest), height.minimum(width * highest)
-        x = uniform(count, -1.0, 1.0, like) * (1 - width)
-        y = uniform(count, -1.0, 1.0, like) * (1 - height)
-        mirror = 1 - 2 * (uniform(count, 0.0, 1.0, like) < self.flip).float()
-        limit = math.radians(self.degrees)
-        angle = uniform(count, -limit, limit, like)
+        x, y = (numbers[2] * 2 - 1) * (1 - width), (numbers[3] * 2 - 1) * (1 - height)
+        mirror = 1 - 2 * (numbers[4] < self.flip).float()
+        angle = (numbers[5] * 2 - 1) * math.radians(self.degrees)
         cos, sin = angle.cos(), angle.sin()
         long = self.sides[1] / self.sides[0]
         rows = [
@@ -98,14 +96,20 @@ class CropFlip(nn.Module):
         self, images: Images, aspects: Aspects | None = None
     ) -> Float[Tensor, "batch channels _height _width"]:
         """Return one random view of each image."""
-        return self.sample(images, self.draw(len(images), images, aspects))
+        return self.sample(images, self.draw(len(images), aspects))
 
     def sample(
         self, images: Images, matrices: Float[Tensor, "batch 2 3"]
     ) -> Float[Tensor, "batch channels _height _width"]:
         """Resample each image by its matrix."""
-        shape = [*images.shape[:2], *self.sides]
-        grid = F.affine_grid(matrices.to(images.dtype), shape, align_corners=False)
+        matrices = beside(images, matrices)[..., None, None]
+        height, width = self.sides
+        down, across = (
+            beside(images, (torch.arange(side) * 2 + 1 - side) / side) for side in (height, width)
+        )
+        # Of the grid, one part changes from row to row and the other from column to column.
+        rows = torch.addcmul(matrices[:, :, 2], matrices[:, :, 1], down[:, None])
+        grid = (rows + matrices[:, :, 0] * across).permute(0, 2, 3, 1)
         return F.grid_sample(
             images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
         )

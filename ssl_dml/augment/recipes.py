@@ -6,10 +6,13 @@ list of steps for :class:`ImageViews`, or a subclass of it that YAML can name.
 
 from typing import final
 
-from kornia.augmentation import RandomErasing, RandomGaussianBlur, RandomSolarize
 from torch import nn
 
-from ssl_dml.augment.color import ChannelJitter, ColorJitter, GrayJitter
+from ssl_dml.augment.blur import GaussianBlur
+from ssl_dml.augment.color import ColorJitter
+from ssl_dml.augment.erase import Erase
+from ssl_dml.augment.light import ChannelJitter, GrayJitter
+from ssl_dml.augment.solarize import Solarize
 from ssl_dml.augment.views import Crops, ImageViews
 from ssl_dml.checks import in_range
 from ssl_dml.types import ImageSpec
@@ -29,7 +32,7 @@ class Gray(ImageViews):
     Args:
         images: Size and normalization of the images.
         crops: Number, size and extent of the views.
-        brightness: Strength, see :class:`~ssl_dml.augment.color.GrayJitter`.
+        brightness: Strength, see :class:`~ssl_dml.augment.light.GrayJitter`.
         contrast: Strength.
         gamma: Strength.
         jitter: Fraction of views whose brightness and contrast change.
@@ -79,9 +82,10 @@ class Color(ImageViews):
         grayscale: Fraction of views that become gray.
         blur: Fraction of views that are blurred, with sigma from 0.1 to 2 pixels.
         solarize: Fraction of views whose bright values are inverted.
+        exact_hue: Turn the hue in HSV, see :class:`~ssl_dml.augment.color.ColorJitter`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the signature is the configuration
         self,
         images: ImageSpec,
         *,
@@ -94,6 +98,7 @@ class Color(ImageViews):
         grayscale: float = 0.2,
         blur: float = 0.0,
         solarize: float = 0.0,
+        exact_hue: bool = False,
     ) -> None:
         if images.channels != COLOR:
             raise ValueError(
@@ -107,11 +112,12 @@ class Color(ImageViews):
             hue=hue,
             probability=jitter,
             grayscale=grayscale,
+            exact_hue=exact_hue,
         )
         in_range(0, 1, solarize=solarize)
         steps = [color, *_blur(blur, crops.large(images))]
         if solarize > 0:
-            steps.append(RandomSolarize(thresholds=0.0, additions=0.0, p=solarize))
+            steps.append(Solarize(probability=solarize))
         super().__init__(images, steps, crops=crops)
 
 
@@ -162,7 +168,7 @@ class FineTune(ImageViews):
     Args:
         images: Size and normalization of the images.
         crops: Number, size and extent of the views.
-        brightness: Strength, see :class:`~ssl_dml.augment.color.GrayJitter`.
+        brightness: Strength, see :class:`~ssl_dml.augment.light.GrayJitter`.
         contrast: Strength.
         erase: Fraction of views in which a random rectangle is set to 0.
     """
@@ -205,9 +211,9 @@ def _blur(fraction: float, sides: tuple[int, int]) -> list[nn.Module]:
     if not fraction:
         return []
     kernel = max(3, min(sides) // 10 // 2 * 2 + 1)
-    return [RandomGaussianBlur((kernel, kernel), (0.1, 2.0), p=fraction)]
+    return [GaussianBlur(kernel, sigma=(0.1, 2.0), probability=fraction)]
 
 
 def _erase(fraction: float) -> list[nn.Module]:
     in_range(0, 1, erase=fraction)
-    return [RandomErasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), p=fraction)] if fraction else []
+    return [Erase(probability=fraction)] if fraction else []

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from ssl_dml.augment.geometry import uniform
+from ssl_dml.augment.drawn import uniform
 from ssl_dml.augment.normalize import Normalize
 from ssl_dml.augment.views import Augmentation
 from ssl_dml.checks import at_least, finite, in_range

@@ -147,7 +147,7 @@ class ImageViews(Augmentation):
         self, pixels: Pixels, aspects: Aspects | None = None
     ) -> list[Float[Tensor, "batch channels _height _width"]]:
         """Return the large views, then the small ones."""
-        images = pixels.float() / 255
+        images = pixels / 255
         views: list[Tensor] = []
         for count, crop in zip(self.counts, self.crops, strict=True):
             wide = None if aspects is None else aspects.repeat(count)

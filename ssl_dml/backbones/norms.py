@@ -1,13 +1,14 @@
 """Batch norm over the batch of all processes, or over parts of it, on any device."""
 
 from collections.abc import Callable
-from typing import final
+from typing import Any, cast, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ssl_dml.backbones.native_norm import has_kernels, normalize
 from ssl_dml.distributed import all_reduce_mean, is_distributed, sum_with_gradient, world_size
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -16,16 +17,16 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 class _ReplacedBatchNorm(nn.Module):
     """Shares parameters and buffers with the batch norm that it replaces."""
 
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
 
     def __init__(self, norm: BatchNorm) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(norm, name))
-        self.eps, self.momentum = norm.eps, 0.1 if norm.momentum is None else norm.momentum
+        self.eps, self.momentum = norm.eps, norm.momentum
         # timm's norms of EfficientNets and others end with an activation.
         rest = [getattr(norm, name, None) for name in ("drop", "act")]
         self.rest = nn.Sequential(*(module for module in rest if module is not None))
@@ -33,25 +34,42 @@ class _ReplacedBatchNorm(nn.Module):
 
     def _local(self, x: Tensor) -> Tensor:
         """Batch norm as torch computes it, over the batch of this process."""
-        mean, var, momentum = self.running_mean, self.running_var, self.momentum
-        training = self.training
-        return functional.batch_norm(
-            x, mean, var, self.weight, self.bias, training, momentum, self.eps
-        )
+        mean, var, weight, bias = self.running_mean, self.running_var, self.weight, self.bias
+        if mean is not None and not self.training:
+            return functional.batch_norm(x, mean, var, weight, bias, eps=self.eps)
+        mean, var = self._receiving(x, x.shape[1]).unbind()
+        normalized = functional.batch_norm(x, mean, var, weight, bias, True, 1.0, self.eps)
+        if self.training:
+            self._update(mean, var)
+        return normalized
 
+    @staticmethod
+    def _receiving(x: Tensor, dim: int) -> Tensor:
+        """Running statistics that, with momentum 1, become those of a batch."""
+        precise = torch.promote_types(x.dtype, torch.float32)
+        return x.new_zeros(2, dim, dtype=precise)
+
+    @torch.no_grad()
     def _update(self, mean: Tensor, var: Tensor) -> None:
-        """Move the running statistics towards those of a batch."""
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(var, self.momentum)
-        self.num_batches_tracked.add_(1)
+        """Move the running statistics towards those of a batch; without momentum, average all."""
+        if self.running_mean is None or self.running_var is None:
+            return
+        count = cast("Tensor", self.num_batches_tracked).add_(1)
+        own, found = [self.running_mean, self.running_var], [mean, var]
+        if self.momentum is None:
+            step = count.to(mean.dtype).reciprocal()
+            torch._foreach_lerp_(own, found, [step, step])
+        else:
+            torch._foreach_lerp_(own, found, self.momentum)
 
 
 @final
 class SyncBatchNorm(_ReplacedBatchNorm):
     """Batch norm over the batch of all processes, exact in value and gradient.
 
-    Unlike ``torch.nn.SyncBatchNorm`` it also runs on CPUs. With one process, or in eval mode, it
-    computes what ``torch.nn.BatchNorm2d`` does; parameters and buffers have the same names.
+    An accelerator's own kernels compute it, as for ``torch.nn.SyncBatchNorm``, which has no others;
+    devices without them, such as CPUs, take sums over the processes. With one process, or in eval
+    mode, it computes what ``torch.nn.BatchNorm2d`` does; parameters and buffers have its names.
 
     >>> norm = nn.BatchNorm1d(3)
     >>> x = torch.randn(8, 3)
@@ -66,20 +84,24 @@ class SyncBatchNorm(_ReplacedBatchNorm):
         """Normalize by the statistics of all processes in training, by the running ones in eval."""
         if not (self.training and is_distributed()):
             return self.rest(self._local(x))
+        if has_kernels(x.device.type):
+            found, mean, var = normalize(x, self.weight, self.bias, self.eps)
+            self._update(mean, var)
+            return self.rest(found)
         with torch.autocast(x.device.type, enabled=False):
             wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-            found = self._synchronized(wide).to(x.dtype)
+            found = self._by_sums(wide).to(x.dtype)
         return self.rest(found)
 
-    def _synchronized(self, x: Tensor) -> Tensor:
+    def _by_sums(self, x: Tensor) -> Tensor:
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        count = sum_with_gradient(x.new_tensor(float(x.numel() // x.shape[1])))
-        center = sum_with_gradient(x.sum(axes)) / count
+        own = torch.cat([x.sum(axes), x.new_full((1,), x.numel() // x.shape[1])])
+        total, count = sum_with_gradient(own).split([x.shape[1], 1])
+        center = total / count
         centered = x - center.view(shape)
         var = sum_with_gradient(centered.square().sum(axes)) / count
-        with torch.no_grad():
-            self._update(center, var * count / (count - 1))
+        self._update(center.detach(), (var * count / (count - 1)).detach())
         scale = (var + self.eps).rsqrt()
         if self.weight is None:
             return centered * scale.view(shape)
@@ -117,20 +139,60 @@ class SplitBatchNorm(_ReplacedBatchNorm):
                 f"a batch of {len(x)} samples cannot be split into {parts} equal parts"
             )
         # One call: the parts stand side by side, each with channels of its own.
-        beside = x.unflatten(0, (parts, -1)).transpose(0, 1).flatten(1, 2)
+        beside = cast("Tensor", _Beside.apply(x, parts))
         weight, bias = (
             one if one is None else one.repeat(parts) for one in (self.weight, self.bias)
         )
-        # With momentum 1 they receive the statistics of each part.
-        found = self.running_mean.new_zeros(2, parts * dim)
+        found = self._receiving(x, parts * dim)
         mean, var = found.unbind()
         done = functional.batch_norm(beside, mean, var, weight, bias, True, 1.0, self.eps)
-        with torch.no_grad():
-            overall = all_reduce_mean(found.unflatten(1, (parts, dim)).mean(dim=1))
-            self._update(*overall)
-        normalized = torch.empty_like(x)  # in the memory layout of x
-        normalized.unflatten(0, (parts, -1)).copy_(done.unflatten(1, (parts, dim)).transpose(0, 1))
-        return self.rest(normalized)
+        mean, var = all_reduce_mean(found.unflatten(1, (parts, dim)).mean(dim=1)).unbind()
+        self._update(mean, var)
+        return self.rest(_Apart.apply(done, parts, x.shape, x.stride()))
+
+
+def _beside(x: Tensor, parts: int) -> Tensor:
+    """Parts of a batch as channels of one that is shorter."""
+    return x.unflatten(0, (parts, -1)).transpose(0, 1).flatten(1, 2)
+
+
+def _apart(x: Tensor, parts: int, shape: torch.Size, stride: tuple[int, ...]) -> Tensor:
+    """The reverse, in the memory layout that the batch had."""
+    whole = torch.empty_strided(shape, stride, dtype=x.dtype, device=x.device)
+    whole.unflatten(0, (parts, -1)).copy_(x.unflatten(1, (parts, -1)).transpose(0, 1))
+    return whole
+
+
+class _Beside(torch.autograd.Function):
+    """With a gradient in one copy, in the layout of its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, parts: int) -> Tensor:  # noqa: ANN401
+        ctx.whole = parts, x.shape, x.stride()
+        return _beside(x, parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        return _apart(gradients[0], *ctx.whole), None
+
+
+class _Apart(torch.autograd.Function):
+    """The reverse."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        parts: int,
+        shape: torch.Size,
+        stride: tuple[int, ...],
+    ) -> Tensor:
+        ctx.parts = parts
+        return _apart(x, parts, shape, stride)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+        return _beside(gradients[0], ctx.parts), None, None, None
 
 
 @final

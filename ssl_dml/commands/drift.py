@@ -190,6 +190,7 @@ def described(
         "reference": {"samples": len(known), "of": str(sketch.info.data.get("of", "samples"))},
         "kernel": {"mmd2": found.kernel.value, "p": found.kernel.p},
         "outside": {**found.outside._asdict(), "radius": found.radius},
+        "company": found.company._asdict(),
         "growth": found.growth._asdict(),
         "clusters": [
             {

@@ -32,7 +32,7 @@ def verdict(values: Mapping[str, Any]) -> str:
 
 def _rows(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Name of each statistic, what it found, and its own p-value."""
-    kernel, outside, growth = values["kernel"], values["outside"], values["growth"]
+    kernel, outside, company = values["kernel"], values["outside"], values["company"]
     most = values["clusters"][0]
     return [
         ("kernel two-sample test", f"squared discrepancy {kernel['mmd2']:.5f}", _p(kernel["p"])),
@@ -42,9 +42,14 @@ def _rows(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             _p(outside["p"]),
         ),
         (
+            "new beside new",
+            f"squared excess among 16 neighbors {company['value']:.2f}",
+            _p(company["p"]),
+        ),
+        (
             "cluster that grew most",
             f"of new samples {most['new']:.1%}, of training {most['reference']:.1%}",
-            _p(growth["p"]),
+            _p(values["growth"]["p"]),
         ),
     ]
 

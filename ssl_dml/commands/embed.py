@@ -30,7 +30,7 @@ from ssl_dml.evaluation.embed_table import embed_table
 from ssl_dml.evaluation.forms import stored_recall
 from ssl_dml.files import as_json
 from ssl_dml.progress import say
-from ssl_dml.tables import DType, TableInfo
+from ssl_dml.tables import DType, StoredTable, TableInfo
 from ssl_dml.training.accelerator import use_threads
 from ssl_dml.training.run_folder import locked
 from ssl_dml.types import ConfigError, ImageSpec
@@ -51,7 +51,7 @@ class EmbedConfig:
             are left out and listed.
         split: Which samples of a source with splits.
         dtype: How embeddings are stored: float32; float16; int8, with a scale for each row; bit,
-            the sign of each value.
+            whether each value of a row of length 1 is above its mean.
         dim: First values of each embedding to store, scaled to length 1, where the model was
             trained with ``nested``; null for all as they are.
         pool: How features are pooled, where the network allows it: mean, cls, gem, or layer:N;
@@ -201,7 +201,8 @@ def _write(
         f'in Python: ssl_dml.EmbeddingTable.open("{config.output}")'
     )
     if info.dtype != "float32" and len(sample) > 1:
-        mean, low, high = stored_recall(sample, info.dtype)
+        levels = StoredTable(config.output).info.of_bits
+        mean, low, high = stored_recall(sample, info.dtype, levels)
         say(
             f"{info.dtype} keeps {mean:.1%} of the ten nearest rows that float32 finds (95% "
             f"interval {low:.1%} to {high:.1%}; recall@10 among {len(sample):,} of the rows)"

@@ -21,12 +21,14 @@ from ssl_dml.data import DataConfig, SampleSet, load_test, load_train
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.labeled import label_values_of
 from ssl_dml.data.understood import announce_leak
+from ssl_dml.distributed import process_group
 from ssl_dml.evaluation import (
     embed,
     encoder,
     neighbors,
     write_neighbors,
 )
+from ssl_dml.evaluation.compute import Compute
 from ssl_dml.evaluation.embed import Encoder
 from ssl_dml.evaluation.search import check_ks
 from ssl_dml.evaluation.stored import stored_tables
@@ -130,7 +132,7 @@ def opened(config: EvaluateConfig, options: dict[str, Any], device: torch.device
 
 
 def embedded_parts(config: EvaluateConfig, found: Opened) -> list[EmbeddingTable]:
-    """The table of each part, on the first process.
+    """The table of each part, on every process.
 
     Raises:
         ConfigError: If an embedding is not finite.
@@ -149,6 +151,9 @@ def embedded_parts(config: EvaluateConfig, found: Opened) -> list[EmbeddingTable
 def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]:
     """Load the model, embed, measure, write ``NAME.json`` into the run folder.
 
+    All processes embed, and share the work of measures that can be shared. Others leave before the
+    first process goes on alone, so that none waits for it.
+
     Args:
         config: Which run and what to measure.
         values: Options of each measure, by section.
@@ -158,11 +163,15 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
     options, results = _options(config, values), dict[str, float]()
     found, measure = opened(config, options, accelerator.device), MEASURES[config.evaluator]
     tables = embedded_parts(config, found)
+    if measure.shared:
+        options["compute"] = Compute(device=found.device, group=process_group())
+        results = measure.function(*tables, **options)
+    accelerator.end_training()
     if accelerator.is_main_process:
         if config.evaluator == "health":
             given = {"device": found.device, "trust": config.trust}
             options["views"] = run_views(config.run, found.backbone, found.parts[0][0], **given)
-        results = measure.function(*tables, **options)
+        results = results or measure.function(*tables, **options)
         say(f"{config.run}: {found.words}")
         say(said(measure, results, options))
         suffix = "_init" if config.init else "" if config.model == "backbone" else "_best"
@@ -170,10 +179,10 @@ def evaluate(config: EvaluateConfig, values: dict[str, Any]) -> dict[str, float]
         if config.neighbors is not None:
             path = config.run / "neighbors.csv"
             names = found.parts[-1][0].class_names
-            write_neighbors(path, neighbors(*tables, k=config.neighbors, class_names=names))
+            alone = Compute(device=found.device)
+            listed = neighbors(*tables, k=config.neighbors, class_names=names, compute=alone)
+            write_neighbors(path, listed)
             say(f"nearest neighbors of each test sample: {path}")
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
     return results
 
 
@@ -182,7 +191,6 @@ def _embedded(
 ) -> EmbeddingTable:
     """Samples as :func:`load` of their stored table would have them."""
     features = embed(encode, samples, rows, device=device)
-    rows = rows[: len(features)]  # on other processes than the first there are no features
     return EmbeddingTable(
         embeddings=features,
         labels=torch.full_like(rows, -1) if samples.labels is None else samples.labels[rows],

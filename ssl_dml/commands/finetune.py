@@ -25,7 +25,7 @@ from ssl_dml.data.labeled import (
 )
 from ssl_dml.data.understood import announce, announce_leak, describe
 from ssl_dml.evaluation import validate
-from ssl_dml.evaluation.sketch import sketch_samples
+from ssl_dml.evaluation.sketch import sketch_run
 from ssl_dml.heads import Head, Nested, attach_partial_fc
 from ssl_dml.progress import say
 from ssl_dml.reporting import finetune_summary, finish, record_probe, show_first
@@ -195,8 +195,8 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
 
         keep("backbone", plan.steps)
         of, sketched = sketched_rows(rows)
-        sketch_samples(
-            model.embedder, train, sketched, config.output_dir / "backbone",
+        sketch_run(
+            model.embedder, train, sketched, config.output_dir,
             source=config.data.source, of=of, device=device,
         )  # fmt: skip
         project(accelerator, model.embedder, train, step=plan.steps)

@@ -24,7 +24,7 @@ from ssl_dml.evaluation.layers import shown_layers
 
 UNKNOWN = "not measurable: too few for this rate"
 SMALL = 1e-4  # where 4 decimals show nothing
-TABLES: set[str | int] = {"gallery", "query"}
+TABLES: set[str | int] = {"gallery", "query", "compute"}
 
 
 def shown_results(results: Mapping[str, float], *, confidence: float = 0.95) -> str:
@@ -58,6 +58,7 @@ class Measure(NamedTuple):
         labels: Whether samples without a label are left out.
         given: Its arguments that are no options.
         searches: Whether rows are searched for among others, which is then said.
+        shared: Whether it takes ``compute``, by which all processes share the work.
         table: Its results as a table; None for a line each.
         remarks: Lines on results that are unusual.
     """
@@ -67,25 +68,28 @@ class Measure(NamedTuple):
     labels: bool = True
     given: set[str | int] = TABLES
     searches: bool = False
+    shared: bool = False
     table: Callable[[Mapping[str, float]], str] | None = None
     remarks: Callable[[Mapping[str, float]], list[str]] = lambda _: []
 
 
 MEASURES = {
-    "knn": Measure(knn, "probe", searches=True),
-    "linear": Measure(linear_probe, "probe", searches=True),
-    "logistic": Measure(logistic, "probe", searches=True),
-    "few_labels": Measure(few_labels, "probe", searches=True),
-    "retrieval": Measure(retrieval, "test", searches=True),
+    "knn": Measure(knn, "probe", searches=True, shared=True),
+    "linear": Measure(linear_probe, "probe", searches=True, shared=True),
+    "logistic": Measure(logistic, "probe", searches=True, shared=True),
+    "few_labels": Measure(few_labels, "probe", searches=True, shared=True),
+    "retrieval": Measure(retrieval, "test", searches=True, shared=True),
     "verification": Measure(verification, "test"),
     "open_set": Measure(open_set, "test"),
     "clustering": Measure(clustering, "test"),
     "few_shot": Measure(few_shot, "test"),
     "classifier": Measure(classifier, "test"),
-    "layers": Measure(layers, "probe", given={*TABLES, "dims"}, searches=True, table=shown_layers),
+    "layers": Measure(
+        layers, "probe", given={*TABLES, "dims"}, searches=True, shared=True, table=shown_layers
+    ),
     "compact": Measure(compact, "test", searches=True, table=compact_table),
     "label_distances": Measure(
-        label_distances, "test", given={*TABLES, "label_values"}, searches=True
+        label_distances, "test", given={*TABLES, "label_values"}, searches=True, shared=True
     ),
     "health": Measure(checkup, "test", labels=False, given={*TABLES, "views"}, remarks=unusual),
 }

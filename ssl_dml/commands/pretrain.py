@@ -17,7 +17,7 @@ from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.understood import announce, announce_leak, describe
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, gain_of, open_probe, probe_method
-from ssl_dml.evaluation.sketch import sketch_samples
+from ssl_dml.evaluation.sketch import sketch_run
 from ssl_dml.methods import Method, RunInfo, nested
 from ssl_dml.progress import say
 from ssl_dml.reporting import finish, record_probe, show_first, summary
@@ -213,8 +213,8 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
             if plan.due(step, every_epochs=config.evaluation.every_epochs) and probes.at(step):
                 break
         network = keep("backbone", step)
-        sketch_samples(
-            network, train, torch.arange(len(train)), config.output_dir / "backbone",
+        sketch_run(
+            network, train, torch.arange(len(train)), config.output_dir,
             source=config.data.source, of="training samples", device=device,
         )  # fmt: skip
         project(accelerator, network, train, step=step)

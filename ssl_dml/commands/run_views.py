@@ -12,6 +12,7 @@ from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone
 from ssl_dml.config import fill
 from ssl_dml.data import SampleSet
+from ssl_dml.evaluation.compute import Compute
 from ssl_dml.evaluation.probe import view_features
 from ssl_dml.trust import naming
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
@@ -48,5 +49,5 @@ def run_views(
     except (ConfigError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} names no augmentation that can be built: {error}") from error
     with torch.no_grad():
-        given = {"most": SAMPLES, "count": VIEWS, "device": device}
+        given = {"most": SAMPLES, "count": VIEWS, "compute": Compute(device=device)}
         return view_features(backbone, samples, augment, **given)

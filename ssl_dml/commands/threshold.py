@@ -102,7 +102,7 @@ def _digest(folder: Path, info: TableInfo) -> str:
         raise ConfigError(f"{folder} does not say which weights embedded it; embed again")
     if info.dtype == "bit":
         raise ConfigError(
-            f"{folder} holds signs alone, whose cosines are not those of the model; embed with "
+            f"{folder} holds bits alone, whose cosines are not those of the model; embed with "
             "--dtype float32"
         )
     return digest

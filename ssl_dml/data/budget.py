@@ -1,7 +1,6 @@
 """How much memory decoding takes at once, however many threads decode and whatever they read."""
 
 import math
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 import psutil
 import torch
 
+from ssl_dml.cores import cores
 from ssl_dml.data.decoder import Decoder
 from ssl_dml.types import ConfigError, one_line
 
@@ -21,7 +21,7 @@ _own = threading.local()
 
 def share() -> int:
     """Bytes that every thread may take for itself: all together a quarter of the free memory."""
-    mine = psutil.virtual_memory().available // 4 // (os.cpu_count() or 1)
+    mine = psutil.virtual_memory().available // 4 // cores()
     return min(SHARE, max(LEAST_SHARE, mine))
 
 

@@ -53,10 +53,12 @@ class DataConfig:
         use_splits: Whether names such as train, val and test, of sub-folders or files or in a
             column called split, tell the splits; false if sub-folders with such names are classes.
         max_pixels: An image of more pixels is damaged.
-        cache_dir: Folder for decoded samples that do not fit in memory.
+        cache_dir: Folder for decoded samples that do not fit in memory or took long to decode, and
+            for what was found below folders of many files.
         memory_fraction: Fraction of the free memory that decoded samples may fill.
         disk_fraction: Fraction of the free disk they may fill; above it, workers decode on demand.
-        workers: Number of processes that decode on demand.
+        workers: Number of processes that decode on demand, beside each process of the run. None
+            starts one on each core, and fewer where their batches would not fit in shared memory.
     """
 
     source: str
@@ -80,7 +82,7 @@ class DataConfig:
     cache_dir: Path = Path("~/.cache/ssl_dml")
     memory_fraction: float = 0.25
     disk_fraction: float = 0.5
-    workers: int = 2
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         at_least(1, "data", batch_size=self.batch_size, workers=self.workers)

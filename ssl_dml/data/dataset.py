@@ -29,9 +29,13 @@ from ssl_dml.data.sources import SampleNames, Source
 from ssl_dml.data.split_names import printable
 from ssl_dml.data.store import Store, build_store, has_store, nbytes
 from ssl_dml.data.survey import Survey, normalization, survey
+from ssl_dml.data.workers import choose_workers
 from ssl_dml.distributed import broadcast_object, rank, world_size
+from ssl_dml.progress import say
 from ssl_dml.reading import reading
 from ssl_dml.types import Aspects, ImageSpec, Indices, SequenceSpec, Stored
+
+EMBEDDED_AT_ONCE = 256  # samples of a process, whatever the size of a batch
 
 
 @final
@@ -54,6 +58,7 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         notes: What was decided or left out on opening, a short sentence each.
         labeled_by: Where the labels are from, in words; empty without labels.
         found: What the undecoded samples are; None if they were not looked at.
+        workers: Processes that decode them on demand; 0 if they are decoded.
     """
 
     def __init__(
@@ -63,9 +68,11 @@ class SampleSet(Dataset[tuple[Tensor, Tensor]]):
         decoder: Decoder,
         spec: ImageSpec | SequenceSpec,
         found: Survey | Lengths | None = None,
+        *,
+        workers: int = 0,
     ) -> None:
         self.samples, self.damaged = store.samples, store.damaged
-        self.decoder, self.spec, self.found = decoder, spec, found
+        self.decoder, self.spec, self.found, self.workers = decoder, spec, found, workers
         self.labeled_by, self.names = source.labeled_by, SampleNames(source, store.kept)
         self.class_names, self.fingerprint = source.class_names, source.fingerprint
         self.content, self.notes, self.recordings = store.content, source.notes, None
@@ -130,6 +137,10 @@ def load_train(config: DataConfig) -> SampleSet:
         )
         decoder = found.decoder
     store = _store(source, decoder, config, config.source)
+    workers = 0
+    if isinstance(store.samples, OnDemand):
+        workers, why = _workers(decoder, config)
+        say(f"samples are decoded on demand, by {workers} workers a process: {why}")
     mean, std = normalization(store, decoder.shape[0])
     try:
         spec = decoder.spec(mean=config.mean or mean, std=config.std or std)
@@ -137,7 +148,7 @@ def load_train(config: DataConfig) -> SampleSet:
         raise ConfigError(f"data.mean, data.std: {error}") from error
     if isinstance(found, Survey) and isinstance(spec, ImageSpec):
         spec = replace(spec, test_view=found.test_view)
-    return SampleSet(source, store, decoder, spec, found)
+    return SampleSet(source, store, decoder, spec, found, workers=workers)
 
 
 def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
@@ -162,7 +173,8 @@ def load_test(config: DataConfig, train: SampleSet) -> SampleSet | None:
         source.labels = [theirs[label] if label >= 0 else -1 for label in source.labels]
         source.class_names = names
     store = _store(source, train.decoder, config, config.test_source or config.source)
-    return SampleSet(source, store, train.decoder, train.spec)
+    workers = _workers(train.decoder, config)[0] if isinstance(store.samples, OnDemand) else 0
+    return SampleSet(source, store, train.decoder, train.spec, workers=workers)
 
 
 def epochs(samples: SampleSet, config: DataConfig, *, seed: int) -> EpochBatches:
@@ -183,7 +195,7 @@ def make_loader(
     samples: SampleSet,
     order: Iterable[Tensor],
     *,
-    workers: int = 2,
+    workers: int | None = None,
     device: torch.device | None = None,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """(samples, indices) for each tensor of indices, decoded by workers if nothing is kept.
@@ -191,18 +203,24 @@ def make_loader(
     Args:
         samples: What to cut batches from.
         order: Indices of each batch, such as :func:`epochs` gives.
-        workers: Processes that decode.
+        workers: Processes that decode; None for as many as the data set was loaded with.
         device: Where the batches go next; memory is pinned for a GPU of CUDA.
     """
     return Loader(
         samples,
         sampler=order,
         batch_size=None,
-        num_workers=workers if isinstance(samples.samples, OnDemand) else 0,
+        num_workers=(workers or samples.workers) if isinstance(samples.samples, OnDemand) else 0,
         pin_memory=device is not None and device.type == "cuda",
         worker_init_fn=end_with_the_run,
         generator=torch.Generator(),  # so that starting workers draws nothing from training's
     )
+
+
+def _workers(decoder: Decoder, config: DataConfig) -> tuple[int, str]:
+    """Workers of a loader, and why so many; their batches fit in shared memory."""
+    rows = max(EMBEDDED_AT_ONCE, config.batch_size // world_size())
+    return choose_workers(config.workers, rows * nbytes(decoder))
 
 
 def _open(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder | None] | None:
@@ -224,6 +242,7 @@ def _opened(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder
             use_splits=config.use_splits,
             skip_damaged=config.on_error == "skip",
             max_pixels=config.max_pixels,
+            cache_dir=config.cache_dir.expanduser(),
         )
         opened = None if source is None else (source, None)
     else:
@@ -249,14 +268,15 @@ def _store(source: Source, decoder: Decoder, config: DataConfig, where: str) -> 
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cache = config.cache_dir.expanduser()
     nearest = next(path for path in (cache, *cache.parents) if path.exists())
+    stored = has_store(source, decoder, cache)
     # Several processes of a machine share one mapped file instead of one copy each.
     in_memory = (
-        size <= config.memory_fraction * psutil.virtual_memory().available and local_processes == 1
+        not stored
+        and size <= config.memory_fraction * psutil.virtual_memory().available
+        and local_processes == 1
     )
-    on_disk = not in_memory and (
-        has_store(source, decoder, cache)
-        or size <= config.disk_fraction * shutil.disk_usage(nearest).free
-    )
+    room = size <= config.disk_fraction * shutil.disk_usage(nearest).free
+    on_disk = not in_memory and (stored or room)
     # Free space may change while other processes look.
     in_memory, on_disk = broadcast_object((in_memory, on_disk))
     store = build_store(

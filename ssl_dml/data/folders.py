@@ -1,18 +1,24 @@
 """Folders of files: what lies below them, their splits and their labels."""
 
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.images import HINTS, MAX_PIXELS, SUFFIXES, is_image, read_file
+from ssl_dml.data.known import LEAST, Known, Paths, names_below, place_of, recall, remember
 from ssl_dml.data.layout import Files, class_labels, divide
 from ssl_dml.data.sources import RawImage, Source, fingerprint
 from ssl_dml.data.split_names import printable
-from ssl_dml.data.walk import find_files, suffix_of
+from ssl_dml.data.walk import Found, find_files, suffix_of
+from ssl_dml.progress import say
+from ssl_dml.types import one_line
 
 AUDIO_SUFFIXES = frozenset([".flac", ".wav"])
+METADATA = ("class_names", "fingerprint", "stamp", "notes", "labeled_by")
 
 
 @final
@@ -26,7 +32,7 @@ class LabeledFiles:
         fingerprint: See there, with ``stamp``, ``notes`` and ``labeled_by``.
     """
 
-    paths: list[Path]
+    paths: Sequence[Path]
     labels: list[int] | None
     class_names: list[str]
     fingerprint: str
@@ -43,6 +49,7 @@ class LabeledFiles:
         wanted: Callable[[Path], bool],
         hints: dict[str, str],
         use_splits: bool = False,
+        memory: "Memory | None" = None,
     ) -> "LabeledFiles | None":
         """Find the files of a split.
 
@@ -52,11 +59,22 @@ class LabeledFiles:
             wanted: Whether a path is one of the files.
             hints: What to do about files of a suffix that is left out.
             use_splits: Whether sub-folders such as train and test are splits.
+            memory: Where what is found is kept for the next time; None to keep nothing.
 
         Returns:
             The files; none if there is no such split.
         """
+        began_ns = time.time_ns()
         found = find_files(root, wanted)
+        files = cls._of_split(root, split, found, hints=hints, use_splits=use_splits)
+        if memory is not None:
+            memory.keep(files, found, began_ns)
+        return files
+
+    @classmethod
+    def _of_split(
+        cls, root: Path, split: str, found: Found, *, hints: dict[str, str], use_splits: bool
+    ) -> "LabeledFiles | None":
         files = Files.below(root, found.paths)
         train, test = divide(files, split=split) if use_splits else (files, None)
         mine, like = (train, None) if split == "train" else (test, train)
@@ -73,6 +91,51 @@ class LabeledFiles:
             notes=[*mine.notes, *found.notes(hints), *more],
             labeled_by="sub-folders" if labels else "",
         )
+
+
+@final
+class Memory:
+    """What was found below a folder of at least 10,000 images, kept for the next time.
+
+    Args:
+        root: The folder.
+        split: ``"train"`` or ``"test"``.
+        use_splits: Whether sub-folders such as train and test are splits.
+        cache_dir: Folder of what is kept between runs.
+    """
+
+    def __init__(self, root: Path, split: str, *, use_splits: bool, cache_dir: Path) -> None:
+        self.root = root
+        self.place = place_of(cache_dir, root, split, use_splits, sorted(SUFFIXES), HINTS)
+
+    def known(self) -> "tuple[LabeledFiles | None] | None":
+        """The files of the split, or None for no such split; None alone if they must be found."""
+        if (known := recall(self.place, self.root)) is None:
+            return None
+        if known.metadata is None:
+            return (None,)
+        paths = Paths(self.root, known.names)
+        return (LabeledFiles(paths=paths, labels=known.labels, **known.metadata),)
+
+    def keep(self, files: LabeledFiles | None, found: Found, began_ns: int) -> None:
+        """Keep what was found, on the first process of a machine.
+
+        Nothing is kept of a folder with links that were not followed: where they lead may change.
+        """
+        first = os.environ.get("LOCAL_RANK", "0") == "0"
+        if not first or found.loops or len(found.paths) < LEAST:
+            return
+        names, labels, metadata = list[str](), None, None
+        if files is not None:
+            names, labels = names_below(self.root, files.paths), files.labels
+            metadata = {key: getattr(files, key) for key in METADATA}
+        known = Known(names=names, labels=labels, metadata=metadata)
+        more = {"folders": found.folders, "unsure": found.unsure, "began_ns": began_ns}
+        try:
+            remember(self.place, self.root, known, **more)
+        except OSError as error:
+            reason = error.strerror or one_line(error)
+            say(f"the files below {printable(str(self.root))} are looked for again: {reason}")
 
 
 @final
@@ -111,10 +174,11 @@ class FolderSource(Source):
 
 
 def images_below(
-    root: Path, split: str = "train", *, use_splits: bool = False
+    root: Path, split: str = "train", *, use_splits: bool = False, memory: Memory | None = None
 ) -> LabeledFiles | None:
     """Find the images of a split; none if there is no such split."""
-    return LabeledFiles.below(root, split, wanted=is_image, hints=HINTS, use_splits=use_splits)
+    given = {"use_splits": use_splits, "memory": memory}
+    return LabeledFiles.below(root, split, wanted=is_image, hints=HINTS, **given)
 
 
 def audio_below(

@@ -14,7 +14,7 @@ from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as READERS
 
 from ssl_dml.config import ConfigError
 from ssl_dml.data.archives import open_archives
-from ssl_dml.data.folders import FolderSource, images_below, is_audio
+from ssl_dml.data.folders import FolderSource, Memory, images_below, is_audio
 from ssl_dml.data.images import MAX_PIXELS, is_image
 from ssl_dml.data.listings import is_listing, listed_files, path_column, read_listing
 from ssl_dml.data.members import archives_at
@@ -56,6 +56,7 @@ def open_source(
     use_splits: bool = True,
     max_pixels: int = MAX_PIXELS,
     skip_damaged: bool = False,
+    cache_dir: Path | None = None,
 ) -> Source | None:
     """Open the images that ``data.source`` names; None if it has no such split.
 
@@ -70,17 +71,22 @@ def open_source(
             called split, tell the splits; otherwise everything is train.
         max_pixels: An image of more pixels is damaged.
         skip_damaged: Leave damaged parquet files out instead of raising.
+        cache_dir: Where it is kept what was found below a folder; None to keep nothing.
 
     Raises:
         ConfigError: If the source does not exist or holds no images.
     """
-    path = locate(where)
+    path, memory = locate(where), None
+    if cache_dir is not None and path.is_dir():
+        memory = Memory(path, split, use_splits=use_splits, cache_dir=cache_dir)
+        if (known := memory.known()) is not None:
+            return None if known[0] is None else FolderSource(path, *known, max_pixels=max_pixels)
     labels = {"label_column": label_column, "missing_labels": missing_labels}
     if archives := archives_at(path):
         options = {"use_splits": use_splits, "max_pixels": max_pixels, "skip_damaged": skip_damaged}
         return open_archives(path, archives, split, **labels, **options)
     if is_folder_of_files(path):
-        files = images_below(path, split, use_splits=use_splits)
+        files = images_below(path, split, use_splits=use_splits, memory=memory)
         return None if files is None else FolderSource(path, files, max_pixels=max_pixels)
     given = TableOptions((image_column, label_column), use_splits, skip_damaged)
     table = open_table(where, path, split, given)

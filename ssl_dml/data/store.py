@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,18 +17,20 @@ import numpy as np
 from jaxtyping import UInt64
 
 from ssl_dml.config import ConfigError
+from ssl_dml.cores import cores
 from ssl_dml.data import budget
 from ssl_dml.data.decoder import Decoded, Decoder
 from ssl_dml.data.exclude import Some
 from ssl_dml.data.on_demand import REMEDY, Array, OnDemand, attempt
 from ssl_dml.data.sources import Source
-from ssl_dml.files import remove, remove_leftovers, replacing
+from ssl_dml.files import one_at_a_time, remove, remove_leftovers, replacing
 from ssl_dml.progress import progress, say
 from ssl_dml.reading import read_bytes, read_json, read_text, regular
 
 CHUNK = 512
 MOST_METADATA = 1 << 32  # bytes of what is said of samples
-VERSION = 5
+VERSION = 6
+WORTH_KEEPING = 20.0  # seconds of decoding to memory
 RECORD, CONTENT, DIGESTS = "store.json", "content.sha256", "digests.bin"
 FILE = "pixels.bin"  # also for sequences, to keep finding existing stores
 
@@ -85,33 +86,33 @@ def build_store(
     Args:
         source: The undecoded samples.
         decoder: Decodes a sample.
-        in_memory: Store the samples in memory.
+        in_memory: Store the samples in memory. What took more than 20 seconds to decode is written
+            below ``cache_dir`` too, for the next time.
         on_disk: Store them in a file below ``cache_dir``, which is written once and then mapped.
             If both are false, samples are only checked, and decoded on demand later.
         cache_dir: Folder of stores.
         skip_damaged: Leave damaged samples out instead of raising.
-        builder: Whether this process writes the file; other processes of the machine wait for it.
+        builder: Whether this process may write the file, as one of each machine may; where several
+            machines share ``cache_dir``, the first one writes. All others wait for it.
 
     Raises:
         ConfigError: If a sample is damaged and ``skip_damaged`` is false, or all are damaged.
         OSError: If the disk is full.
     """
     if in_memory:
-        samples = np.empty((len(source), *decoder.shape), decoder.dtype)
-        found, filled, digests = _Found([], [], []), 0, list[bytes]()
-        for rows in _decoded(source, decoder, found, digests):
-            samples[filled : filled + len(rows)] = rows
-            filled += len(rows)
-        found.check(skip_damaged)
-        return Store(samples=samples[:filled], **_summary(digests), **found._asdict())
+        return _in_memory(source, decoder, cache_dir, skip_damaged=skip_damaged)
     folder = cache_dir / _key(source, decoder, on_disk)
     size = nbytes(decoder) if on_disk else 0
-    if builder:
+    stored = _stored(folder, len(source), size)
+    if builder and stored is None:
+        cache_dir.mkdir(parents=True, exist_ok=True)
         remove_leftovers(cache_dir)
-        if _stored(folder, len(source), size) is None:
-            _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
+        told = partial(say, f"waiting for {folder}, which another process writes")
+        with one_at_a_time(cache_dir / f"{folder.name}.lock", told):
+            if _stored(folder, len(source), size) is None:
+                _write(source, decoder, folder, with_samples=on_disk, skip_damaged=skip_damaged)
     # It needs no time limit: if the builder fails, the launcher ends this process too.
-    while (stored := _stored(folder, len(source), size)) is None:
+    while stored is None and (stored := _stored(folder, len(source), size)) is None:
         time.sleep(0.2)
     found, content, digests = stored
     found.check(skip_damaged)
@@ -124,9 +125,8 @@ def build_store(
 
 
 def has_store(source: Source, decoder: Decoder, cache_dir: Path) -> bool:
-    """Whether the decoded samples are on disk already."""
-    folder = cache_dir / _key(source, decoder, True)
-    return _stored(folder, len(source), nbytes(decoder)) is not None
+    """Whether the decoded samples are on disk already; whether they are whole is seen later."""
+    return (cache_dir / _key(source, decoder, True) / RECORD).exists()
 
 
 def nbytes(decoder: Decoder) -> int:
@@ -150,6 +150,35 @@ class _Found(NamedTuple):
             raise ConfigError(f"every sample is damaged; the first: {self.damaged[0]}")
 
 
+def _in_memory(source: Source, decoder: Decoder, cache_dir: Path, *, skip_damaged: bool) -> Store:
+    """Decode to memory, and keep on disk for the next time what took long, where there is room."""
+    began = time.monotonic()
+    samples = np.empty((len(source), *decoder.shape), decoder.dtype)
+    found, filled, digests = _Found([], [], []), 0, list[bytes]()
+    for rows in _decoded(source, decoder, found, digests):
+        samples[filled : filled + len(rows)] = rows
+        filled += len(rows)
+    found.check(skip_damaged)
+    samples, summary = samples[:filled], _summary(digests)
+    if (took := time.monotonic() - began) > WORTH_KEEPING:
+        try:
+            _keep(cache_dir / _key(source, decoder, True), samples, found, summary)
+            say(f"decoding took {took:.0f} s: its result is kept in {cache_dir} for the next run")
+        except OSError as error:
+            say(f"decoding took {took:.0f} s and is not kept in {cache_dir}: {error.strerror}")
+    return Store(samples=samples, **summary, **found._asdict())
+
+
+def _keep(folder: Path, samples: Array, found: _Found, summary: dict[str, Any]) -> None:
+    """Write a store of samples in memory."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _check_room(folder.parent, samples.nbytes)
+    with replacing(folder, folder=True) as partial:
+        with (partial / FILE).open("wb") as file:
+            file.write(np.ascontiguousarray(samples).data)
+        _describe(partial, found, summary)
+
+
 def _digested(index: int, source: Source, decoder: Decoder) -> tuple[Decoded | str, bytes]:
     """A decoded sample, or what is wrong with it, and the digest of its values."""
     result = attempt(source, index, decoder)
@@ -162,7 +191,7 @@ def _decoded(
 ) -> Iterator[Array]:
     """Yield decoded samples chunk by chunk, and note what was found and the digests."""
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(cores()) as pool,
         progress(len(source), "decoding", "samples") as bar,
     ):
         rows_at_once = budget.rows_at_once(nbytes(decoder), CHUNK)
@@ -203,14 +232,7 @@ def _write(
 ) -> None:
     """Write a store under another name, then rename it: nobody reads a half-written one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    size = nbytes(decoder) if with_samples else 0
-    if len(source) * size > shutil.disk_usage(folder.parent).free:
-        raise OSError(
-            errno.ENOSPC,
-            f"the decoded samples need {len(source) * size / 1e9:.1f} GB; free some space, or name "
-            "another folder with --data.cache_dir",
-            str(folder.parent),
-        )
+    _check_room(folder.parent, len(source) * nbytes(decoder) if with_samples else 0)
     if folder.exists():
         say(f"the decoded samples in {folder} are damaged: decoding again")
         remove(folder)
@@ -223,10 +245,25 @@ def _write(
                     file.write(rows.tobytes())
         # Damaged samples that stop the run are not stored: the next run looks again.
         found.check(skip_damaged)
-        summary = _summary(digests)
-        (partial / CONTENT).write_text(summary["content"])
-        (partial / DIGESTS).write_bytes(summary["digests"].tobytes())
-        (partial / RECORD).write_text(json.dumps(found._asdict()))
+        _describe(partial, found, _summary(digests))
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Raise if a disk has not so many bytes."""
+    if size > shutil.disk_usage(folder).free:
+        raise OSError(
+            errno.ENOSPC,
+            f"the decoded samples need {size / 1e9:.1f} GB; free some space, or name "
+            "another folder with --data.cache_dir",
+            str(folder),
+        )
+
+
+def _describe(folder: Path, found: _Found, summary: dict[str, Any]) -> None:
+    """Write what is said of the samples of a store."""
+    (folder / CONTENT).write_text(summary["content"])
+    (folder / DIGESTS).write_bytes(summary["digests"].tobytes())
+    (folder / RECORD).write_text(json.dumps(found._asdict()))
 
 
 def _stored(

@@ -2,20 +2,25 @@
 
 import math
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ssl_dml.data.budget import too_large
+from ssl_dml.cores import cores
+from ssl_dml.data import budget
 from ssl_dml.data.decode import (
     COLOR,
     ImageDecoder,
     channels_of,
     is_channels_first,
+    is_plain,
     open_pixels,
     size_of,
+    upright_size,
 )
 from ssl_dml.data.sources import Source
 from ssl_dml.data.store import Store
@@ -133,22 +138,15 @@ def survey(
     found: Counter[int] = Counter()
     low, high, gaps, several, first = np.inf, -np.inf, 0, 0, 0
     indices = np.unique(np.linspace(0, len(source) - 1, SAMPLE_SIZE).astype(int))
-    for index in indices:
-        try:
-            raw = source.read(int(index))
-            several += getattr(raw, "n_frames", 1) > 1
-            first += isinstance(raw, np.ndarray) and raw.ndim == 3 and is_channels_first(raw)  # noqa: PLR2004
-            pixels = open_pixels(raw)
-        except MemoryError as error:
-            raise ConfigError(too_large(source.name(int(index)), error)) from error
-        except Exception:  # decoders raise anything on damaged bytes
-            continue  # decoding will report it by name
-        found[channels_of(pixels)] += 1
-        sizes.append(size_of(pixels))
-        if isinstance(pixels, np.ndarray) and pixels.dtype != np.uint8:
-            finite = pixels[np.isfinite(pixels)]
-            gaps += finite.size < pixels.size
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    with ThreadPoolExecutor(cores()) as pool:
+        for one in pool.map(partial(_look, source), indices.tolist()):
+            if one is None:
+                continue  # decoding will report it by name
+            found[one.channels] += 1
+            sizes.append(one.size)
+            several, first, gaps = several + one.several, first + one.first, gaps + one.gaps
+            if one.values is not None:
+                low, high = min(low, one.values[0]), max(high, one.values[1])
     said = {
         "images that were looked at hold values that are not finite; NaN becomes black": gaps,
         "images that were looked at have several pages or frames; the first is read": several,
@@ -170,6 +168,49 @@ def survey(
         chosen=why,
         test_view=view,
     )
+
+
+class _Looked(NamedTuple):
+    """What is seen of an image without decoding it, where its header tells.
+
+    Attributes:
+        channels: Number of channels.
+        size: Width and height when it is upright.
+        several: Whether it has several pages or frames.
+        first: Whether it is an array whose channels are first.
+        gaps: Whether it holds values that are not finite.
+        values: Smallest and largest value, of more than 8 bits; None for others.
+    """
+
+    channels: int
+    size: tuple[int, int]
+    several: bool
+    first: bool
+    gaps: bool = False
+    values: tuple[float, float] | None = None
+
+
+def _look(source: Source, index: int) -> _Looked | None:
+    """What one image is; None if it cannot be opened."""
+    try:
+        with budget.sample():
+            raw = source.read(index)
+            several = getattr(raw, "n_frames", 1) > 1
+            first = isinstance(raw, np.ndarray) and raw.ndim == 3 and is_channels_first(raw)  # noqa: PLR2004
+            if is_plain(raw):
+                with raw:
+                    return _Looked(channels_of(raw), upright_size(raw), several, first)
+            pixels = open_pixels(raw)
+            kind = channels_of(pixels), size_of(pixels), several, first
+            if not isinstance(pixels, np.ndarray) or pixels.dtype == np.uint8:
+                return _Looked(*kind)
+            finite = pixels[np.isfinite(pixels)]
+            values = float(finite.min()), float(finite.max())
+            return _Looked(*kind, finite.size < pixels.size, values)
+    except MemoryError as error:
+        raise ConfigError(budget.too_large(source.name(index), error)) from error
+    except Exception:  # decoders raise anything on damaged bytes
+        return None
 
 
 def outside(sizes: list[tuple[int, int]], decoder: ImageDecoder) -> float:

@@ -27,11 +27,15 @@ class Found:
         left_out: Number of other files by suffix.
         loops: Links that were not followed, since they lead back to a folder above or to one
             that was read already.
+        folders: The folders that were read.
+        unsure: Files that were not wanted and have no suffix to tell so.
     """
 
     paths: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     loops: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    unsure: list[Path] = field(default_factory=list)
 
     def notes(self, hints: dict[str, str]) -> list[str]:
         """Sentences on what was left out, for the user.
@@ -60,18 +64,21 @@ def find_files(root: Path, wanted: Callable[[Path], bool]) -> Found:
         ConfigError: If a folder cannot be opened.
     """
     found = Found()
-    for path in _walk(root, root, [os.path.realpath(root)], None, found.loops):
+    for path in _walk(root, root, [os.path.realpath(root)], None, found):
         if wanted(path):
             found.paths.append(path)
-        else:
-            found.left_out[suffix_of(path) or NO_SUFFIX] += 1
+            continue
+        suffix = suffix_of(path)
+        found.left_out[suffix or NO_SUFFIX] += 1
+        if not suffix:
+            found.unsure.append(path)
     found.paths.sort()
     return found
 
 
 def any_below(root: Path, wanted: Callable[[Path], bool]) -> bool:
     """Whether there is a wanted file below a folder."""
-    return any(map(wanted, _walk(root, root, [os.path.realpath(root)], None, [])))
+    return any(map(wanted, _walk(root, root, [os.path.realpath(root)], None, Found())))
 
 
 def suffix_of(path: Path) -> str:
@@ -84,7 +91,7 @@ def suffix_of(path: Path) -> str:
 
 
 def _walk(
-    root: Path, folder: Path, above: list[str], linked: set[str] | None, loops: list[str]
+    root: Path, folder: Path, above: list[str], linked: set[str] | None, found: Found
 ) -> Iterator[Path]:
     """Yield the files below a folder.
 
@@ -94,8 +101,9 @@ def _walk(
         above: Real paths of the folders from root to here.
         linked: Real paths of the folders read since a link was followed, each of which is read
             once; None before a link.
-        loops: Links that were not followed are added to it.
+        found: Folders, and links that were not followed, are added to it.
     """
+    found.folders.append(folder)
     for entry in _entries(root, folder):
         path = folder / entry.name
         if not _is_folder(entry):
@@ -105,12 +113,12 @@ def _walk(
         real = os.path.realpath(path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
         leads_back = any(place == real or place.startswith(f"{real}/") for place in above)
         if leads_back or real in (linked or ()):
-            loops.append(str(path.relative_to(root)))
+            found.loops.append(str(path.relative_to(root)))
             continue
         within = set() if linked is None and entry.is_symlink() else linked
         if within is not None:
             within.add(real)
-        yield from _walk(root, path, [*above, real], within, loops)
+        yield from _walk(root, path, [*above, real], within, found)
 
 
 def _entries(root: Path, folder: Path) -> list[os.DirEntry[str]]:

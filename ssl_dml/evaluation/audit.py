@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from ssl_dml.evaluation.copies import nearest_others
-from ssl_dml.evaluation.duplicates import near_duplicates
+from ssl_dml.evaluation.duplicates import SIDE, near_duplicates
 from ssl_dml.evaluation.label_errors import label_errors
 from ssl_dml.tables import EmbeddingTable
 from ssl_dml.types import Images
@@ -20,7 +20,7 @@ from ssl_dml.types import Images
 NEAREST = 10
 FAR = 5.0  # deviations, by the quartiles, from which on a sample is far from all others
 ONE = 0.75  # of the mixing of two classes drawn from one, from which on they look like one
-SURE = 0.97  # agreement from which on it is proposed to leave a changed copy out
+SURE = 0.995  # probability from which on it is proposed to leave a changed copy out
 FEWEST = 4  # labeled samples of a class that is compared
 
 
@@ -213,7 +213,7 @@ def alike_classes(
     return found
 
 
-def thumbnails_of(pixels: Images, side: int = 32) -> Float[Tensor, "batch channels rows columns"]:
+def thumbnails_of(pixels: Images, side: int = SIDE) -> Float[Tensor, "batch channels rows columns"]:
     """Images as thumbnails, of at most ``side`` pixels a side, squashed to a square."""
     return F.adaptive_avg_pool2d(pixels, min(side, max(pixels.shape[2:])))
 

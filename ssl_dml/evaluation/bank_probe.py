@@ -8,7 +8,8 @@ import torch
 from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import SampleSet
-from ssl_dml.distributed import rank
+from ssl_dml.distributed import process_group
+from ssl_dml.evaluation.compute import Compute
 from ssl_dml.evaluation.embed import ProbeSplit, embed_labeled, encoder, evaluating
 from ssl_dml.evaluation.probe import ProbeConfig, Seen, probe
 from ssl_dml.methods import BankMethod, Method
@@ -50,8 +51,8 @@ def bank_probe(
 ) -> dict[str, float]:
     """Top-1 accuracy of weighted kNN of query embeddings among rows of the memory bank.
 
-    Gallery images are not encoded, so this costs the queries alone. The result is on the first
-    process; it is empty on others, for a method without a bank, and for samples without labels.
+    Gallery images are not encoded, so this costs the queries alone. All processes search. The
+    result is empty for a method without a bank, and for samples without labels.
 
     References:
         Wu et al., 2018, arXiv:1805.01978, sec. 3.4.
@@ -59,6 +60,7 @@ def bank_probe(
     if split is None or not isinstance(method, BankMethod):
         return {}
     features = encoder(method.backbone, device)
+    compute = Compute(device=device, group=process_group())
 
     def encode(samples: Stored) -> Embeddings:
         return method.project(features(samples))
@@ -66,8 +68,6 @@ def bank_probe(
     with evaluating(method):
         query = embed_labeled(encode, split.query, split.query_rows, device=device)
         rows = method.bank.rows(split.gallery_rows.to(device)).float().cpu()
-    if rank() != 0:
-        return {}
     assert split.gallery.labels is not None
     gallery = EmbeddingTable(embeddings=rows, labels=split.gallery.labels[split.gallery_rows])
-    return {"bank_knn_top1": config.accuracy(gallery, query)}
+    return {"bank_knn_top1": config.accuracy(gallery, query, compute)}

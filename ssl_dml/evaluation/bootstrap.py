@@ -48,14 +48,15 @@ def interval(
     """The mean of a measure, and its interval by the percentiles of a bootstrap.
 
     Each draw takes as many samples with replacement as there are. Samples of one class or identity
-    are not independent: with ``groups``, a draw takes whole groups, as many as there are.
+    are not independent: with ``groups``, a draw takes whole groups, as many as there are. The
+    percentiles are those of :func:`percentiles`, wider where samples or groups are few.
 
     Args:
         values: What was measured of each sample.
         groups: The group of each sample; None if each stands alone.
         draws: Number of draws.
         seed: Of the draws.
-        confidence: Part of the draws within the interval, between 0 and 1.
+        confidence: Of the interval, between 0 and 1.
 
     Raises:
         ValueError: If there is no sample.
@@ -83,9 +84,47 @@ def interval(
     for part in torch.arange(draws).split(max(1, AT_ONCE // count)):
         chosen = torch.randint(count, (len(part), count), generator=generator)
         means.append(sums[chosen].sum(dim=1) / counts[chosen].sum(dim=1))
-    tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.double)
     mean = sums.sum() / counts.sum()
-    return Interval(mean.item(), *torch.cat(means).quantile(tails).tolist())
+    return Interval(mean.item(), *percentiles(torch.cat(means), count, confidence))
+
+
+def percentiles(
+    values: Float[Tensor, " draws"], count: int, confidence: float
+) -> tuple[float, float]:
+    """Ends of an interval by the draws of a bootstrap of so many samples or groups.
+
+    The draws of few samples spread less than what was drawn from does, so the percentiles are moved
+    outwards by as much as Student's t is wider than the normal distribution.
+
+    Args:
+        values: What each draw gives; NaN where it gives nothing.
+        count: Samples or groups that were drawn from. One alone has no spread.
+        confidence: Of the interval, between 0 and 1.
+
+    References:
+        Hesterberg, 2015, arXiv:1411.5279, sec. 5.3 (expanded percentiles).
+
+    >>> percentiles(torch.arange(1001.0), 10_000, 0.95)
+    (24.98..., 975.01...)
+    >>> percentiles(torch.arange(1001.0), 10, 0.95)
+    (8.55..., 991.44...)
+    """
+    wider = expanded(confidence, count) if count > 1 else confidence
+    tails = torch.tensor([(1 - wider) / 2, (1 + wider) / 2], dtype=torch.double)
+    low, high = values.double().nanquantile(tails).tolist()
+    return low, high
+
+
+def expanded(confidence: float, count: int) -> float:
+    """The part of the draws between percentiles that so many samples need for a confidence.
+
+    >>> round(expanded(0.95, 10), 3), round(expanded(0.95, 60), 4), round(expanded(0.95, 10_000), 3)
+    (0.983, 0.9564, 0.95)
+    """
+    from scipy.special import ndtr, stdtrit
+
+    reach = stdtrit(count - 1, (1 + confidence) / 2) * (count / (count - 1)) ** 0.5
+    return float(2 * ndtr(reach) - 1)
 
 
 def paired_gain(

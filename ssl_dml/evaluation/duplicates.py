@@ -1,32 +1,36 @@
-"""Which images are copies of which: exact ones by digest, changed ones by aligned thumbnails.
+"""Which images are changed copies of which, by what a copy of these very images looks like.
 
 A copy may be re-encoded, resized, cropped to 80%, turned by 5 degrees, brightened or mirrored.
-Candidates are found by a small descriptor; each is confirmed, or not, by laying one thumbnail over
-the other, since images of one class may look alike without being copies.
+Each candidate is laid over the other image. Whether what is left is that of a copy is learned from
+copies made of the images themselves, and from the candidates, most of which only look alike.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
+from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from ssl_dml.evaluation.aligned import AGREEMENT, agreement, edges, place, warped
-from ssl_dml.evaluation.copies import indexed
+from ssl_dml.evaluation.aligned import DISTORTIONS, RESIDUALS, aligned, measures, smooth
+from ssl_dml.evaluation.candidates import best_ways, candidates, reduced, ways
+from ssl_dml.evaluation.made import CHANGES, CROPPED, changed, edited
 from ssl_dml.progress import progress
 from ssl_dml.types import Images
 
-SIDE = 32  # pixels of a thumbnail
-CELLS = 16  # of a descriptor, a side
-DIM = 64
-CHUNK = 2048
-LEARNED = 4096  # images that the descriptor is learned from
-NEAR = 3  # candidates of an image for each way of changing it
-KEPT = 6  # candidates of an image over all ways
-UNLIKE = 0.6  # squared distance of candidates, of vectors of length 1
-HOPEFUL = 0.6  # agreement after two steps, from which on a pair is aligned to the end
-CROP, TURN = 0.8, 5.0
+SIDE = 48  # pixels of a thumbnail, at most
+MADE, FEWEST = 2400, 600  # copies to learn from: four an image, at most and at least
+CHUNK = 256
+IMAGE = (1, 3)  # channels that an image file has; others are averaged
+ROUGH = 16  # pixels a side at which hopeless candidates are told
+RELATIVE = 1  # column of the logarithm of the part that is left unexplained
+REACHED = 0.99  # of the made copies that stay candidates
+SLACK = 0.4  # by which a candidate may leave more, in logarithms
+CONFIRMED = 0.99  # probability of a copy
+ROUNDS, EVEN = 3, 0.5
+SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,7 @@ class Duplicates:
 
     Args:
         pairs: Rows of both, the lower one first.
-        scores: Agreement of the aligned thumbnails, at most 1.
+        scores: Probability of a copy, if as many pairs were copies as were not.
         mirrored: Whether one is the mirror image of the other.
     """
 
@@ -44,33 +48,14 @@ class Duplicates:
     mirrored: Bool[Tensor, " pairs"]
 
 
-def ways() -> Float[Tensor, "ways 2 3"]:
-    """How an image may have been changed: where each way takes its pixels from.
-
-    As it is, cropped at 16 places, turned both ways; and all that mirrored.
-    """
-    plain = [torch.eye(2, 3)]
-    shifts = torch.linspace(CROP - 1, 1 - CROP, 4)
-    plain += [torch.tensor([[CROP, 0, x], [0, CROP, y]]) for x in shifts for y in shifts]
-    for angle in torch.deg2rad(torch.tensor([-TURN, TURN])):
-        cos, sin = float(angle.cos()), float(angle.sin())
-        plain.append(torch.tensor([[cos, -sin, 0], [sin, cos, 0]]))
-    straight = torch.stack(plain)
-    return torch.cat([straight, straight * torch.tensor([[-1.0], [1.0]])])
-
-
-def near_duplicates(thumbnails: Images, *, threshold: float = AGREEMENT) -> Duplicates:
+def near_duplicates(thumbnails: Images, *, threshold: float = CONFIRMED) -> Duplicates:
     """Pairs of images of which one is a changed copy of the other.
 
     Args:
         thumbnails: Images from 0 to 1; equal ones should be there once.
-        threshold: Least agreement of aligned thumbnails.
+        threshold: Least probability.
     """
-    images = F.adaptive_avg_pool2d(thumbnails, SIDE) if thumbnails.shape[-1] > SIDE else thumbnails
-    pairs, way = candidates(images)
-    hopeful = _agreements(images, pairs, way, steps=2) >= HOPEFUL
-    pairs, way = pairs[hopeful], way[hopeful]
-    scores = _agreements(images, pairs, way, steps=6)
+    pairs, way, scores = scored(thumbnails)
     best = scores.argsort(descending=True, stable=True)[: int((scores >= threshold).sum())]
     found, which = pairs[best].sort(dim=1).values.unique(dim=0, return_inverse=True)
     first = torch.full((len(found),), len(best)).scatter_reduce(
@@ -80,104 +65,117 @@ def near_duplicates(thumbnails: Images, *, threshold: float = AGREEMENT) -> Dupl
     return Duplicates(pairs=found, scores=scores[best[first]], mirrored=mirrored)
 
 
-def _agreements(
-    images: Images, pairs: Int[Tensor, "pairs 2"], way: Int[Tensor, " pairs"], *, steps: int
-) -> Float[Tensor, " pairs"]:
-    scores, changed = torch.empty(len(pairs)), ways()
+def scored(
+    thumbnails: Images,
+) -> tuple[Int[Tensor, "pairs 2"], Int[Tensor, " pairs"], Float[Tensor, " pairs"]]:
+    """Candidates, the way in which each was moved, and the probability that it is a copy."""
+    images = F.adaptive_avg_pool2d(thumbnails, SIDE) if thumbnails.shape[-1] > SIDE else thumbnails
+    images = images if images.shape[1] in IMAGE else images.mean(dim=1, keepdim=True)
+    copies, others, farthest = _learned(images)
+    pairs, way = candidates(reduced(images))
+    theta, rough = _moves(images, pairs, way)
+    near = rough <= farthest
+    pairs, way, theta = pairs[near], way[near], theta[near]
+    if not near.any():
+        return pairs, way, torch.empty(0)
+    return pairs, way, _probabilities(pairs, _left(images, pairs, theta), copies, others)
+
+
+def _moves(
+    images: Images, pairs: Int[Tensor, "pairs 2"], way: Int[Tensor, " pairs"]
+) -> tuple[Float[Tensor, "pairs 2 3"], Float[Tensor, " pairs"]]:
+    """The move of each pair, found on few gray pixels, and the part that it leaves unexplained."""
+    gray = F.adaptive_avg_pool2d(images.mean(dim=1, keepdim=True), ROUGH)
+    theta, found = ways()[way], list[Tensor]()
+    for first in range(0, len(pairs), 4 * CHUNK):
+        part = slice(first, first + 4 * CHUNK)
+        source, target = gray[pairs[part, 0]], gray[pairs[part, 1]]
+        theta[part] = aligned(smooth(source), smooth(target), theta[part], steps=4)
+        found.append(measures(source, target, theta[part])[:, RELATIVE])
+    return theta, torch.cat([torch.empty(0), *found])
+
+
+def _left(
+    images: Images, pairs: Int[Tensor, "pairs 2"], theta: Float[Tensor, "pairs 2 3"]
+) -> Float[Tensor, "pairs measures"]:
+    """Measures of each pair of rows, after the move is improved."""
+    found = list[Tensor]()
     with progress(len(pairs), "aligning", "pairs", delay=5.0) as bar:
-        for first in range(0, len(pairs), 512):
-            rows = torch.arange(first, min(first + 512, len(pairs)))
-            originals, copies = pairs[rows].T
-            scores[rows] = agreement(
-                images[originals], images[copies], changed[way[rows]], steps=steps
-            )
+        for rows, start in zip(pairs.split(CHUNK), theta.split(CHUNK), strict=True):
+            source, target = images[rows[:, 0]], images[rows[:, 1]]
+            small, other = reduced(source), reduced(target)
+            move = aligned(smooth(small), smooth(other), start, steps=3)
+            found.append(measures(source, target, aligned(small, other, move, steps=3)))
             bar.update(len(rows))
+    return torch.cat(found)
+
+
+def _learned(
+    images: Images,
+) -> tuple[Float[Tensor, "copies measures"], Float[Tensor, "others measures"], float]:
+    """Measures of made copies and of made others, and how much a copy may leave unexplained."""
+    generator = torch.Generator().manual_seed(SEED)
+    count = min(MADE, max(FEWEST, 4 * len(images)))
+    order = torch.cat([
+        torch.randperm(len(images), generator=generator) for _ in range(-(-count // len(images)))
+    ])[:count]  # fmt: skip
+    originals = images[order]
+    copies = changed(originals, seed=SEED)
+    half = len(order) // 2
+    edits, seen = edited(copies[:half], originals[half : 2 * half], seed=SEED)
+    whole = torch.arange(len(order)) % len(CHANGES) != CROPPED  # a part does not explain it all
+    sides = [(originals, copies), (copies[whole], originals[whole]), (originals[:half], edits)]
+    found, left = list[Tensor](), list[Tensor]()
+    for source, target in sides:
+        chosen = best_ways(reduced(source), reduced(target))
+        rows = torch.arange(len(source))
+        pairs, both = torch.stack([rows, rows + len(rows)], dim=1), torch.cat([source, target])
+        theta, rough = _moves(both, pairs, chosen)
+        found.append(_left(both, pairs, theta))
+        left.append(rough)
+    farthest = float(torch.cat(left[:2]).quantile(REACHED)) + SLACK
+    return torch.cat(found[:2]), found[2][seen], farthest
+
+
+def _probabilities(
+    pairs: Int[Tensor, "pairs 2"],
+    left: Float[Tensor, "pairs measures"],
+    copies: Float[Tensor, "copies measures"],
+    others: Float[Tensor, "others measures"],
+) -> Float[Tensor, " pairs"]:
+    """Probability of a copy, from models that have not seen the pair.
+
+    At first all candidates count as no copies. Those that are still more like made copies then
+    count as nothing, and the models are fitted again.
+    """
+    own = pairs.sort(dim=1).values
+    fold = (own[:, 0] * 7919 + own[:, 1]) % 2  # the same for both directions
+    scores, counted = torch.zeros(len(pairs)), torch.ones(len(pairs), dtype=torch.bool)
+    for _ in range(ROUNDS):
+        for part in range(2):
+            rest = torch.cat([left[counted & (fold != part)], others[part::2]])
+            asked = fold == part
+            if asked.any():
+                model = _fitted(copies[part::2], rest)
+                told = model.predict_proba(left[asked].numpy())[:, 1]
+                scores[asked] = torch.from_numpy(told).float()
+        counted = scores < EVEN
     return scores
 
 
-def candidates(images: Images) -> tuple[Int[Tensor, "pairs 2"], Int[Tensor, " pairs"]]:
-    """Pairs (original, copy) that may be copies, and the way in which one was changed.
-
-    Each image has at most :data:`KEPT`, the most alike over all ways.
-    """
-    described, rows = Descriptor(images), torch.arange(len(images))
-    coarse = torch.cat([_coarse(part).flatten(1) for part in images.split(CHUNK)])
-    index = indexed(described(coarse).numpy())
-    best = torch.empty(len(images), 0)
-    others, chosen = (torch.empty(len(images), 0, dtype=torch.long) for _ in range(2))
-    for number, way in enumerate(ways()):
-        found, rest = list[Tensor](), list[Tensor]()
-        for part, own in zip(images.split(CHUNK), rows.split(CHUNK), strict=True):
-            moved = _coarse(warped(part, way))
-            near = torch.from_numpy(index.search(described(moved.flatten(1)).numpy(), NEAR + 1)[1])
-            far = _unlikeness(moved, coarse[near])
-            found.append(near)
-            rest.append(far.masked_fill((near == own[:, None]) | (near < 0), torch.inf))
-        best = torch.cat([best, torch.cat(rest)], dim=1)
-        others = torch.cat([others, torch.cat(found)], dim=1)
-        chosen = torch.cat([chosen, torch.full((len(images), NEAR + 1), number)], dim=1)
-        best, order = best.sort(dim=1)
-        others, chosen = others.gather(1, order), chosen.gather(1, order)
-        again = (others[:, :, None] == others[:, None]).tril(-1).any(2)  # in a better way before
-        best = best.masked_fill(again, torch.inf)
-        best, order = best.topk(min(KEPT, best.shape[1]), dim=1, largest=False)
-        others, chosen = others.gather(1, order), chosen.gather(1, order)
-    kept = best <= UNLIKE
-    own = rows[:, None].expand_as(others)[kept]
-    return torch.stack([own, others[kept]], dim=1), chosen[kept]
-
-
-def _unlikeness(
-    moved: Images, others: Float[Tensor, "batch some cells"]
-) -> Float[Tensor, "batch some"]:
-    """What of the squared distance is left after the best small move, by the slopes of an image."""
-    slopes = torch.cat(edges(moved), dim=1)[:, :, None] * place(CELLS)
-    slopes = slopes.view(len(moved), 6, -1)
-    rest = others - moved.flatten(1)[:, None]
-    normal = slopes @ slopes.mT
-    scale = normal.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-6  # a blank image has no slopes
-    normal += 0.02 * scale[:, None, None] * torch.eye(6)
-    along = slopes @ rest.mT
-    return rest.square().sum(2) - (along * torch.linalg.solve(normal, along)).sum(1)
-
-
-class Descriptor:
-    """A linear descriptor that tells images apart better than an image from its slight changes.
-
-    It is learned from some of the images and slight changes of them, by Fisher's discriminant.
-    Of a slightly changed image the squared distance is :attr:`noise` on average.
-    """
-
-    def __init__(self, images: Images) -> None:
-        generator = torch.Generator().manual_seed(0)
-        some = images[torch.randperm(len(images), generator=generator)[:LEARNED]]
-        plain, within = _coarse(some).flatten(1), torch.zeros(CELLS * CELLS, CELLS * CELLS)
-        for half in (False, True, False, True):
-            change = torch.randn(len(some), 2, 3, generator=generator) * 0.04
-            moved = warped(some, torch.eye(2, 3) + change)
-            scale = 1 + 0.2 * torch.rand(len(some), 1, 1, 1, generator=generator)
-            if half:
-                moved = F.interpolate(
-                    F.avg_pool2d(moved, 2, ceil_mode=True), moved.shape[2:], mode="bilinear"
-                )
-            other = _coarse((moved * scale).clamp(max=1.0)).flatten(1) - plain
-            within += other.T @ other / (4 * len(some))
-        within += 1e-3 * within.diagonal().mean() * torch.eye(len(within))
-        root = torch.linalg.cholesky(within)
-        centered = plain - plain.mean(dim=0)
-        white = torch.linalg.solve_triangular(root, centered.T, upper=False)
-        _, vectors = torch.linalg.eigh(white @ white.T)
-        kept = vectors[:, -DIM:]
-        self._project = torch.linalg.solve_triangular(root.T, kept, upper=True)
-        self.noise = float((within @ self._project * self._project).sum())
-
-    def __call__(self, coarse: Float[Tensor, "batch cells"]) -> Float[Tensor, "batch dim"]:
-        """Describe images that :func:`_coarse` has reduced."""
-        return coarse @ self._project
-
-
-def _coarse(images: Images) -> Float[Tensor, "batch 1 cells cells"]:
-    """Gray at 16 x 16 places, without brightness and contrast."""
-    gray = F.adaptive_avg_pool2d(images.mean(dim=1, keepdim=True), CELLS)
-    gray = gray - gray.mean(dim=(2, 3), keepdim=True)
-    return gray / (gray.square().sum(dim=(2, 3), keepdim=True).sqrt() + 0.1)
+def _fitted(
+    copies: Float[Tensor, "copies measures"], others: Float[Tensor, "others measures"]
+) -> HistGradientBoostingClassifier:
+    """Trees in which less that is left unexplained, or less distortion, never counts against."""
+    falling = RESIDUALS + DISTORTIONS
+    model = HistGradientBoostingClassifier(
+        max_iter=80,
+        max_leaf_nodes=12,
+        min_samples_leaf=20,
+        l2_regularization=1.0,
+        monotonic_cst=[-1] * falling + [0] * (copies.shape[1] - falling),
+        random_state=SEED,
+    )
+    rows = torch.cat([copies, others]).numpy()
+    weight = np.repeat([1.0, len(copies) / len(others)], [len(copies), len(others)])
+    return model.fit(rows, np.arange(len(rows)) < len(copies), sample_weight=weight)

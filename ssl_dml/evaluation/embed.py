@@ -127,9 +127,9 @@ def embed(
     device: torch.device,
     batch_size: int = 256,
 ) -> Float[Tensor, "found dim"]:
-    """Features of some samples of a data set, in float32 on the CPU.
+    """Features of some samples of a data set, in float32 on the CPU of every process.
 
-    The first process returns all features, the others no rows; see :func:`embedded`.
+    Every process encodes its part of each batch.
 
     Args:
         encode: From stored samples on ``device`` to features.
@@ -147,8 +147,13 @@ def embed(
     >>> embed(pixel_features, train, rows, device=cpu).shape  # images of 28 x 28 pixels
     torch.Size([2, 784])
     """
-    parts = list(embedded(encode, samples, rows, device=device, batch_size=batch_size))
-    return torch.cat(parts or [torch.empty(0, 1)])
+    features, filled = torch.empty(0, 1), 0
+    for chunk in _encoded(encode, samples, rows, device=device, batch_size=batch_size):
+        if filled == 0:
+            features = torch.empty(len(rows), chunk.shape[1])
+        features[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)
+    return features
 
 
 @torch.no_grad()
@@ -160,10 +165,21 @@ def embedded(
     device: torch.device,
     batch_size: int = 256,
 ) -> Iterator[Float[Tensor, "some dim"]]:
-    """Yield the features that :func:`embed` joins, as they are made.
+    """Yield the features that :func:`embed` joins, as they are made, on the first process."""
+    for chunk in _encoded(encode, samples, rows, device=device, batch_size=batch_size):
+        if rank() == 0:
+            yield chunk.cpu()
 
-    Every process encodes its part of each batch, and the first one yields the whole.
-    """
+
+def _encoded(
+    encode: Encoder,
+    samples: SampleSet,
+    rows: Int[Tensor, " rows"],
+    *,
+    device: torch.device,
+    batch_size: int,
+) -> Iterator[Float[Tensor, "some dim"]]:
+    """Chunks of features on the device, of which every process encodes its part."""
     world, own = world_size(), slice(rank() * batch_size, (rank() + 1) * batch_size)
     bar = progress(len(rows), "embedding", "samples", delay=5.0)
     chunks = rows.split(world * batch_size)
@@ -172,9 +188,7 @@ def embedded(
         shares = [F.pad(chunk, (0, world * batch_size - len(chunk)))[own] for chunk in chunks]
     for chunk, (part, own_rows) in zip(chunks, make_loader(samples, shares), strict=True):
         seen = unsquash(part.to(device), samples.aspects_at(own_rows), samples.spec)
-        everyone = gather(encode(seen).float())
-        if rank() == 0:
-            yield everyone[: len(chunk)].cpu()
+        yield gather(encode(seen).float())[: len(chunk)]
         bar.update(len(chunk))
     bar.close()
 
@@ -185,7 +199,6 @@ def embed_labeled(
     """Features and labels of some samples of a labeled data set; see :func:`embed`."""
     assert samples.labels is not None
     features = embed(encode, samples, rows, device=device)
-    rows = rows[: len(features)]  # on other processes than the first there are no features
     names = samples.names.at(rows.tolist())
     return EmbeddingTable(embeddings=features, labels=samples.labels[rows], names=names)
 

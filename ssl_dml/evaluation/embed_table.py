@@ -1,9 +1,9 @@
 """Embed a data set into a stored table, shard by shard, and go on where a kill stopped it."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,7 @@ from ssl_dml.evaluation.embed import Encoder, embedded
 from ssl_dml.evaluation.health import evenly_spaced
 from ssl_dml.files import as_json, remove_leftovers, replacing, write_json
 from ssl_dml.progress import say
+from ssl_dml.quantized import Levels
 from ssl_dml.reading import parse_json, read_json, reading
 from ssl_dml.tables import TABLE, TableBatch, TableInfo, write_info, write_part
 from ssl_dml.types import ConfigError, shown
@@ -46,6 +47,9 @@ def embed_table(
         batch_size: Samples that a process encodes at once.
         shard_rows: Rows of a file.
 
+    Bits are the sides of the mean of up to 5,000 evenly spaced rows, which are embedded first, so
+    that ``info`` has it before a file is written.
+
     Returns:
         A sample of the embeddings that this call made, as they were before they were stored; on
         other processes than the first none.
@@ -56,13 +60,19 @@ def embed_table(
     """
     done = 0
     if rank() == 0:
-        done = _begin(folder, info, shard_rows)
-    done = broadcast_object(done)
+        done, info = _begin(folder, info, shard_rows)
+    done, info = broadcast_object((done, info))
     if done:
         say(f"{folder}: going on after {done:,} of {info.rows:,} rows")
     rows = torch.arange(done, len(samples))
     chosen, sample = evenly_spaced(len(samples), SAMPLE), [torch.empty(0, info.dim)]
-    found = embedded(encode, samples, rows, device=device, batch_size=batch_size)
+    sizes = {"device": device, "batch_size": batch_size}
+    if info.dtype == "bit" and not info.levels:
+        first = list(embedded(encode, samples, chosen, **sizes))
+        if rank() == 0:
+            info = _with_levels(torch.cat(first), samples, chosen, info)
+            write_json(folder / BEGUN, _record(info, shard_rows))
+    found = embedded(encode, samples, rows, **sizes)
     for features in _shards(found, shard_rows):
         own = torch.arange(done, done + len(features))
         _check_finite(features, samples, own)
@@ -77,20 +87,40 @@ def embed_table(
     return torch.cat(sample)
 
 
-def _begin(folder: Path, info: TableInfo, shard_rows: int) -> int:
-    """Rows that are there already; write down what the others will be of."""
+def _with_levels(
+    features: Float[Tensor, "rows dim"],
+    samples: SampleSet,
+    rows: Int[Tensor, " rows"],
+    info: TableInfo,
+) -> TableInfo:
+    """What bits are compared with, from the embeddings of some rows."""
+    _check_finite(features, samples, rows)
+    levels = Levels.of(features.float().cpu().numpy())
+    return replace(info, levels={name: row.tolist() for name, row in levels._asdict().items()})
+
+
+def _record(info: TableInfo, shard_rows: int) -> dict[str, Any]:
+    """What the files of a table are of, as it is read."""
+    return dict(parse_json(as_json({**asdict(info), "shard_rows": shard_rows})))
+
+
+def _begin(folder: Path, info: TableInfo, shard_rows: int) -> tuple[int, TableInfo]:
+    """Rows that are there already, with their levels; write down what the others will be of."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    record = parse_json(as_json({**asdict(info), "shard_rows": shard_rows}))  # as it is read
+    record = _record(info, shard_rows)
     finished = folder / TABLE
     begun = finished if finished.exists() else folder / BEGUN
     if not begun.exists():
         if any(folder.glob("part-*.parquet")):
             raise ConfigError(f"--output {folder} holds a table of unknown origin; name another")
         write_json(begun, record)
-        return 0
+        return 0, info
     with reading(str(begun), "name another --output, or remove it", foreign=False):
         theirs = dict(read_json(begun))
+        levels = dict(theirs.pop("levels", {}))
+        Levels.check(levels, info.dim)
+        info = replace(info, levels=levels)
     for key, value in record.items():
         if key in theirs and theirs[key] != value:
             raise ConfigError(
@@ -98,8 +128,8 @@ def _begin(folder: Path, info: TableInfo, shard_rows: int) -> int:
                 f"have {shown(value)}; name another folder, or remove it"
             )
     if begun == finished:
-        return info.rows
-    return _finished_rows(folder, info.rows, shard_rows)
+        return info.rows, info
+    return _finished_rows(folder, info.rows, shard_rows), info
 
 
 def _finished_rows(folder: Path, rows: int, shard_rows: int) -> int:

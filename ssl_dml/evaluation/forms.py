@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssl_dml.evaluation.bootstrap import Interval, interval
 from ssl_dml.evaluation.health import evenly_spaced
-from ssl_dml.quantized import DType, Quantized, quantized, restored
+from ssl_dml.quantized import DType, Levels, Quantized, quantized, restored
 
 NEAREST: Final = 10
 BLOCK: Final = 8192  # rows that are restored at once
@@ -137,14 +137,18 @@ def same_rows(found: Ids, exact: Ids) -> Float[np.ndarray, " queries"]:
     return (exact[:, :, None] == found[:, None]).any(axis=2).mean(axis=1)
 
 
-def stored_recall(rows: Float[Tensor, "rows dim"], dtype: DType) -> Interval:
+def stored_recall(
+    rows: Float[Tensor, "rows dim"], dtype: DType, levels: Levels | None = None
+) -> Interval:
     """Recall@10 of float32: the fraction of the ten nearest rows that stored rows keep.
 
-    Some rows search among all the others, as :meth:`Form.find` does.
+    Some rows search among all the others, by their floats among what is restored, as a search in
+    the table does.
 
     Args:
         rows: Two rows or more.
         dtype: How they are stored.
+        levels: Of bits, those of the table.
 
     >>> stored_recall(torch.eye(3), "float16")
     Interval(mean=1.0, low=1.0, high=1.0)
@@ -152,8 +156,9 @@ def stored_recall(rows: Float[Tensor, "rows dim"], dtype: DType) -> Interval:
     unit = F.normalize(rows.float(), dim=1).numpy()
     own = evenly_spaced(len(unit), QUERIES).numpy()
     near, found = min(NEAREST, len(unit) - 1), list[Ids]()
+    dim, exact = unit.shape[1], Form(unit.shape[1], None, "float32")
     for kind in ("float32", dtype):
-        form = Form(unit.shape[1], None, kind)
-        search = partial(form.find, form.stored(unit), unit[own])
+        kept = restored(quantized(unit, kind, levels), dim, kind, levels)
+        search = partial(exact.find, Quantized(kept), unit[own])
         found.append(others(search, own, near))
     return interval(torch.from_numpy(same_rows(found[1], found[0])))

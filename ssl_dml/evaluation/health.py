@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml.evaluation.compute import Compute
+
 ROWS = 2048
 RANKS = slice(3, 100)  # eigenvalues that a power law is fitted to, as in the authors' code
 NEAR = 0.9  # share of the ratios of distances that TwoNN keeps
@@ -36,6 +38,11 @@ def health(embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
         "uniformity": (-2 * torch.pdist(unit).square()).exp().mean().log().item(),
         "spread": unit.std(dim=0).mean().item() * unit.shape[1] ** 0.5,
     }
+
+
+def health_on(compute: Compute, embeddings: Float[Tensor, "rows dim"]) -> dict[str, float]:
+    """:func:`health`, measured on the device if it has float64."""
+    return health(embeddings[evenly_spaced(len(embeddings), ROWS)].to(compute.precise))
 
 
 def evenly_spaced(count: int, most: int) -> Int[Tensor, " rows"]:
@@ -97,7 +104,8 @@ def lidar(
     With :math:`\Sigma_b` the covariance of the samples' means, :math:`\Sigma_w` that of views
     around the mean of their sample, and p the normalized eigenvalues of
     :math:`(\Sigma_w + \delta I)^{-1/2} \Sigma_b (\Sigma_w + \delta I)^{-1/2}`, it is
-    :math:`\exp(-\sum p \log p)`: from 1 to the smaller of ``samples - 1`` and ``dim``.
+    :math:`\exp(-\sum p \log p)`: from 1 to the smaller of ``samples - 1`` and ``dim``. As delta is
+    a variance in the unit of the embeddings, models of one scale alone can be compared.
 
     Args:
         views: Embeddings of two or more views of each sample.

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_dml.checks import positive
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.search import check_ks, most_similar
 from ssl_dml.tables import EmbeddingTable
 
@@ -19,6 +20,7 @@ def knn(
     *,
     ks: Sequence[int] = (20, 1, 10, 100, 200),
     temperatures: Sequence[float] = (0.07, 0.1),
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """Top-1 accuracy of a weighted kNN classifier, for each k and temperature.
 
@@ -31,6 +33,7 @@ def knn(
         query: Rows to classify.
         ks: Numbers of neighbors that vote.
         temperatures: Temperatures T of the votes, above 0; low ones favor the nearest.
+        compute: The device that searches, and the processes that share the queries.
 
     Returns:
         ``knn_top1_k{k}_t{T}`` in [0, 1] for every pair, and ``knn_top1``, that of the first k and
@@ -50,7 +53,7 @@ def knn(
     {'knn_top1': 0.5, 'knn_top1_k1_t0.1': 0.5}
     """
     results = dict[str, float]()
-    for (k, temperature), right in knn_correct(gallery, query, ks, temperatures):
+    for (k, temperature), right in knn_correct(gallery, query, ks, temperatures, compute):
         accuracy = right.double().mean().item()
         results.setdefault("knn_top1", accuracy)
         results[f"knn_top1_k{k}_t{temperature:g}"] = accuracy
@@ -62,6 +65,7 @@ def knn_correct(
     query: EmbeddingTable,
     ks: Sequence[int],
     temperatures: Sequence[float],
+    compute: Compute = ONE_PROCESS,
 ) -> Iterator[tuple[tuple[int, float], Bool[Tensor, " queries"]]]:
     """Whether :func:`knn` has each query right, for each k and temperature.
 
@@ -74,12 +78,17 @@ def knn_correct(
     if len(gallery.labels.unique()) == 1:
         raise ValueError("a kNN probe needs at least 2 classes; the gallery has 1")
     classes = int(torch.cat([gallery.labels, query.labels]).max()) + 1
-    cosines, rows = most_similar(gallery.embeddings, query.embeddings, max(ks))
+    own = compute.share
+    cosines, rows = most_similar(
+        gallery.embeddings, query.embeddings[own], max(ks), device=compute.device
+    )
     labels = gallery.labels[rows]
     for k in ks:
         for temperature in temperatures:
             predicted = vote(cosines[:, :k], labels[:, :k], temperature, classes)
-            yield (k, temperature), predicted == query.labels
+            right = torch.zeros(len(query.labels), dtype=torch.bool)
+            right[own] = predicted == query.labels[own]
+            yield (k, temperature), compute.whole(right)
 
 
 def vote(

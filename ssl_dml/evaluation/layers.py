@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ssl_dml.evaluation.bootstrap import interval
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.knn import knn_correct
 from ssl_dml.evaluation.retrieval import retrieval
 from ssl_dml.evaluation.search import Metric
@@ -19,6 +20,7 @@ def layers(
     k: int = 20,
     temperature: float = 0.07,
     metric: Metric = "cosine",
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """kNN accuracy and retrieval of each layer and pooling, whose features stand side by side.
 
@@ -30,6 +32,7 @@ def layers(
         k: Neighbors that vote in :func:`~ssl_dml.evaluation.knn.knn`.
         temperature: Temperature of the votes, above 0.
         metric: Distance of :func:`~ssl_dml.evaluation.retrieval.retrieval`.
+        compute: The device that searches, and the processes that share the queries.
 
     Returns:
         For each ``{name}_knn_top1``, with its 95% interval by a bootstrap over queries,
@@ -54,8 +57,9 @@ def layers(
             for table in (gallery, query)
         )
         first += dim
-        ((_, right),) = knn_correct(one, two, [k], [temperature])
-        top1, found = interval(right.double()), retrieval(one, two, ks=[1], metric=metric)
+        ((_, right),) = knn_correct(one, two, [k], [temperature], compute)
+        top1 = interval(right.double())
+        found = retrieval(one, two, ks=[1], metric=metric, compute=compute)
         for end, value in zip(("", "_low", "_high"), top1, strict=True):
             results[f"{name}_knn_top1{end}"] = value
         results |= {f"{name}_{key}": found[key] for key in ("recall_at_1", "map_at_r")}

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.checks import at_least, in_range, positive
+from ssl_dml.evaluation.compute import CPU, ONE_PROCESS, Compute
 from ssl_dml.progress import progress
 from ssl_dml.tables import EmbeddingTable
 
@@ -27,13 +28,14 @@ def linear_probe(
     batch_size: int = 256,
     holdout: float = 0.1,
     seed: int = 0,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """Top-1 accuracy of a linear classifier, the best of a grid of hyper-parameters.
 
     Features are standardized with the gallery's mean and standard deviation. All classifiers of
     the grid train on the same batches (SGD, momentum 0.9, cosine to zero). The pair of learning
     rate and weight decay that is best on a held-out part of the gallery trains once more on all
-    of it, and is tested on the query once.
+    of it, and is tested on the query once. Of several processes each trains a share of the grid.
 
     Args:
         gallery: Rows to train on.
@@ -44,6 +46,7 @@ def linear_probe(
         batch_size: Rows in a batch.
         holdout: Fraction of the gallery to choose the hyper-parameters on.
         seed: Seed of the split and of the order of batches.
+        compute: The device that trains, and the processes that share the grid.
 
     Returns:
         ``linear_top1`` on the query, ``linear_holdout_top1`` on the held-out part, both in [0, 1],
@@ -77,11 +80,13 @@ def linear_probe(
     x, tested = (F.pad((t.embeddings - mean) / std, (0, 1), value=1.0) for t in (gallery, query))
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     grid = torch.tensor(list(product(learning_rates, weight_decays)))
-    train = partial(
-        _train, x, gallery.labels, classes=classes, epochs=epochs, batch_size=batch_size, seed=seed
-    )
-    weights = train(order[held:], grid)
-    accuracies = _accuracy(weights, x[order[:held]], gallery.labels[order[:held]])
+    options = {"classes": classes, "epochs": epochs, "batch_size": batch_size, "seed": seed}
+    train = partial(_train, x, gallery.labels, device=compute.device, **options)
+    accuracies = torch.zeros(len(grid))
+    if len(own := grid[compute.share]):
+        weights, rows = train(order[held:], own), order[:held]
+        accuracies[compute.share] = _accuracy(weights, x[rows], gallery.labels[rows])
+    accuracies = compute.whole(accuracies)
     best = int(accuracies.argmax())
     final = train(order, grid[best : best + 1])
     return {
@@ -102,22 +107,24 @@ def _train(
     epochs: int,
     batch_size: int,
     seed: int,
+    device: torch.device = CPU,
 ) -> Float[Tensor, "grid dim classes"]:
     """Weights of every classifier of the grid, trained on some rows of x, which ends in a 1."""
     generator = torch.Generator().manual_seed(seed)
-    weights = torch.zeros(len(grid), x.shape[1], classes)
+    weights = torch.zeros(len(grid), x.shape[1], classes, device=device)
     velocity = torch.zeros_like(weights)
     batch_size = min(batch_size, len(rows))
     steps = epochs * (len(rows) // batch_size)
-    learning_rates, decays = (column.view(-1, 1, 1) for column in grid.unbind(1))
+    learning_rates, decays = (column.view(-1, 1, 1) for column in grid.to(device).unbind(1))
     schedule = 0.5 * (1 + torch.cos(torch.pi * torch.arange(steps) / steps))
     orders = (rows[torch.randperm(len(rows), generator=generator)] for _ in range(epochs))
     batches = (order[: len(rows) // batch_size * batch_size].split(batch_size) for order in orders)
     bar = progress(steps, "linear probe", "steps", delay=5.0)
-    for scale, chosen in zip(schedule, chain.from_iterable(batches), strict=True):
-        batch = x[chosen]
+    places = torch.arange(batch_size, device=device)
+    for scale, chosen in zip(schedule.tolist(), chain.from_iterable(batches), strict=True):
+        batch, wanted = x[chosen].to(device), labels[chosen].to(device)
         probabilities = (batch @ weights).softmax(dim=2)
-        probabilities[:, torch.arange(batch_size), labels[chosen]] -= 1
+        probabilities[:, places, wanted] -= 1
         gradient = batch.T @ probabilities / batch_size  # of the cross-entropy, in closed form
         velocity.mul_(MOMENTUM).add_(gradient + decays * weights)
         weights -= learning_rates * (batch_size / 256 * scale) * velocity
@@ -131,7 +138,8 @@ def _accuracy(
     x: Float[Tensor, "rows dim"],
     labels: Int[Tensor, " rows"],
 ) -> Float[Tensor, " grid"]:
-    right = torch.zeros(len(weights))
+    right = torch.zeros(len(weights), device=weights.device)
     for rows, wanted in zip(x.split(CHUNK), labels.split(CHUNK), strict=True):
-        right += ((rows @ weights).argmax(dim=2) == wanted).sum(dim=1)
-    return right / len(x)
+        found = (rows.to(weights.device) @ weights).argmax(dim=2)
+        right += (found == wanted.to(weights.device)).sum(dim=1)
+    return right.cpu() / len(x)

@@ -1,7 +1,8 @@
 """Logistic regression on frozen embeddings, to the optimum."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from ssl_dml.checks import at_least, inside, positive
 from ssl_dml.checks import seeds as check_seeds
-from ssl_dml.data.splits import limit_per_class
+from ssl_dml.distributed import broadcast_object
 from ssl_dml.evaluation.bootstrap import interval
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.knn import knn_correct
 from ssl_dml.evaluation.repeated import repeated
 from ssl_dml.tables import EmbeddingTable
 from ssl_dml.types import ConfigError
 
+Loss = Callable[..., tuple[float, np.ndarray]]
 CHUNK = 8192
 ROUGH, FINE = 1e-4, 1e-8  # gains of the objective that end the choice of l2, and the training
 
@@ -29,6 +32,7 @@ def logistic(
     holdout: float = 0.1,
     iterations: int = 300,
     seed: int = 0,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     r"""Top-1 accuracy of multinomial logistic regression by L-BFGS.
 
@@ -39,7 +43,7 @@ def logistic(
 
     The :math:`\lambda` that is best on a held-out part of the gallery, the larger one of equals,
     serves once more on all of it, and the query is read once. Memory beside the tables does not
-    grow with the rows.
+    grow with the rows. Of several processes each has a share of the rows.
 
     Args:
         gallery: Rows to train on.
@@ -48,6 +52,7 @@ def logistic(
         holdout: Fraction of the gallery to choose it on.
         iterations: Most iterations of L-BFGS; it ends before where it has converged.
         seed: Seed of the split.
+        compute: The device that computes gradients, and the processes that share the rows.
 
     Returns:
         ``logistic_top1`` on the query, with its 95% interval by a bootstrap over queries;
@@ -70,7 +75,7 @@ def logistic(
     """
     _check(l2s, iterations, seed)
     inside(0, 1, "logistic", holdout=holdout)
-    problem = _Problem.of(gallery, query)
+    problem = _Problem.of(gallery, query, compute)
     order = torch.randperm(len(gallery.labels), generator=torch.Generator().manual_seed(seed))
     results, l2s = dict[str, float](), sorted(l2s, reverse=True)
     best = l2s[0]
@@ -104,6 +109,7 @@ def few_labels(
     l2: float = 0.01,
     iterations: int = 300,
     seed: int = 0,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """Accuracy of kNN and of logistic regression from a few labeled rows of each class.
 
@@ -118,6 +124,7 @@ def few_labels(
         l2: Lambda of :func:`logistic`, as there are too few rows to choose it on.
         iterations: Most iterations of L-BFGS.
         seed: Seed of the first draw.
+        compute: The device that computes, and the processes that share the draws.
 
     Returns:
         ``knn_top1_{n}_per_class`` and ``logistic_top1_{n}_per_class`` in [0, 1], means over draws
@@ -133,11 +140,14 @@ def few_labels(
     >>> found["knn_top1_1_per_class"], found["logistic_top1_1_per_class"]
     (1.0, 1.0)
     """
+    from ssl_dml.data.splits import limit_per_class  # its package reads images
+
     _check([l2], iterations, seed, section="few_labels")
     at_least(2, "few_labels", draws=draws)
     at_least(1, "few_labels", k=k)
     positive("few_labels", temperature=temperature)
-    problem, results = _Problem.of(gallery, query), dict[str, float]()
+    own = Compute(device=compute.device)
+    problem, results = _Problem.of(gallery, query, own), dict[str, float]()
     rows, asked = torch.arange(len(gallery.labels)), torch.arange(len(query.labels))
     largest = int(gallery.labels.bincount().max())
     for count in per_class:
@@ -146,18 +156,19 @@ def few_labels(
                 f"few_labels.per_class must be from 1 to {largest}, the rows of the largest "
                 f"class, got {count}"
             )
-        found = list[dict[str, float]]()
-        for draw in range(draws):
+        found = torch.zeros(draws, 2, dtype=torch.double)
+        for draw in range(draws)[compute.share]:
             kept = limit_per_class(gallery.labels, rows, count=count, seed=seed + draw)
             (weights,) = problem.path(gallery, kept, [l2], iterations)
             labeled = EmbeddingTable(
                 embeddings=gallery.embeddings[kept], labels=gallery.labels[kept]
             )
-            ((_, near),) = knn_correct(labeled, query, [min(k, len(kept))], [temperature])
-            right = {"knn_top1": near, "logistic_top1": problem.correct(weights, query, asked)}
-            found.append({name: of.double().mean().item() for name, of in right.items()})
-        results |= repeated([{f"{name}_{count}_per_class": value for name, value in one.items()}
-                             for one in found])  # fmt: skip
+            ((_, near),) = knn_correct(labeled, query, [min(k, len(kept))], [temperature], own)
+            right = torch.stack([near, problem.correct(weights, query, asked)])
+            found[draw] = right.double().mean(dim=1)
+        names = [f"{name}_top1_{count}_per_class" for name in ("knn", "logistic")]
+        every = compute.whole(found).tolist()
+        results |= repeated([dict(zip(names, one, strict=True)) for one in every])
     return results
 
 
@@ -177,22 +188,27 @@ class _Problem(NamedTuple):
         mean: Of each dimension.
         std: Of each dimension.
         classes: Number of classes of gallery and query.
+        compute: The device, and the processes that share the rows.
     """
 
     mean: Float[Tensor, " dim"]
     std: Float[Tensor, " dim"]
     classes: int
+    compute: Compute = ONE_PROCESS
 
     @classmethod
-    def of(cls, gallery: EmbeddingTable, query: EmbeddingTable) -> "_Problem":
+    def of(
+        cls, gallery: EmbeddingTable, query: EmbeddingTable, compute: Compute = ONE_PROCESS
+    ) -> "_Problem":
         if len(gallery.labels.unique()) == 1:
             raise ValueError("logistic regression needs at least 2 classes; the gallery has 1")
         std, mean = torch.std_mean(gallery.embeddings, dim=0)
         classes = int(max(gallery.labels.max(), query.labels.max())) + 1
-        return cls(mean, std.clamp_min(1e-6), classes)
+        return cls(mean, std.clamp_min(1e-6), classes, compute)
 
     def features(self, table: EmbeddingTable, rows: Int[Tensor, " some"]) -> Float[Tensor, "..."]:
-        return (table.embeddings[rows].float() - self.mean) / self.std
+        rows = table.embeddings[rows].float() - self.mean
+        return (rows / self.std).to(self.compute.device)
 
     def path(
         self,
@@ -207,17 +223,35 @@ class _Problem(NamedTuple):
 
         They are found where an iteration lowers the objective by no more than ``gain`` of it.
         """
+        shape = len(self.mean) + 1, self.classes
+        flat, limits = np.zeros(shape[0] * shape[1]), {"maxiter": iterations, "gtol": 1e-6}
+        for l2 in l2s:
+            loss = partial(self._loss, table=table, rows=rows, l2=l2, shape=shape)
+            flat = self._minimized(loss, flat, {**limits, "ftol": gain})
+            yield torch.from_numpy(flat).float().view(shape)
+
+    def _minimized(
+        self, loss: Loss, start: Float[np.ndarray, " weights"], limits: dict[str, Any]
+    ) -> Float[np.ndarray, " weights"]:
+        """Where the loss is lowest.
+
+        The first process chooses where it is evaluated next, and says so to the others: theirs
+        might round otherwise, and end at another iteration.
+        """
         from scipy.optimize import minimize  # half a second, which others need not wait
 
-        shape = len(self.mean) + 1, self.classes
-        flat = np.zeros(shape[0] * shape[1])
-        for l2 in l2s:
-            limits = {"maxiter": iterations, "gtol": 1e-6, "ftol": gain}
-            flat = minimize(
-                self._loss, flat, args=(table, rows, l2, shape), jac=True, method="L-BFGS-B",
+        if self.compute.group.count == 1:
+            return minimize(loss, start, jac=True, method="L-BFGS-B", options=limits).x
+        if self.compute.group.rank == 0:
+            found = minimize(
+                lambda flat: loss(broadcast_object(flat)), start, jac=True, method="L-BFGS-B",
                 options=limits,
-            ).x  # fmt: skip
-            yield torch.from_numpy(flat).float().view(shape)
+            )  # fmt: skip
+            broadcast_object(None)
+            return broadcast_object(found.x)
+        while (flat := broadcast_object(None)) is not None:
+            loss(flat)
+        return broadcast_object(None)
 
     def _loss(
         self,
@@ -228,20 +262,22 @@ class _Problem(NamedTuple):
         shape: tuple[int, int],
     ) -> tuple[float, Float[np.ndarray, " weights"]]:
         """The objective and its gradient."""
-        weights = torch.from_numpy(flat).float().view(shape)
-        value = l2 / 2 * float(np.square(flat[: -shape[1]]).sum())
-        gradient = torch.zeros(shape, dtype=torch.double)
-        gradient[:-1] = l2 * weights[:-1]
-        for part in rows.split(CHUNK):
-            x, labels = self.features(table, part), table.labels[part]
+        weights = torch.from_numpy(flat).float().view(shape).to(self.compute.device)
+        sums = torch.zeros(flat.size + 1, dtype=torch.double)  # the gradient, then the value
+        gradient = sums[:-1].view(shape)
+        for part in rows[self.compute.share].split(CHUNK):
+            x, labels = self.features(table, part), table.labels[part].to(weights.device)
             logs = (x @ weights[:-1] + weights[-1]).log_softmax(dim=1)
-            own = torch.arange(len(part)), labels
-            value -= float(logs[own].double().sum()) / len(rows)
+            own = torch.arange(len(part), device=weights.device), labels
+            sums[-1] -= logs[own].cpu().double().sum() / len(rows)
             residuals = logs.exp()
             residuals[own] -= 1
-            gradient[:-1] += x.T @ residuals / len(rows)
-            gradient[-1] += residuals.sum(dim=0) / len(rows)
-        return value, gradient.flatten().numpy()
+            gradient[:-1] += (x.T @ residuals / len(rows)).cpu()
+            gradient[-1] += (residuals.sum(dim=0) / len(rows)).cpu()
+        sums = self.compute.whole(sums)
+        penalty = l2 / 2 * float(np.square(flat[: -shape[1]]).sum())
+        sums[: -shape[1] - 1] += l2 * torch.from_numpy(flat[: -shape[1]]).float()
+        return float(sums[-1]) + penalty, sums[:-1].numpy()
 
     def correct(
         self,
@@ -250,8 +286,9 @@ class _Problem(NamedTuple):
         rows: Int[Tensor, " rows"],
     ) -> Tensor:
         """Whether each row gets the highest logit for its class."""
+        weights = weights.to(self.compute.device)
         found = [
-            (self.features(table, part) @ weights[:-1] + weights[-1]).argmax(dim=1)
+            (self.features(table, part) @ weights[:-1] + weights[-1]).argmax(dim=1).cpu()
             for part in rows.split(CHUNK)
         ]
         return torch.cat(found) == table.labels[rows]

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.search import nearest
 from ssl_dml.files import replacing
 from ssl_dml.tables import EmbeddingTable
@@ -21,6 +22,7 @@ def neighbors(
     *,
     k: int,
     class_names: Sequence[str] = (),
+    compute: Compute = ONE_PROCESS,
 ) -> Iterator[Row]:
     """Yield sample, its label, rank, neighbor, its label and their cosine similarity.
 
@@ -29,6 +31,7 @@ def neighbors(
         query: Rows to search for; None to search for each gallery row among all the others.
         k: Neighbors of each sample, fewer if the gallery has fewer.
         class_names: Names of the labels; without them labels are numbers.
+        compute: The device that searches, on one process.
 
     >>> rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     >>> labels, names = torch.tensor([0, 1, 1]), ["a.png", "b.png", "c.png"]
@@ -40,7 +43,8 @@ def neighbors(
     depth = min(k, len(gallery.labels) - (query is None))
     depths = torch.full((len(queries.labels),), depth)
     rows = None if query is None else query.embeddings
-    for found, near in nearest(gallery.embeddings, rows, depths, metric="cosine"):
+    given = {"metric": "cosine", "compute": compute}
+    for found, near in nearest(gallery.embeddings, rows, depths, **given):
         unit = F.normalize(gallery.embeddings[near], dim=2)
         cosines = (unit @ F.normalize(queries.embeddings[found], dim=1)[:, :, None])[:, :, 0]
         for row, others, scores in zip(

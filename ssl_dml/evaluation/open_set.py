@@ -8,11 +8,11 @@ from torch import Tensor
 
 from ssl_dml.checks import fraction, inside
 from ssl_dml.distances import Distance
-from ssl_dml.evaluation.bootstrap import interval
+from ssl_dml.evaluation.bootstrap import interval, percentiles
 from ssl_dml.evaluation.pair_counts import (
+    GROUPS,
     drawn_weights,
     edges_of,
-    ends,
     from_each,
     groups_of,
     rates_at,
@@ -87,10 +87,13 @@ def open_set(
     roc, found = Roc.of(genuine, others), dict[str, float]()
     labels = queries.labels[known], queries.labels[~known]
     draws = _draws(genuine, others, labels, fpirs, seed)
+    groups = min(GROUPS, *(len(each.unique()) for each in labels))
     for rate in fpirs:
         at, nothing = roc.at_far(rate), float("nan")
         measurable, name = roc.measurable(rate), f"dir_at_fpir_{rate:g}"
-        low, high = ends(draws[rate], confidence) if measurable else (nothing, nothing)
+        low, high = nothing, nothing
+        if measurable:
+            low, high = percentiles(draws[rate], groups, confidence)
         found[name] = (genuine > at.threshold).double().mean().item() if measurable else nothing
         found |= {f"{name}_low": low, f"{name}_high": high}
         found[f"threshold_at_fpir_{rate:g}"] = at.threshold if measurable else nothing

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml.evaluation.bootstrap import percentiles
 from ssl_dml.evaluation.pairs import PairList
 from ssl_dml.evaluation.roc import equal_error
 
@@ -47,7 +48,8 @@ class Counts:
             "eer": equal_error(far, tar),
         }
         found |= rates_at(tar, far, fars)
-        return {name: ends(values, confidence) for name, values in found.items()}
+        count = len(self.genuine)
+        return {name: percentiles(each, count, confidence) for name, each in found.items()}
 
 
 def rates_at(
@@ -75,13 +77,6 @@ def weighted(
     both = weights[:, :, None] * weights[:, None, :]
     both.diagonal(dim1=1, dim2=2).copy_(weights)
     return both.flatten(1) @ blocks
-
-
-def ends(values: Float[Tensor, " draws"], confidence: float) -> tuple[float, float]:
-    """Percentiles between which that part of the draws is."""
-    tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.double)
-    low, high = values.nanquantile(tails).tolist()
-    return low, high
 
 
 def groups_of(labels: Int[Tensor, " rows"], *, seed: int = 0) -> tuple[Int[Tensor, " rows"], int]:

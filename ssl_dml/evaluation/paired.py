@@ -40,9 +40,7 @@ def paired(
     """What a second model gains on the samples that both were measured on.
 
     The interval is that of a paired bootstrap, see
-    :func:`~ssl_dml.evaluation.bootstrap.interval`, with its percentiles moved outwards by as much
-    as Student's t is wider than the normal distribution, without which few groups make it too
-    narrow. The p-value is of a permutation test that
+    :func:`~ssl_dml.evaluation.bootstrap.interval`. The p-value is of a permutation test that
     exchanges the two models on random samples: if they are alike, each exchange is as likely, so
     that it holds its level with few groups too, where a bootstrap's is too small. With ``groups``,
     such as classes or identities, both draw and exchange whole groups.
@@ -60,7 +58,6 @@ def paired(
 
     References:
         Efron and Tibshirani, 1993, An Introduction to the Bootstrap, sec. 13.3 and 15.2;
-        Hesterberg, 2015, arXiv:1411.5279 (expanded percentiles);
         Phipson and Smyth, 2010, Permutation p-values should never be zero.
 
     >>> wrong, right = torch.zeros(50), torch.ones(50)
@@ -77,8 +74,7 @@ def paired(
         _, own = groups.unique(return_inverse=True)
         sums = torch.zeros(int(own.max()) + 1, dtype=torch.double).index_add(0, own, change)
     at_least(2, **{"samples" if groups is None else "groups": len(sums)})
-    wider = _expanded(confidence, len(sums))
-    found = interval(change, groups, draws=draws, seed=seed, confidence=wider)
+    found = interval(change, groups, draws=draws, seed=seed, confidence=confidence)
     sums = sums[sums != 0]  # an exchange changes nothing of the others
     least = abs(sums.sum()) - 1e-9 * sums.abs().sum()  # equal up to rounding counts as equal
     larger, most = 0, max(1, CHUNK // max(1, len(sums)))
@@ -143,18 +139,6 @@ def over_runs(
     reach = float(student.ppf((1 + confidence) / 2, degrees)) * variance**0.5
     p_value = 2 * float(student.sf(abs(mean) / variance**0.5, degrees))
     return Difference(mean, mean - reach, mean + reach, p_value)
-
-
-def _expanded(confidence: float, count: int) -> float:
-    """The part of the draws between percentiles that so many samples need for a confidence.
-
-    >>> round(_expanded(0.95, 10), 3), round(_expanded(0.95, 10_000), 3)
-    (0.983, 0.95)
-    """
-    from scipy.stats import norm, t
-
-    reach = t.ppf((1 + confidence) / 2, count - 1) * (count / (count - 1)) ** 0.5
-    return float(2 * norm.cdf(reach) - 1)
 
 
 def _by_group(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ssl_dml.checks import inside
 from ssl_dml.evaluation.bootstrap import interval
+from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.conditions import LeaveOut, across_values, numbered
 from ssl_dml.evaluation.rerank import Rerank, reranker
 from ssl_dml.evaluation.search import Excluded, Metric, check_ks, counts_of, nearest
@@ -21,7 +22,7 @@ USUAL: tuple[Kind, ...] = ("recall", "map_at_r", "r_precision")
 WHOLE = {"map", "map_trapezoid"}  # of the whole ranking
 
 
-def retrieval(
+def retrieval(  # noqa: PLR0913 - options of a configuration
     gallery: EmbeddingTable,
     query: EmbeddingTable | None = None,
     *,
@@ -33,6 +34,7 @@ def retrieval(
     leave_out: LeaveOut = "value",
     rerank: Rerank | None = None,
     confidence: float | None = None,
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     r"""Recall@k, MAP@R, R-precision and others of an exact search.
 
@@ -57,6 +59,7 @@ def retrieval(
             as re-identification does.
         rerank: Put the nearest in an order by what else is near to them; null for none.
         confidence: Of intervals, by resampling classes; null for none.
+        compute: The device that searches, and the processes that share the queries.
 
     Returns:
         Means over queries in [0, 1]. ``recall_at_{k}``, also known as CMC: the fraction of queries
@@ -95,16 +98,16 @@ def retrieval(
         depths = depths.clamp(min=rerank.candidates)
         order = reranker(gallery.embeddings, rows, rerank, metric=metric)
     depths = depths.clamp(max=len(gallery.labels) - (query is None)) * (relevant > 0)
-    some, found = list[Tensor](), list[Measured]()
-    for own, near in nearest(gallery.embeddings, rows, depths, metric=metric, exclude=exclude):
+    names = list(measured(torch.zeros(0, max(ks)).bool(), relevant[:0], measures, ks))
+    found = torch.zeros(len(names), len(relevant), dtype=torch.double)
+    given = {"metric": metric, "exclude": exclude, "compute": compute}
+    for own, near in nearest(gallery.embeddings, rows, depths, **given):
         near = near if order is None else order(own, near)  # noqa: PLW2901 - in another order
         right = (gallery.labels[near] == queries.labels[own, None]) & (near >= 0)
-        some.append(own)
-        found.append(measured(right, relevant[own], measures, ks))
-    results = dict[str, float]()
-    groups = queries.labels[torch.cat(some)]
-    for name in found[0]:
-        values = torch.cat([part[name] for part in found])
+        found[:, own] = torch.stack([*measured(right, relevant[own], measures, ks).values()])
+    results, asked = dict[str, float](), relevant > 0
+    groups = queries.labels[asked]
+    for name, values in zip(names, compute.whole(found)[:, asked], strict=True):
         results[name] = values.mean().item()
         if confidence is not None:
             _, low, high = interval(values, groups, confidence=confidence)
@@ -131,6 +134,7 @@ def label_distances(
     *,
     label_values: Float[Tensor, "classes values"],
     ks: Sequence[int] = (1, 2, 4, 8),
+    compute: Compute = ONE_PROCESS,
 ) -> dict[str, float]:
     """Distance between a query's continuous label and those of its nearest neighbors.
 
@@ -141,6 +145,7 @@ def label_distances(
         query: Rows to search for; None to search for each gallery row among all the others.
         label_values: Continuous label of each class, such as an age or a pose.
         ks: Numbers of nearest neighbors to average over.
+        compute: The device that searches, and the processes that share the queries.
 
     Returns:
         ``label_distance_at_{k}``, the Euclidean distance of labels in their own unit, averaged
@@ -160,13 +165,14 @@ def label_distances(
     {'label_distance_at_1': 23.333333333333332}
     """
     queries = _checked(gallery, query, ks)
-    depths, found = torch.full_like(queries.labels, max(ks)), list[Tensor]()
-    values = label_values.double()
-    for rows, near in nearest(gallery.embeddings, _rows(query), depths, metric="euclidean"):
+    depths, values = torch.full_like(queries.labels, max(ks)), label_values.double()
+    found = torch.zeros(len(depths), len(ks), dtype=torch.double)
+    given = {"metric": "euclidean", "compute": compute}
+    for rows, near in nearest(gallery.embeddings, _rows(query), depths, **given):
         differences = values[gallery.labels[near]] - values[queries.labels[rows], None]
         apart = differences.norm(dim=2)
-        found.append(torch.stack([apart[:, :k].mean(dim=1) for k in ks], dim=1))
-    means = torch.cat(found).mean(dim=0).tolist()
+        found[rows] = torch.stack([apart[:, :k].mean(dim=1) for k in ks], dim=1)
+    means = compute.whole(found).mean(dim=0).tolist()
     return {f"label_distance_at_{k}": mean for k, mean in zip(ks, means, strict=True)}
 
 

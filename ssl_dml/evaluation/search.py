@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.distances import Distance, distances
+from ssl_dml.evaluation.compute import CPU, ONE_PROCESS, Compute
+from ssl_dml.evaluation.products import largest_products
 from ssl_dml.evaluation.spaces import Space
 from ssl_dml.types import ConfigError
 
@@ -22,6 +24,7 @@ LAST = torch.iinfo(torch.int64).max
 FAST = 2**24  # pairs from which on float32 chooses candidates
 SPARE = 28  # candidates beyond those that are needed
 WIDE = 2**23  # values of rows in float64 at once
+FARTHER = 8  # times as many beside a device
 MOST_NUMBERS = 64  # for each of which the rows that are not excluded are searched
 
 
@@ -32,6 +35,7 @@ def nearest(
     *,
     metric: Metric,
     exclude: Excluded | None = None,
+    compute: Compute = ONE_PROCESS,
 ) -> Iterator[tuple[Int[Tensor, " chunk"], Int[Tensor, "chunk depth"]]]:
     """The nearest gallery rows of each query, from near to far, for some queries at a time.
 
@@ -46,6 +50,8 @@ def nearest(
         depths: How many neighbors each query needs; queries that need 0 are left out.
         metric: Which distance; ``cosine`` ignores the lengths of rows.
         exclude: A number of each gallery row and of each query: no query finds rows of its number.
+        compute: Where distances are computed, and of which queries: this process searches for its
+            share.
 
     Yields:
         Indices of some queries, and the neighbors of each, as many as any of these needs, and -1
@@ -60,13 +66,14 @@ def nearest(
     if query is None and exclude is None:
         exclude = torch.arange(len(gallery)), torch.arange(len(gallery))
     space = Space(gallery, metric)
-    search = _Search(gallery, queries, space, exclude, space.squared_radius(gallery, queries))
+    radius = space.squared_radius(gallery, queries)
+    search = _Search(gallery, queries, space, exclude, radius, compute)
     # From deep to shallow, so that each chunk looks no deeper than it must.
-    rows = depths.argsort(descending=True, stable=True)[: int((depths > 0).sum())]
+    rows = depths.argsort(descending=True, stable=True)[: int((depths > 0).sum())][compute.share]
     while len(rows):
         depth = int(depths[rows[0]])
         if len(rows) * len(gallery) >= FAST and len(gallery) >= 8 * depth:
-            size = min(2 * TILE // depth, WIDE // gallery.shape[1])
+            size = min(2 * TILE // depth, search.wide // gallery.shape[1])
             find = search.fast
         else:
             size = TILE // (depth + max(depth, min(WIDTH, len(gallery))))
@@ -81,6 +88,12 @@ class _Search(NamedTuple):
     space: Space
     exclude: Excluded | None
     squared_radius: float
+    compute: Compute
+
+    @property
+    def wide(self) -> int:
+        """Values of rows at once; fewer passes over the gallery where a device computes."""
+        return WIDE * (1 if self.compute.device == CPU else FARTHER)
 
     def keys(
         self, far: Float[Tensor, "queries some"], rows: Int[Tensor, "#queries some"]
@@ -96,17 +109,19 @@ class _Search(NamedTuple):
         self, chunk: Int[Tensor, " chunk"], depth: int
     ) -> Iterator[tuple[Int[Tensor, " chunk"], Int[Tensor, "chunk depth"]]]:
         """The nearest rows of some queries, by all distances in float64."""
-        query = self.space.query(self.queries[chunk])
-        best, first = torch.empty(len(chunk), 0, dtype=torch.long), 0
+        device = self.compute.precise
+        query = self.space.query(self.queries[chunk]).to(device)
+        best, first = torch.empty(len(chunk), 0, dtype=torch.long, device=device), 0
         for part in self.gallery.split(max(WIDTH, depth)):
             rows = torch.arange(first, first := first + len(part))
-            far = distances(query, self.space.gallery(part), kind="squared")
-            keys = self.keys(far, rows[None])
+            far = distances(query, self.space.gallery(part).to(device), kind="squared")
+            keys = self.keys(far, rows[None].to(device))
             if self.exclude is not None:
-                keys[self.exclude[1][chunk][:, None] == self.exclude[0][rows]] = LAST
+                alike = self.exclude[1][chunk][:, None] == self.exclude[0][rows]
+                keys = torch.where(alike.to(device), LAST, keys)
             best = torch.cat([best, keys], dim=1)
             best = best.topk(min(depth, best.shape[1]), dim=1, largest=False).values
-        yield chunk, _rows_of(best)
+        yield chunk, _rows_of(best.cpu())
 
     def fast(
         self, chunk: Int[Tensor, " chunk"], depth: int
@@ -152,17 +167,28 @@ class _Search(NamedTuple):
         self, chunk: Int[Tensor, " chunk"], among: Int[Tensor, " among"] | None, count: int
     ) -> tuple[Float[Tensor, "chunk count"], Int[Tensor, "chunk count"]]:
         """Squared distances in float32 and rows, from near to far."""
-        query = self.space.query(self.queries[chunk]).float().numpy()
+        query = self.space.query(self.queries[chunk]).float()
         rows = torch.arange(len(self.gallery)) if among is None else among
         far, found = torch.empty(len(chunk), 0), torch.empty(len(chunk), 0, dtype=torch.long)
-        for part in rows.split(max(4 * count, WIDE // self.gallery.shape[1])):
-            mapped = self.space.gallery(self.gallery[part]).float().numpy()
-            own = faiss.knn(query, mapped, min(count, len(part)))
-            far = torch.cat([far, torch.from_numpy(own[0])], dim=1)
-            found = torch.cat([found, part[torch.from_numpy(own[1])]], dim=1)
+        for part in rows.split(max(4 * count, self.wide // self.gallery.shape[1])):
+            mapped = self.space.gallery(self.gallery[part]).float()
+            apart, own = self._closest(query, mapped, min(count, len(part)))
+            far = torch.cat([far, apart], dim=1)
+            found = torch.cat([found, part[own]], dim=1)
             far, order = far.topk(min(count, far.shape[1]), dim=1, largest=False)
             found = found.gather(1, order)
         return far, found
+
+    def _closest(
+        self, query: Float[Tensor, "chunk dim"], mapped: Float[Tensor, "part dim"], count: int
+    ) -> tuple[Float[Tensor, "chunk count"], Int[Tensor, "chunk count"]]:
+        """Squared distances and places of the nearest, by faiss or on the device."""
+        if self.compute.device == CPU:
+            far, own = faiss.knn(query.numpy(), mapped.numpy(), count)
+            return torch.from_numpy(far), torch.from_numpy(own)
+        halves = -mapped.square().sum(dim=1) / 2
+        near, own = largest_products(mapped, query, count, device=self.compute.device, added=halves)
+        return query.square().sum(dim=1, keepdim=True) - 2 * near, own
 
     def _refined(
         self,
@@ -201,20 +227,27 @@ def counts_of(
 
 
 def most_similar(
-    gallery: Float[Tensor, "rows dim"], query: Float[Tensor, "queries dim"], k: int
+    gallery: Float[Tensor, "rows dim"],
+    query: Float[Tensor, "queries dim"],
+    k: int,
+    *,
+    device: torch.device = CPU,
 ) -> tuple[Float[Tensor, "queries k"], Int[Tensor, "queries k"]]:
-    """The k largest cosines of each query and their gallery rows, computed in float32 by faiss.
+    """The k largest cosines of each query and their gallery rows, computed in float32.
 
-    Every pair is compared, but rounding, about 1e-7, decides between cosines that are closer than
-    that, and equal ones come in any order. It is several times faster than :func:`nearest`.
+    Faiss computes them on the CPU, torch on a device. Every pair is compared, but rounding, about
+    1e-7, decides between cosines that are closer than that, and equal ones come in any order. It
+    is several times faster than :func:`nearest`.
 
     >>> most_similar(torch.eye(3), torch.tensor([[3.0, 4.0, 0.0]]), 2)
     (tensor([[0.8000, 0.6000]]), tensor([[1, 0]]))
     """
-    rows, queries = (F.normalize(x.float(), dim=1).numpy() for x in (gallery, query))
+    rows, queries = (F.normalize(x.float(), dim=1) for x in (gallery, query))
+    if device != CPU:
+        return largest_products(rows, queries, k, device=device)
     index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)  # pyright: ignore[reportCallIssue] - faiss wraps it at import
-    cosines, found = index.search(queries, k)  # pyright: ignore[reportCallIssue]
+    index.add(rows.numpy())  # pyright: ignore[reportCallIssue] - faiss wraps it at import
+    cosines, found = index.search(queries.numpy(), k)  # pyright: ignore[reportCallIssue]
     return torch.from_numpy(cosines), torch.from_numpy(found)
 
 

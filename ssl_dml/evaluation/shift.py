@@ -1,4 +1,4 @@
-"""Whether new samples are like those of training: one permutation test of three statistics."""
+"""Whether new samples are like those of training: one permutation test of four statistics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ssl_dml.checks import at_least
 
 BANDWIDTHS = (2.0, 1.0, 0.5, 0.25)  # of the kernels, in median distances; each half of the last
 INSIDE = 0.99  # fraction of the reference within the radius
-NEAR = 16  # neighbors among which the nearest reference row is looked for first
+NEAR = 16  # neighbors of a row, of which some are new
 CLUSTERS, ROWS_EACH = 100, 20  # most clusters, and fewest rows of the average one
 FEWEST = 8  # rows of either side
 
@@ -55,10 +55,12 @@ class Shift:
     """How new rows differ from reference rows.
 
     Args:
-        p: Of all three statistics together; below a level, the rows differ at that level.
+        p: Of all four statistics together; below a level, the rows differ at that level.
         kernel: Squared maximum mean discrepancy, 0 for equal distributions.
         outside: Fraction of new rows farther than ``radius`` from every reference row, which is
             0.01 for the reference itself.
+        company: How much more often than by chance new rows are near each other: mean over new
+            rows of the squared excess of new ones among their 16 neighbors, in standard errors.
         growth: Largest growth of a cluster, in standard errors.
         radius: 99th percentile of a reference row's distance to the nearest other one.
         clusters: From the one that grew most.
@@ -69,6 +71,7 @@ class Shift:
     p: float
     kernel: Statistic
     outside: Statistic
+    company: Statistic
     growth: Statistic
     radius: float
     clusters: Sequence[Cluster]
@@ -85,10 +88,11 @@ def shift(
 ) -> Shift:
     r"""Test whether two sets of embeddings are of one distribution, by permutation.
 
-    Rows are compared by cosine. Three statistics are each compared with those of the same rows
+    Rows are compared by cosine. Four statistics are each compared with those of the same rows
     whose labels, reference or new, are drawn again: the squared maximum mean discrepancy of
     Gaussian kernels of four bandwidths around the median distance, without bias; the fraction of
-    new rows outside the reference radius; the largest growth of a k-means cluster of all rows.
+    new rows outside the reference radius; the excess of new rows among the neighbors of new rows;
+    the largest growth of a k-means cluster of all rows.
     Their excesses over their means, in standard deviations, are squared and added up, and the sum
     is compared with that of each draw. So a test of level a raises a false alarm in a fraction a
     of all cases, whatever the distribution, as long as rows are independent of each other.
@@ -105,8 +109,10 @@ def shift(
         ValueError: If there are fewer than 8 rows on a side.
 
     References:
-        Gretton et al., 2012, A Kernel Two-Sample Test, JMLR 13, eq. 3; Pesarin and Salmaso, 2010,
-        Permutation Tests for Complex Data, ch. 4 (nonparametric combination).
+        Gretton et al., 2012, A Kernel Two-Sample Test, JMLR 13, eq. 3; Schilling, 1986,
+        Multivariate Two-Sample Tests Based on Nearest Neighbors (the excess is squared here, so
+        that a few rows of a kind count); Pesarin and Salmaso, 2010, Permutation Tests for Complex
+        Data, ch. 4 (nonparametric combination).
 
     >>> rows = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
     >>> shift(rows[:100], rows[100:]).p > 0.05
@@ -120,12 +126,14 @@ def shift(
     labels = _labels(len(reference), len(new), draws, seed)
     squares = (2 - 2 * rows @ rows.T).clamp_min_(0)
     squares.fill_diagonal_(torch.inf)
-    distances, nearest = _to_reference(squares, labels)
+    near = squares.topk(min(NEAR, len(squares) - 1), largest=False)
+    distances, nearest = _to_reference(squares, near, labels)
     radii, outside = _outside(distances, labels)
     groups, centers = _clustered(rows, seed)
     grown = _growth(groups, len(centers), labels)
     growth = grown.amax(1)
-    tests = torch.stack([_discrepancies(squares, labels).double(), outside, growth.double()])
+    company = _company(near.indices, labels)
+    tests = torch.stack([_discrepancies(squares, labels), outside, company, growth]).double()
     fractions = _p_values(tests)
     deviations = (tests - tests.mean(1, keepdim=True)) / tests.std(1, keepdim=True).clamp_min(1e-12)
     together = deviations.clamp_min(0).square().sum(0)
@@ -137,7 +145,8 @@ def shift(
         p=float(_p_values(together[None])[0, 0]),
         kernel=statistics[0],
         outside=statistics[1],
-        growth=statistics[2],
+        company=statistics[2],
+        growth=statistics[3],
         radius=float(radii[0]),
         clusters=_described(groups, centers, grown, labels[0], split),
         distances=distances[0, len(reference) :],
@@ -184,10 +193,14 @@ def _discrepancies(
 
 
 def _to_reference(
-    squares: Float[Tensor, "rows rows"], labels: Bool[Tensor, "draws rows"]
+    squares: Float[Tensor, "rows rows"],
+    near: torch.return_types.topk,
+    labels: Bool[Tensor, "draws rows"],
 ) -> tuple[Float[Tensor, "draws rows"], Int[Tensor, " rows"]]:
-    """Distance of each row to the nearest other reference row, and which it is as observed."""
-    near = squares.topk(min(NEAR, len(squares) - 1), largest=False)
+    """Distance of each row to the nearest other reference row, and which it is as observed.
+
+    It is looked for among the nearest rows first.
+    """
     found, place = torch.empty(labels.shape), torch.zeros(labels.shape, dtype=torch.long)
     missing = torch.ones_like(labels)
     for values, rows in zip(near.values.T, near.indices.T, strict=True):
@@ -201,6 +214,19 @@ def _to_reference(
         others = squares[own].masked_fill(labels[draw], torch.inf).min(1)
         found[draw, own], place[draw, own] = others.values, others.indices
     return found.sqrt(), place[0]
+
+
+def _company(
+    near: Int[Tensor, "rows near"], labels: Bool[Tensor, "draws rows"]
+) -> Float[Tensor, " draws"]:
+    """Mean over new rows of the squared excess of new rows among their neighbors."""
+    new, rows = int(labels[0].sum()), labels.shape[1]
+    found, share = torch.zeros(labels.shape), new / rows
+    for each in near.T:
+        found += labels[:, each]
+    error = (near.shape[1] * share * (1 - share)) ** 0.5
+    excess = ((found - near.shape[1] * share) / error).clamp_min_(0)
+    return (excess.square_() * labels).sum(1) / new
 
 
 def _outside(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_dml.backbones import Backbone
+from ssl_dml.backbones import Backbone, load
 from ssl_dml.backbones.adapters import without_adapters
 from ssl_dml.backbones.digest import weights_digest
 from ssl_dml.data import SampleSet
@@ -118,6 +118,33 @@ def sketch_samples(
         names=[within(place, name) for name in samples.names.at(rows.tolist())],
     )
     write_sketch(folder, table, info)
+
+
+def sketch_run(
+    network: Backbone,
+    samples: SampleSet,
+    rows: Int[Tensor, " rows"],
+    run: Path,
+    *,
+    source: str,
+    of: str,
+    device: torch.device,
+) -> None:
+    """Sketch the model in ``backbone/`` of a run, and the one in ``best/`` if it keeps one.
+
+    Args:
+        network: The model that ``backbone/`` holds; the other one is read.
+        samples: The data set.
+        rows: Rows of it to choose from.
+        run: The run folder.
+        source: Where the samples are, as a configuration names it.
+        of: Which of them ``rows`` are, in words.
+        device: Where the network is.
+    """
+    told = {"source": source, "of": of, "device": device}
+    sketch_samples(network, samples, rows, run / "backbone", **told)
+    if (run / "best").exists():
+        sketch_samples(load(run / "best").to(device), samples, rows, run / "best", **told)
 
 
 def publish_sketch(folder: Path, target: Path) -> None:

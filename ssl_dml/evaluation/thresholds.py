@@ -4,7 +4,8 @@ The rate is a mean over pairs of identities, and pairs that share an identity ar
 Its variance is that of a U-statistic of degree 2 (Hoeffding, 1948), which the rates of the single
 identities give without bias. Bounds are those of Clopper and Pearson at the effective number of
 pairs :math:`p (1 - p) / \mathrm{Var}` (Korn and Graubard, 1998), whose quantile is widened by the
-skewness of those rates (Johnson, 1978), as few identities collide with many.
+ratio of Student's t to the normal distribution and by the skewness of those rates (Johnson, 1978),
+as few identities collide with many.
 """
 
 import math
@@ -17,7 +18,9 @@ from ssl_dml.checks import inside
 from ssl_dml.evaluation.bootstrap import Interval
 from ssl_dml.evaluation.identity_pairs import EDGES, IdentityPairs, Rates
 
-UNSEEN = 3  # identities like the one that collides most, which caution adds
+# How often the identity that collides most counts again, as rarer ones were not drawn: in the upper
+# end of an interval, and in a threshold.
+UNSEEN, UNSEEN_BY_PROMISE = 0.5, 5.0
 
 
 def variance(rates: Rates) -> float:
@@ -35,25 +38,23 @@ def variance(rates: Rates) -> float:
 
 
 def effective_pairs(
-    rates: Rates, confidence: float, *, cautious: bool = False, side: int = 1
+    rates: Rates, confidence: float, *, unseen: float = 0.0, side: int = 1
 ) -> float:
     """Number of independent pairs that say as much about the rate as all of these do.
 
     Args:
         rates: At some threshold; the share is above 0.
         confidence: Of the one-sided bound that it is for.
-        cautious: Count the identity that collides most some times more, as rarer ones were not
-            drawn.
+        unseen: How often the identity that collides most counts again.
         side: 1 for an upper bound, -1 for a lower one, where skewness counts the other way.
     """
     count, z = len(rates.of), float(stats.norm.ppf(confidence))
-    found = variance(rates)
-    if cautious:
-        found += UNSEEN * (2 * (rates.of.max() - rates.share) / count) ** 2
+    t = float(stats.t.ppf(confidence, count - 1))
+    found = variance(rates) + unseen * (2 * (rates.of.max() - rates.share) / count) ** 2
     deviations = rates.of - rates.of.mean()
     skewness = (deviations**3).mean() / max(deviations.std(), 1e-30) ** 3
-    shift = side * max(0.0, skewness) / math.sqrt(count) * (1 + 2 * z * z) / 6
-    widened = max(z + shift, z / 2)
+    shift = side * max(0.0, skewness) / math.sqrt(count) * (1 + 2 * t * t) / 6
+    widened = max(t + shift, z / 2)
     return rates.share * (1 - rates.share) / found * (z / widened) ** 2
 
 
@@ -93,8 +94,8 @@ def far_interval(rates: Rates, *, confidence: float = 0.95, without: float = 1.0
     tail = (1 + confidence) / 2
     if not rates.share:
         return Interval(0.0, 0.0, upper(0.0, without, tail))
-    counts = (effective_pairs(rates, tail, side=side) for side in (-1, 1))
-    low, high = next(counts), next(counts)
+    low = effective_pairs(rates, tail, side=-1)
+    high = effective_pairs(rates, tail, unseen=UNSEEN)
     return Interval(rates.share, lower(rates.share, low, tail), upper(rates.share, high, tail))
 
 
@@ -137,7 +138,7 @@ def far_threshold(
     if not rates.share:
         needed = math.ceil(math.sqrt(-2 * math.log(1 - confidence) / far))
         raise TooFewIdentitiesError(_too_few(pairs.identities, max(needed, pairs.identities), far))
-    count = effective_pairs(rates, confidence, cautious=True)
+    count = effective_pairs(rates, confidence, unseen=UNSEEN_BY_PROMISE)
     hits = tail[below:] * count
     holds = (stats.beta.ppf(confidence, hits + 1, count - hits) <= far).nonzero()[0]
     if not len(holds):

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from ssl_dml.backbones import Backbone
 from ssl_dml.data import SampleSet
-from ssl_dml.distributed import rank
+from ssl_dml.distributed import process_group, rank
+from ssl_dml.evaluation.compute import Compute
 from ssl_dml.evaluation.embed import embed_labeled, encoder, evaluating
-from ssl_dml.evaluation.health import health
+from ssl_dml.evaluation.health import health_on
 from ssl_dml.evaluation.retrieval import label_distances, retrieval
 
 KS = (1, 2, 4, 8)
@@ -25,7 +26,8 @@ def validate(
 ) -> dict[str, float]:
     """Retrieval, or label distances where labels are continuous, and health of the embeddings.
 
-    The result is on the first process, and empty on others or without queries. Each part of the
+    All processes embed and search. The result is on the first, and empty on others or without
+    queries. Each part of the
     network keeps its mode.
 
     Args:
@@ -43,12 +45,12 @@ def validate(
     encode = encoder(backbone, device)
     with evaluating(backbone):
         tables = [embed_labeled(encode, samples, rows, device=device) for rows in parts]
+    searched = len(queries) - 1 if gallery is None else len(gallery)
+    ks, compute = [k for k in KS if k <= searched], Compute(device=device, group=process_group())
+    if label_values is None:
+        found = retrieval(*tables, ks=ks, compute=compute)
+    else:
+        found = label_distances(*tables, label_values=label_values, ks=ks, compute=compute)
     if rank() != 0:
         return {}
-    searched = len(queries) - 1 if gallery is None else len(gallery)
-    ks = [k for k in KS if k <= searched]
-    if label_values is None:
-        found = retrieval(*tables, ks=ks)
-    else:
-        found = label_distances(*tables, label_values=label_values, ks=ks)
-    return {**found, **health(tables[-1].embeddings)}
+    return {**found, **health_on(compute, tables[-1].embeddings)}

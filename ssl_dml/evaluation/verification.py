@@ -11,12 +11,12 @@ from torch import Tensor
 from ssl_dml.checks import at_least, fraction, inside
 from ssl_dml.distances import Distance
 from ssl_dml.evaluation.all_pairs import AllPairs
+from ssl_dml.evaluation.bootstrap import percentiles
 from ssl_dml.evaluation.conditions import values_of
 from ssl_dml.evaluation.pair_counts import (
     Counts,
     count_listed,
     drawn_weights,
-    ends,
     groups_of,
     weighted,
 )
@@ -199,7 +199,7 @@ def _accuracy(
     ]
     hits, all_ = weighted(torch.stack(sums, dim=1), drawn_weights(count, 500, seed)).unbind(dim=1)
     name, value = "accuracy", right.double().mean().item()
-    return {name: value} | _interval(name, ends(hits / all_, confidence))
+    return {name: value} | _interval(name, percentiles(hits / all_, count, confidence))
 
 
 def templates(table: EmbeddingTable, column: str) -> EmbeddingTable:

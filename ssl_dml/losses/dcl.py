@@ -9,6 +9,7 @@ from torch import Tensor
 from ssl_dml import checks
 from ssl_dml.losses.base import Loss
 from ssl_dml.losses.nt_xent import log_sum_of_negatives, positive_cosines, unit_views
+from ssl_dml.losses.tiles import TileSize
 from ssl_dml.precision import full_precision
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
@@ -19,7 +20,7 @@ def dcl(
     *,
     temperature: float = 0.1,
     weight_sigma: float | None = None,
-    tile_size: int | None = None,
+    tile_size: TileSize = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
     r"""NT-Xent with negatives alone in the denominator, so easy positives do not mute them.
@@ -36,7 +37,8 @@ def dcl(
             views, a positive similarity is the mean over the others.
         temperature: Softmax temperature, above 0.
         weight_sigma: Width of the weights of DCLW, above 0; the paper takes 0.5. None for DCL.
-        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
+        tile_size: Side of the tiles of the similarity matrix; ``auto`` suits the device, None
+            computes it at once.
         group: The processes that share the batch.
 
     Returns:
@@ -66,7 +68,7 @@ def decoupled_terms(
     views: Float[Tensor, "views batch dim"],
     *,
     temperature: float,
-    tile_size: int | None = None,
+    tile_size: TileSize = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, "2 rows"]:
     """Of each view the log-sum over its negatives, and the cosine to its positive.
@@ -108,7 +110,7 @@ class DCL(Loss, function=dcl):
     Args:
         temperature: Above 0.
         weight_sigma: Above 0; None for weights of 1.
-        tile_size: At least 1; None computes all similarities at once.
+        tile_size: At least 1, or ``auto``; None computes all similarities at once.
 
     Examples:
         >>> import torch

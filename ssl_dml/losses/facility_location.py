@@ -71,10 +71,11 @@ def facility_location(
     if len(embeddings) == 0:
         return embeddings.sum() * 0
     found = distances(embeddings)
+    given = labels.to("cpu", non_blocking=True)  # is there when what is copied after it is
     fixed = found.detach().cpu().double().numpy()
     if not np.isfinite(fixed).all():
         return found.sum()  # not finite, like any other loss of such rows
-    classes = np.unique(labels.cpu().numpy(), return_inverse=True)[1]
+    classes = np.unique(given.numpy(), return_inverse=True)[1]
     chosen, assignment = worst_medoids(
         fixed, classes, margin=margin, normalizer=normalizer, sweeps=sweeps
     )
@@ -82,7 +83,7 @@ def facility_location(
     gap = 1 - nmi(classes, assignment, normalizer=normalizer)
     rows = torch.arange(len(found), device=found.device)
     reached, wanted = (
-        -found[rows, torch.from_numpy(medoids).to(found.device)].sum()
+        -found[rows, torch.from_numpy(medoids).to(found.device, non_blocking=True)].sum()
         for medoids in (chosen[assignment], best)
     )
     return (reached + margin * gap - wanted).clamp(min=0)

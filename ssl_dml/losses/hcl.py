@@ -10,6 +10,7 @@ from torch import Tensor
 from ssl_dml import checks
 from ssl_dml.losses.base import Loss
 from ssl_dml.losses.nt_xent import log_sum_of_negatives, positive_cosines, unit_views
+from ssl_dml.losses.tiles import TileSize
 from ssl_dml.precision import full_precision
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
@@ -21,7 +22,7 @@ def hcl(
     temperature: float = 0.5,
     beta: float = 1.0,
     tau_plus: float = 0.1,
-    tile_size: int | None = None,
+    tile_size: TileSize = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
     r"""NT-Xent with more weight on hard negatives and a correction for false ones.
@@ -40,7 +41,8 @@ def hcl(
         temperature: Softmax temperature, above 0.
         beta: Concentration on hard negatives, at least 0.
         tau_plus: Probability that a negative is of the same class, in [0, 1).
-        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
+        tile_size: Side of the tiles of the similarity matrix; ``auto`` suits the device, None
+            computes it at once.
         group: The processes that share the batch.
 
     Returns:
@@ -91,7 +93,7 @@ class HCL(Loss, function=hcl):
         temperature: Above 0.
         beta: At least 0.
         tau_plus: From 0 to below 1.
-        tile_size: At least 1; None computes all similarities at once.
+        tile_size: At least 1, or ``auto``; None computes all similarities at once.
 
     Examples:
         >>> import torch

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_dml import checks
 from ssl_dml.losses.base import Loss
-from ssl_dml.losses.tiles import log_sum_exp
+from ssl_dml.losses.tiles import TileSize, log_sum_exp
 from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
@@ -20,7 +20,7 @@ def info_nce(
     negatives: Float[Tensor, "keys dim"],
     *,
     temperature: float = 0.07,
-    tile_size: int | None = None,
+    tile_size: TileSize = None,
 ) -> Float[Tensor, ""]:
     r"""Cross-entropy of each query's positive against negatives that all queries share.
 
@@ -34,7 +34,8 @@ def info_nce(
         positive: ``positive[i]`` is the key of ``query[i]``.
         negatives: Keys of other samples, such as a queue; may have no rows.
         temperature: Softmax temperature, above 0.
-        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
+        tile_size: Side of the tiles of the similarity matrix; ``auto`` suits the device, None
+            computes it at once.
 
     Returns:
         Mean over queries, in nats; 0 if there are no negatives.
@@ -67,7 +68,7 @@ def in_batch_info_nce(
     keys: Float[Tensor, "batch dim"],
     *,
     temperature: float = 0.1,
-    tile_size: int | None = None,
+    tile_size: TileSize = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of each query's own key among the keys of the whole batch.
@@ -79,7 +80,8 @@ def in_batch_info_nce(
         keys: ``keys[i]`` is the positive of ``query[i]``; all other keys, on every process, are
             negatives.
         temperature: Softmax temperature, above 0.
-        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
+        tile_size: Side of the tiles of the similarity matrix; ``auto`` suits the device, None
+            computes it at once.
         group: The processes that share the batch.
 
     Returns:
@@ -113,7 +115,7 @@ class InfoNCE(Loss, function=info_nce):
 
     Args:
         temperature: Above 0.
-        tile_size: At least 1; None computes all similarities at once.
+        tile_size: At least 1, or ``auto``; None computes all similarities at once.
 
     Examples:
         >>> import torch
@@ -129,7 +131,7 @@ class InBatchInfoNCE(Loss, function=in_batch_info_nce):
 
     Args:
         temperature: Above 0.
-        tile_size: At least 1; None computes all similarities at once.
+        tile_size: At least 1, or ``auto``; None computes all similarities at once.
 
     Examples:
         >>> import torch

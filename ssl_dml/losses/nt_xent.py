@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_dml import checks
 from ssl_dml.losses.base import Loss
-from ssl_dml.losses.tiles import log_sum_exp
+from ssl_dml.losses.tiles import TileSize, log_sum_exp
 from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
@@ -19,7 +19,7 @@ def nt_xent(
     second: Float[Tensor, "batch dim"],
     *,
     temperature: float = 0.1,
-    tile_size: int | None = None,
+    tile_size: TileSize = None,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of each view's partner among the ``2 batch - 1`` other views.
 
@@ -27,7 +27,8 @@ def nt_xent(
         first: One view of each sample; rows are normalized here.
         second: Another view, in the same order.
         temperature: Softmax temperature, above 0.
-        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
+        tile_size: Side of the tiles of the similarity matrix; ``auto`` suits the device, None
+            computes it at once.
 
     Returns:
         Mean over all views, in nats; 0 for a batch of one sample, which has no negatives.
@@ -55,7 +56,7 @@ def multi_view_nt_xent(
     views: Float[Tensor, "views batch dim"],
     *,
     temperature: float = 0.1,
-    tile_size: int | None = None,
+    tile_size: TileSize = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
     """NT-Xent of two or more views: the log-probabilities of a view's positives are averaged.
@@ -63,7 +64,8 @@ def multi_view_nt_xent(
     Args:
         views: ``views[v][i]`` shows sample ``i``; rows are normalized here.
         temperature: Softmax temperature, above 0.
-        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
+        tile_size: Side of the tiles of the similarity matrix; ``auto`` suits the device, None
+            computes it at once.
         group: The processes that share the batch.
 
     Returns:
@@ -96,7 +98,7 @@ class NTXent(Loss, function=nt_xent):
 
     Args:
         temperature: Above 0.
-        tile_size: At least 1; None computes all similarities at once.
+        tile_size: At least 1, or ``auto``; None computes all similarities at once.
 
     Examples:
         >>> import torch
@@ -112,7 +114,7 @@ class MultiViewNTXent(Loss, function=multi_view_nt_xent):
 
     Args:
         temperature: Above 0.
-        tile_size: At least 1; None computes all similarities at once.
+        tile_size: At least 1, or ``auto``; None computes all similarities at once.
 
     Examples:
         >>> import torch
@@ -123,10 +125,10 @@ class MultiViewNTXent(Loss, function=multi_view_nt_xent):
 
 
 def log_sum_of_others(
-    rows: Float[Tensor, "rows dim"], temperature: float, tile_size: int | None, group: ProcessGroup
+    rows: Float[Tensor, "rows dim"], temperature: float, tile_size: TileSize, group: ProcessGroup
 ) -> Float[Tensor, " rows"]:
     """:func:`log_sum_exp` of each row's similarities to all other rows of all processes."""
-    itself = torch.arange(len(rows), device=rows.device)[:, None] + group.rank * len(rows)
+    itself = torch.arange(len(rows))[:, None] + group.rank * len(rows)
     scale = 1 / temperature
     return log_sum_exp(rows, rows, scale=scale, excluded=itself, tile_size=tile_size, group=group)
 
@@ -146,12 +148,12 @@ def positive_cosines(views: Float[Tensor, "views batch dim"]) -> Float[Tensor, "
 def log_sum_of_negatives(
     views: Float[Tensor, "views batch dim"],
     scale: float,
-    tile_size: int | None,
+    tile_size: TileSize,
     group: ProcessGroup,
 ) -> Float[Tensor, " rows"]:
     """:func:`log_sum_exp` of each view's similarities to all views of other samples."""
     count, batch = views.shape[:2]
     rows = views.flatten(0, 1)
-    indices = torch.arange(len(rows), device=views.device) + group.rank * len(rows)
+    indices = torch.arange(len(rows)) + group.rank * len(rows)
     own = indices.view(count, batch).T.repeat(count, 1)  # all views of the sample of each row
     return log_sum_exp(rows, rows, scale=scale, excluded=own, tile_size=tile_size, group=group)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_dml import checks
 from ssl_dml.losses.base import Loss
-from ssl_dml.losses.tiles import log_sum_exp
+from ssl_dml.losses.tiles import TileSize, log_sum_exp
 from ssl_dml.precision import full_precision, unit_rows
 
 
@@ -21,7 +21,7 @@ def seed(
     *,
     temperature: float = 0.2,
     teacher_temperature: float = 0.01,
-    tile_size: int | None = None,
+    tile_size: TileSize = None,
 ) -> Float[Tensor, ""]:
     r"""Cross-entropy between the similarities of a teacher and of a student to the same keys.
 
@@ -38,7 +38,8 @@ def seed(
         keys: The teacher's embeddings of other samples, such as a queue; may have no rows.
         temperature: :math:`\tau_S`, above 0.
         teacher_temperature: :math:`\tau_T`, above 0; small ones look at the nearest keys only.
-        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
+        tile_size: Side of the tiles of the similarity matrix; ``auto`` suits the device, None
+            computes it at once.
 
     Returns:
         Mean over the batch, in nats; 0 without keys.
@@ -82,7 +83,7 @@ class SEED(Loss, function=seed):
     Args:
         temperature: Of the student, above 0.
         teacher_temperature: Of the teacher, above 0.
-        tile_size: At least 1; None computes all similarities at once.
+        tile_size: At least 1, or ``auto``; None computes all similarities at once.
 
     Examples:
         >>> import torch

@@ -58,7 +58,7 @@ def smooth_ap(
     """
     checks.positive(temperature=temperature)
     found, positive, negative = compare(embeddings, labels, memory, mined, "cosine")
-    anchors, positives = positive.nonzero(as_tuple=True)
+    anchors, positives = positive.nonzero(as_tuple=True) if mined is None else mined[1:3]
     ranked = positive | negative
 
     def precision(rows: Tensor, anchors: Tensor, positives: Tensor) -> Tensor:
@@ -68,9 +68,10 @@ def smooth_ap(
         return hits / (1 + (before * ranked[anchors]).sum(dim=1))
 
     precisions = per_pair(1 - found, anchors, positives, precision)
-    weights = 1 / positive.sum(dim=1).clamp(min=1)
+    weights = positive / positive.sum(dim=1, keepdim=True).clamp(min=1)
     queries = positive.any(dim=1).sum()
-    return (queries - (precisions * weights[anchors]).sum()) / queries.clamp(min=1)
+    total = (precisions * weights[anchors, positives]).sum()
+    return (queries - total) / queries.clamp(min=1)
 
 
 @final

@@ -9,6 +9,7 @@ from torch import Tensor
 from ssl_dml import checks
 from ssl_dml.losses.base import Loss
 from ssl_dml.losses.nt_xent import log_sum_of_others
+from ssl_dml.losses.tiles import TileSize
 from ssl_dml.precision import full_precision, unit_rows
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
@@ -20,7 +21,7 @@ def supcon(
     *,
     temperature: float = 0.07,
     base_temperature: float | None = None,
-    tile_size: int | None = None,
+    tile_size: TileSize = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Float[Tensor, ""]:
     r"""Supervised contrastive loss with the mean over positives outside the logarithm.
@@ -38,7 +39,8 @@ def supcon(
         temperature: Softmax temperature, above 0.
         base_temperature: The authors' code multiplies the loss by ``temperature`` over this, 0.07.
             None leaves that out, as the paper does.
-        tile_size: Side of the tiles of the similarity matrix; None computes it at once.
+        tile_size: Side of the tiles of the similarity matrix; ``auto`` suits the device, None
+            computes it at once.
         group: The processes that share the batch.
 
     Returns:
@@ -97,7 +99,7 @@ class SupCon(Loss, function=supcon):
     Args:
         temperature: Above 0.
         base_temperature: Above 0; None for the paper's loss.
-        tile_size: At least 1; None computes all similarities at once.
+        tile_size: At least 1, or ``auto``; None computes all similarities at once.
 
     Examples:
         >>> import torch

@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_dml import checks
 from ssl_dml.distances import Distance, distances
 from ssl_dml.losses.base import PairLoss, Reduction
-from ssl_dml.losses.chunks import per_pair
+from ssl_dml.losses.chunks import VALUES_PER_CHUNK, per_pair
 from ssl_dml.pair_masks import PairMasks, batched_searchsorted, count_ranges, pair_masks
 from ssl_dml.precision import full_precision
 from ssl_dml.types import Embeddings, LabeledEmbeddings, Labels, Triplets
@@ -78,10 +78,11 @@ def triplet(
     def is_active(gaps: Tensor) -> Tensor:
         return (function(gaps) > 0).to(gaps)
 
-    if (number := int(count)) <= found.numel():  # here the host waits for a device
+    here = found.device.type == "cpu"  # for another device the host would wait
+    if here and (number := int(count)) <= found.numel():
         losses = _listed(found, chosen, function, number)
         total, active = losses.sum(), (losses > 0).sum()
-    elif margin is not None and (mined is None or _in_order(found, chosen)):
+    elif margin is not None and _sorted(found, chosen, mined):
         total, active = _hinge(found, chosen, margin)
     else:
         total = _in_chunks(found, chosen, function)
@@ -100,8 +101,16 @@ def _all_triplets(found: Tensor, pairs: PairMasks) -> Triplets:
     return Triplets(order, anchors, positives, torch.zeros_like(high), high)
 
 
-def _in_order(found: Tensor, chosen: Triplets) -> bool:
-    """Whether the negatives of every range are sorted by these distances too."""
+def _sorted(found: Tensor, chosen: Triplets, mined: Triplets | None) -> bool:
+    """Whether the negatives of every range are sorted by these distances too.
+
+    On a device a miner's are not looked at, and a few of all triplets need no search either.
+    """
+    if found.device.type != "cpu":
+        few = len(chosen.anchors) * found.shape[1] <= VALUES_PER_CHUNK
+        return mined is None and not few
+    if mined is None:
+        return True
     steps = found.detach().gather(1, chosen.order).diff(dim=1)
     return not bool(((steps < 0) & _within(chosen)[:, 1:]).any())
 

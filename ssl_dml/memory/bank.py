@@ -105,12 +105,21 @@ class MemoryBank(ShardedRows):
         """
         slots = indices - self.owned.start
         if self.sharded:
-            own = (slots >= 0) & (slots < len(self.owned))
+            own = ((slots >= 0) & (slots < len(self.owned))).nonzero()[:, 0]
             slots, embeddings = slots[own], embeddings[own]
         slots = slots.to(self.embeddings.device)
-        old = _widen(self.embeddings[slots])
+        self.embeddings[slots] = self._mixed(self.embeddings[slots], embeddings)
+
+    def mixed(
+        self, old: Float[Tensor, "batch dim"], embeddings: Float[Tensor, "batch dim"]
+    ) -> Float[Tensor, "batch dim"]:
+        """What :meth:`update` makes of rows and new unit vectors, as :meth:`rows` gives it."""
+        return _widen(self._mixed(old, embeddings))
+
+    def _mixed(self, old: Tensor, embeddings: Tensor) -> Tensor:
+        old = _widen(old)
         mixed = torch.lerp(embeddings.to(old), old, self.momentum)
-        self.embeddings[slots] = F.normalize(mixed, dim=1).to(self.embeddings.dtype)
+        return F.normalize(mixed, dim=1).to(self.embeddings.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MemoryBank":  # noqa: ARG002
         """Follow the model to another device or dtype, unless the storage fixes it."""

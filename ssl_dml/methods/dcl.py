@@ -10,7 +10,6 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.checks import positive
 from ssl_dml.distributed import process_group
 from ssl_dml.losses.dcl import decoupled_terms, weighted_dcl
-from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import RunInfo
 from ssl_dml.methods.views import (
     InBatchContrast,
@@ -62,7 +61,7 @@ class DCL(InBatchContrast):
     ) -> None:
         check_run_info(run_info, temperature=temperature)
         positive(weight_sigma=weight_sigma)
-        loss = losses.DCL(temperature=temperature, weight_sigma=weight_sigma, tile_size=TILE)
+        loss = losses.DCL(temperature=temperature, weight_sigma=weight_sigma, tile_size="auto")
         super().__init__(backbone, loss, hidden_dim, output_dim, layers)
         self.temperature, self.weight_sigma = temperature, weight_sigma
 
@@ -72,7 +71,7 @@ class DCL(InBatchContrast):
             return super().contrast(views, *more)
         embeddings, group = embed_views(self.backbone, self.projector, views), process_group()
         given = {"temperature": self.temperature, "group": group}
-        terms = decoupled_terms(embeddings, tile_size=TILE, **given)
+        terms = decoupled_terms(embeddings, tile_size="auto", **given)
         loss = weighted_dcl(terms, weight_sigma=self.weight_sigma, **given)
         negatives, cosines = terms.detach()
         info_nce = F.softplus(negatives - cosines / self.temperature).mean()

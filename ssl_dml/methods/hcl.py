@@ -5,7 +5,6 @@ from typing import final
 from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.checks import at_least, below
-from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import RunInfo
 from ssl_dml.methods.views import InBatchContrast, check_run_info
 
@@ -53,5 +52,5 @@ class HCL(InBatchContrast):
         check_run_info(run_info, temperature=temperature)
         at_least(0, beta=beta)
         below(1, tau_plus=tau_plus)
-        loss = losses.HCL(temperature=temperature, beta=beta, tau_plus=tau_plus, tile_size=TILE)
+        loss = losses.HCL(temperature=temperature, beta=beta, tau_plus=tau_plus, tile_size="auto")
         super().__init__(backbone, loss, hidden_dim, output_dim, layers)

@@ -12,7 +12,6 @@ from ssl_dml.checks import at_least, in_range
 from ssl_dml.counter_rng import counter_based_indices
 from ssl_dml.distributed import gather, rank, world_size
 from ssl_dml.losses import InfoNCE
-from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
@@ -96,7 +95,7 @@ class MoCo(Method):
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
         check_queue(run_info, queue_size, keys=2 if symmetric else 1)
         self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
-        self.loss = InfoNCE(temperature=temperature, tile_size=TILE)
+        self.loss = InfoNCE(temperature=temperature, tile_size="auto")
         self.momentum, self.symmetric = momentum, symmetric
         self.shuffled = batch_norm == "shuffled"
         self.register_buffer("step", torch.zeros((), dtype=torch.long))

@@ -12,7 +12,6 @@ from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import in_range
 from ssl_dml.distributed import world_size
 from ssl_dml.losses import InBatchInfoNCE
-from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.momentum import follow, follower
 from ssl_dml.methods.views import (
@@ -83,7 +82,7 @@ class MoCoV3(Method):
         self.predictor = mlp(output_dim, hidden_dim, output_dim, layers=2, norm="all")
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
         self.momentum, self.temperature = momentum, temperature
-        self.loss = InBatchInfoNCE(temperature=temperature, tile_size=TILE)
+        self.loss = InBatchInfoNCE(temperature=temperature, tile_size="auto")
         self.num_batches = run_info.num_batches
         self.register_buffer("batch", torch.zeros((), dtype=torch.long))
 

@@ -6,7 +6,6 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import InBatchInfoNCE
-from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.views import (
@@ -67,7 +66,7 @@ class NNCLR(Method):
         self.predictor = mlp(output_dim, predictor_dim, output_dim, layers=2)
         check_queue(run_info, queue_size)
         self.queue = Queue(queue_size, output_dim, batch_size=run_info.batch_size)
-        self.loss = InBatchInfoNCE(temperature=temperature, tile_size=TILE)
+        self.loss = InBatchInfoNCE(temperature=temperature, tile_size="auto")
 
     def forward(self, batch: Batch) -> StepOutput:
         """Loss of this process's neighbors against the predictions of the whole batch."""

@@ -5,7 +5,7 @@ from typing import Literal, final
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_dml.backbones.base import Backbone
@@ -16,7 +16,7 @@ from ssl_dml.distributed import gather, world_size
 from ssl_dml.losses import full_softmax, log_normalizer, nce
 from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods.base import BankMethod, RunInfo
-from ssl_dml.types import Batch, Embeddings, Indices, StepOutput
+from ssl_dml.types import Batch, Indices, StepOutput
 
 # Logarithms of the weights of the old Z and of this batch's estimate in the new Z.
 WEIGHTS = {
@@ -123,48 +123,52 @@ class NPID(BankMethod):
         if len({view.shape[-1] for view in views}) > 1:
             raise ValueError("NPID takes views of one size: set crops.local_views to 0")
         embeddings = self.project(self.backbone(torch.cat(list(views))))
-        before = self._rows(indices, embeddings)
+        # Asked for at once: where the bank is split, each time the host waits for the processes.
+        drawn = self._drawn(indices)
+        asked = self.bank.rows(torch.cat([indices, drawn.flatten()]))
+        before, rows = asked.to(embeddings.dtype).split([len(indices), drawn.numel()])
         own = before.repeat(len(views), 1)
         logs = {"own_similarity": (embeddings.detach() * own).sum(dim=1).mean()}
         if self.negatives is None:
-            bank = self._rows(torch.arange(len(self.bank), device=indices.device), embeddings)
+            everything = torch.arange(len(self.bank), device=indices.device)
+            bank = self.bank.rows(everything).to(embeddings.dtype)
             instances = indices.repeat(len(views))
             loss = full_softmax(embeddings, bank, instances=instances, temperature=self.temperature)
         else:
-            matched, negative = self._scores(embeddings, own, indices)
+            matched, negative = self._scores(embeddings, own, rows.view(*drawn.shape, -1))
             logs |= self._follow_normalizer(negative.detach())
             loss = nce(matched, negative, log_z=self.log_z, num_instances=len(self.bank))
         if self.proximal:
             loss = loss + self.proximal * (embeddings - own).square().sum(dim=1).mean()
         mean_view = F.normalize(embeddings.detach().view(len(views), len(indices), -1).mean(0))
         self.bank.update(gather(indices), gather(mean_view))
-        after = self._rows(indices, embeddings)
+        after = self.bank.mixed(asked[: len(indices)], mean_view).to(before.dtype)
         logs["bank_drift"] = 1 - F.cosine_similarity(before, after).mean()
         self.step += 1
         return StepOutput(loss, logs)
 
-    def _rows(self, indices: Tensor, like: Embeddings) -> Tensor:
-        return self.bank.rows(indices).to(like.dtype)
+    def _drawn(self, indices: Indices) -> Int[Tensor, "draws keys"]:
+        """Instances of the negatives of each sample, or of the batch; none without."""
+        if self.negatives is None:
+            return indices.new_empty(0, 0)
+        # -1 stands for no sample.
+        asked = indices.new_full((1,), -1) if self.draw_for == "batch" else indices
+        size = len(self.bank)
+        return counter_based_indices(asked, self.step, count=self.negatives, high=size)
 
     def _scores(
         self,
         embeddings: Float[Tensor, "rows dim"],
         own: Float[Tensor, "rows dim"],
-        indices: Indices,
+        drawn: Float[Tensor, "draws keys dim"],
     ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows keys"]]:
         """Similarities of each view to its own row and to its negatives, over the temperature."""
-        assert self.negatives is not None
-        size, dim = len(self.bank), embeddings.shape[1]
         with torch.autocast(embeddings.device.type, enabled=False):
-            common = self.draw_for == "batch"
-            asked = indices.new_full((1,), -1) if common else indices  # -1 stands for no sample
-            drawn = counter_based_indices(asked, self.step, count=self.negatives, high=size)
-            rows = self._rows(drawn, embeddings)
-            if common:
-                negative = embeddings @ rows[0].T
+            if self.draw_for == "batch":
+                negative = embeddings @ drawn[0].T
             else:
-                views = embeddings.view(-1, len(indices), dim).permute(1, 2, 0)
-                negative = (rows @ views).permute(2, 0, 1).flatten(0, 1)
+                views = embeddings.unflatten(0, (-1, len(drawn))).permute(1, 2, 0)
+                negative = (drawn @ views).permute(2, 0, 1).flatten(0, 1)
             matched = (embeddings * own).sum(dim=1)
         return matched / self.temperature, negative / self.temperature
 

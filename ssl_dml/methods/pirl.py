@@ -114,10 +114,12 @@ class PIRL(BankMethod):
                 f"got {len(views)}"
             )
         plain = self.project(self.backbone(views[0]))
-        own = self.bank.rows(indices).to(plain)
         drawn = self._draw(indices, "negatives", count=self.negatives, high=self.instances - 1)
-        # Never its own row.
-        others = self.bank.rows(drawn + (drawn >= indices[:, None])).to(plain)
+        drawn += drawn >= indices[:, None]  # never its own row
+        # Asked for at once: where the bank is split, each time the host waits for the processes.
+        asked = torch.cat([indices[:, None], drawn], dim=1)
+        own, others = self.bank.rows(asked).to(plain).split([1, self.negatives], dim=1)
+        own = own[:, 0]
         transformed = self._transformed(views[-1], indices)
         invariance = torch.stack([self._loss(rows, own, others) for rows in transformed.values()])
         loss = self.weight * invariance.mean() + (1 - self.weight) * self._loss(plain, own, others)

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.types import Embeddings, Images
 
@@ -27,7 +26,7 @@ class Pretext(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, backbone: Backbone, view: Images, random: Int[Tensor, "batch draws"]
+        self, backbone: nn.Module, view: Images, random: Int[Tensor, "batch draws"]
     ) -> Embeddings:
         """Embeddings of transformed views, a function of non-negative random integers."""
 
@@ -68,7 +67,7 @@ class Jigsaw(Pretext):
         self.head = nn.Linear(cells * output_dim, output_dim)
 
     def forward(
-        self, backbone: Backbone, view: Images, random: Int[Tensor, "batch draws"]
+        self, backbone: nn.Module, view: Images, random: Int[Tensor, "batch draws"]
     ) -> Embeddings:
         """Embeddings of the concatenated patches."""
         down, right, order = random.chunk(3, dim=1)
@@ -137,7 +136,7 @@ class Rotation(Pretext):
         self.head = mlp(dim, dim, output_dim, layers=layers)
 
     def forward(
-        self, backbone: Backbone, view: Images, random: Int[Tensor, "batch draws"]
+        self, backbone: nn.Module, view: Images, random: Int[Tensor, "batch draws"]
     ) -> Embeddings:
         """Embeddings of the rotated views.
 

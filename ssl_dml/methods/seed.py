@@ -9,7 +9,6 @@ from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.projectors import mlp
 from ssl_dml.checks import positive
 from ssl_dml.distributed import gather
-from ssl_dml.losses.tiles import TILE
 from ssl_dml.memory import Queue
 from ssl_dml.methods.base import Method, RunInfo
 from ssl_dml.methods.teacher import Teacher
@@ -72,7 +71,7 @@ class SEED(Method):
         check_queue(run_info, queue_size)
         self.queue = Queue(queue_size, self.teacher.dim, batch_size=run_info.batch_size)
         self.loss = losses.SEED(
-            temperature=temperature, teacher_temperature=teacher_temperature, tile_size=TILE
+            temperature=temperature, teacher_temperature=teacher_temperature, tile_size="auto"
         )
 
     def forward(self, batch: Batch) -> StepOutput:

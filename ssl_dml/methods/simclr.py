@@ -6,7 +6,6 @@ from torch import Tensor
 
 from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
-from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import RunInfo
 from ssl_dml.methods.views import InBatchContrast, candidates_of, check_run_info, information
 from ssl_dml.types import StepOutput, Views
@@ -52,7 +51,7 @@ class SimCLR(InBatchContrast):
         layers: int = 2,
     ) -> None:
         check_run_info(run_info, temperature=temperature)
-        loss = losses.MultiViewNTXent(temperature=temperature, tile_size=TILE)
+        loss = losses.MultiViewNTXent(temperature=temperature, tile_size="auto")
         super().__init__(backbone, loss, hidden_dim, output_dim, layers)
 
     def contrast(self, views: Views, *more: Tensor) -> StepOutput:

@@ -5,7 +5,6 @@ from typing import final
 from ssl_dml import losses
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.checks import positive
-from ssl_dml.losses.tiles import TILE
 from ssl_dml.methods.base import RunInfo
 from ssl_dml.methods.views import InBatchContrast, check_run_info, check_views
 from ssl_dml.types import Batch, StepOutput
@@ -60,7 +59,7 @@ class SupCon(InBatchContrast):
                 "data.label_column, or choose a method without labels, such as SimCLR"
             )
         loss = losses.SupCon(
-            temperature=temperature, base_temperature=base_temperature, tile_size=TILE
+            temperature=temperature, base_temperature=base_temperature, tile_size="auto"
         )
         super().__init__(backbone, loss, hidden_dim, output_dim, layers)
 

@@ -58,20 +58,21 @@ class Ranking(NamedTuple):
         high: Int[Tensor, " pairs"],
         kept: Bool[Tensor, " pairs"] | None = None,
     ) -> Triplets:
-        """Triplets of each pair (or each kept one) with the negatives in a range of ranks."""
+        """Triplets of each pair with the negatives in a range of ranks.
+
+        The range of a pair that is not kept is empty: the host would wait for a list without it.
+        """
         low = torch.zeros_like(high) + low
-        found = Triplets(self.order, self.anchors, self.positives, low, high.maximum(low))
-        if kept is None:
-            return found
-        rows = kept.nonzero()[:, 0]  # once: a mask lets the host wait each time
-        return Triplets(self.order, *(part[rows] for part in found[1:]))
+        high = high.maximum(low)
+        high = high if kept is None else high.where(kept, low)
+        return Triplets(self.order, self.anchors, self.positives, low, high)
 
     def single(
         self, at: Int[Tensor, " pairs"], kept: Bool[Tensor, " pairs"] | None = None
     ) -> Triplets:
         """Triplets of each pair with the negative of one rank, or with the last if it is beyond."""
         last = self.negatives[self.anchors] - 1
-        at = at.minimum(last)
+        at = at.minimum(last).clamp(min=0)
         return self.between(at, at + 1, last >= 0 if kept is None else kept)
 
 

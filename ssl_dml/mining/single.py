@@ -57,8 +57,10 @@ class BatchHard(Miner):
         >>> from ssl_dml.mining import BatchHard
         >>> rows = torch.tensor([[0.0], [1.0], [2.0], [1.5]])
         >>> mined = BatchHard()(rows, torch.tensor([0, 0, 0, 1]))
-        >>> mined.positives, mined.order[:3, 0]
+        >>> mined.positives[:3], mined.order[:3, 0]
         (tensor([2, 0, 0]), tensor([3, 3, 3]))
+        >>> mined.high - mined.low  # row 3 has no positive
+        tensor([1, 1, 1, 0])
 
     References:
         Hermans et al., 2017, arXiv:1703.07737, eq. 5.
@@ -77,9 +79,11 @@ class BatchHard(Miner):
         found = distances(pairs.anchors, pairs.references, kind=self.distance)
         farthest = found.masked_fill(~pairs.positive, -torch.inf).argmax(dim=1)
         nearest = found.masked_fill(~pairs.negative, torch.inf).argmin(dim=1)
-        anchors = (pairs.positive.any(dim=1) & pairs.negative.any(dim=1)).nonzero()[:, 0]
-        low = torch.zeros_like(anchors)
-        return Triplets(nearest[:, None], anchors, farthest[anchors], low, low + 1)
+        valid = pairs.positive.any(dim=1) & pairs.negative.any(dim=1)
+        anchors = torch.arange(len(valid), device=valid.device)
+        return Triplets(
+            nearest[:, None], anchors, farthest, torch.zeros_like(anchors), valid.long()
+        )
 
 
 @final
@@ -136,7 +140,7 @@ class DistanceWeighted(Miner):
         weights = self._log_weights(ranking.far, dim=rows.shape[1])
         reachable = (ranking.far < self.farthest).sum(dim=1)[ranking.anchors]
         cumulated = weights.softmax(dim=1).cumsum(dim=1)
-        numbers, most = rank_in_group(ranking.anchors, len(rows))
+        numbers, most = rank_in_group(ranking.anchors, *ranking.order.shape)
         instances = torch.arange(len(rows), device=rows.device) + (self.seed << 32)
         draws = counter_based_indices(instances, self.step, count=most, high=2**24)
         self.step += self.training

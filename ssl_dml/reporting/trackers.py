@@ -268,7 +268,7 @@ def board(accelerator: Accelerator) -> Any:  # noqa: ANN401 - a writer of Tensor
 
 def record_probe(accelerator: Accelerator, step: int, measured: dict[str, float]) -> None:
     """Log the result of a probe, and warn if the representation has collapsed."""
-    if not measured:
+    if not measured or not accelerator.is_main_process:
         return
     accelerator.log({f"eval/{name}": value for name, value in measured.items()}, step=step)
     if step and (warning := collapse_warning(measured)):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from datetime import timedelta
 from typing import Literal
 
@@ -11,6 +12,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
 
 from ssl_dml.config import ConfigError
+from ssl_dml.cores import own_cores
 from ssl_dml.training.loop import TrainConfig
 
 Precision = Literal["no", "bf16", "fp16"]
@@ -24,8 +26,15 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
     _warn_of_a_single_process()
     if config.precision == "fp16" and not torch.accelerator.is_available():
         raise ConfigError("train.precision fp16 needs an accelerator; use bf16, no or auto")
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise ConfigError(
+            "the launcher asks for FSDP, which this version does not train with; launch without "
+            "--use_fsdp, and fit a large encoder with train.encode_chunk and train.precision bf16"
+        )
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
-    # Methods keep their buffers equal themselves; DDP would send a bank at every step.
+    # Methods keep their buffers equal themselves; DDP would send a bank at every step, and at the
+    # start too by what torch's warning asks for.
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     patience = InitProcessGroupKwargs(timeout=timedelta(minutes=config.timeout_minutes))
     accelerator = Accelerator(
@@ -50,8 +59,7 @@ def use_threads(wanted: int | None) -> None:
     The launcher allows a single thread unless it is told otherwise. Beside an accelerator too the
     processor searches, decodes and measures.
     """
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(wanted or max(1, cores() // processes))
+    torch.set_num_threads(wanted or own_cores())
 
 
 def choose_precision(wanted: Literal["auto", "no", "bf16", "fp16"]) -> Precision:
@@ -62,11 +70,6 @@ def choose_precision(wanted: Literal["auto", "no", "bf16", "fp16"]) -> Precision
     if launched in ("bf16", "fp16"):
         return launched
     return "bf16" if _has_native_bf16() else "no"
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _has_native_bf16() -> bool:

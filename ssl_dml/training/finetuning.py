@@ -16,7 +16,7 @@ from ssl_dml.training.adapt import adapt_by_lora
 from ssl_dml.training.finetuner import Finetuner
 from ssl_dml.training.freezable import Freezable
 from ssl_dml.training.loop import TrainConfig, fit
-from ssl_dml.training.optimizers import layerwise_lr_scales
+from ssl_dml.training.optimizers import fuse, layerwise_lr_scales
 from ssl_dml.types import Batch, ConfigError
 
 
@@ -118,6 +118,9 @@ def fit_in_phases(
         config: Clipping and logging.
         accelerator: The processes of the run.
     """
+    # A scaler of gradients and kernels that promise their bits are for the plain optimizer.
+    plain = config.deterministic or accelerator.scaler is not None
+    fuse(optimizer, accelerator.device, wanted=not plain)
     for end, freeze in ((min(frozen, steps), True), (steps, False)):
         if start < end:
             model.freeze(freeze)

@@ -78,8 +78,9 @@ class Guard:
 
     def _measure(self, folder: Path, step: int, seen: Seen) -> dict[str, float]:
         if seen.gallery is not None and seen.correct is not None:
-            keep_queries(folder, step, seen.correct)
-            return {HELD_OUT: self.probe.held_out(seen.gallery)}
+            if rank() == 0:
+                keep_queries(folder, step, seen.correct)
+            return {HELD_OUT: self.probe.held_out(seen.gallery, seen.compute)}
         found = nearest_neighbors(seen.features)
         if step == 0 or self.neighbors is None:
             self.neighbors = found

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_dml.progress import say
+from ssl_dml.training.ahead import on_device
 from ssl_dml.types import Aspects, Batch, ContinuousLabels, Labels
 
 
@@ -35,8 +36,7 @@ def batches(
         )
         aspects = None
     aspects = None if aspects is None else aspects.to(device)
-    for samples, indices in loader:
-        here = indices.to(device, non_blocking=True)
-        wide = () if aspects is None else (aspects[here],)
-        views = augment(samples.to(device, non_blocking=True), *wide)
-        yield Batch(views, here, None if labels is None else labels[here])
+    for samples, indices in on_device(loader, device):
+        wide = () if aspects is None else (aspects[indices],)
+        views = augment(samples, *wide)
+        yield Batch(views, indices, None if labels is None else labels[indices])

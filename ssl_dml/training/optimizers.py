@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
 BASE_BATCH = 256
 
@@ -63,3 +65,28 @@ def scale_learning_rate(
     factor = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[rule]
     for group in optimizer.param_groups:
         group["lr"] *= factor * group.get("lr_scale", 1.0)
+
+
+def fuse(optimizer: Optimizer, device: torch.device, *, wanted: bool) -> None:
+    """Let an optimizer update all parameters in one kernel where torch has it for its class.
+
+    What the configuration says of ``fused`` or ``foreach`` stays. Processors keep the plain loop,
+    also where a checkpoint of an accelerator is resumed.
+
+    >>> optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> fuse(optimizer, torch.device("cuda"), wanted=True)
+    >>> optimizer.param_groups[0]["fused"]
+    True
+
+    Args:
+        optimizer: Whose parameters are on the device, or will be.
+        device: Where it takes steps.
+        wanted: Whether it may.
+    """
+    given = optimizer.defaults
+    if "fused" not in given or given["fused"] is not None or given.get("foreach") is not None:
+        return
+    there = device.type != "cpu" and device.type in _get_fused_kernels_supported_devices()
+    for group in optimizer.param_groups:
+        whole = all(parameter.is_floating_point() for parameter in group["params"])
+        group["fused"] = (wanted and there and whole) or None

@@ -8,7 +8,8 @@ from ssl_dml.augment import Augmentation
 from ssl_dml.backbones import Backbone
 from ssl_dml.backbones.whitening import whitened, whitening
 from ssl_dml.data import SampleSet
-from ssl_dml.distributed import broadcast_object, rank
+from ssl_dml.distributed import broadcast_object, process_group, rank
+from ssl_dml.evaluation.compute import Compute
 from ssl_dml.evaluation.embed import embed, encoder, evaluating
 from ssl_dml.evaluation.health import evenly_spaced
 from ssl_dml.evaluation.probe import view_features
@@ -66,12 +67,12 @@ class Whitened:
         if self.dims is None:
             return self.model
         network, train, device = self.model.network, self.samples, self.device
-        pairs = None
+        pairs, compute = None, Compute(device=device, group=process_group())
         with evaluating(network):
             rows = evenly_spaced(len(train), ROWS)
             features = embed(encoder(network, device), train, rows, device=device)
             if self.views is not None:  # every process makes the same ones
-                pairs = view_features(network, train, self.views, most=PAIRS, device=device)
+                pairs = view_features(network, train, self.views, most=PAIRS, compute=compute)
         found = whitening(features, self.dims, pairs) if rank() == 0 else None
         embedder, init_args = whitened(
             network, self.model.class_path, self.model.init_args, *broadcast_object(found)

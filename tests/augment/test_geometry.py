@@ -32,7 +32,7 @@ def test_a_certain_flip_mirrors():
 
 def test_boxes_lie_inside_and_fill_their_range():
     crop = CropFlip(8, scale=(0.2, 0.9), flip=0.0)
-    matrices = crop.draw(2000, torch.zeros(1))
+    matrices = crop.draw(2000)
     boxes = torch.tensor([box_of(matrix, 1.0) for matrix in matrices])
     left, top, width, height = boxes.unbind(1)
     assert (boxes[:, :2] >= -1e-6).all()
@@ -52,7 +52,7 @@ def test_differs_little_from_the_stock_operators_on_the_same_boxes(draw):
     torch.manual_seed(draw)
     images = smooth(1, 32)
     crop = CropFlip(24, scale=(0.3, 0.8), flip=0.0)
-    matrix = crop.draw(1, images)
+    matrix = crop.draw(1)
     left, top, width, height = (round(v) for v in box_of(matrix[0], 32))
     exact = torch.tensor([[width / 32, 0, (2 * left + width) / 32 - 1],
                           [0, height / 32, (2 * top + height) / 32 - 1]])[None]  # fmt: skip
@@ -87,7 +87,7 @@ def test_refuses_ranges_that_cannot_be(wrong):
 
 def kept_shape(crop, aspect, count=4000):
     """Area and ratio, in the original, of boxes drawn in an image of this aspect."""
-    matrices = crop.draw(count, torch.zeros(1), torch.full((count,), aspect))
+    matrices = crop.draw(count, torch.full((count,), aspect))
     width, height = matrices[:, 0, 0].abs(), matrices[:, 1, 1]
     return width * height, width / height * aspect, matrices
 
@@ -137,7 +137,7 @@ def test_a_disc_stays_a_disc(size, degrees):
     squashed = ((columns - 31.5) * 2) ** 2 + (rows - 31.5) ** 2 < 24**2
     crop = CropFlip(size, scale=(1.0, 1.0), ratio=(1.0, 1.0), degrees=degrees, flip=0.0)
     aspect = torch.tensor([2.0 * crop.sides[0] / crop.sides[1]])
-    matrix = crop.draw(1, torch.zeros(1), aspect)
+    matrix = crop.draw(1, aspect)
     matrix[:, :, 2] = 0  # centered
     view = crop.sample(squashed.float()[None, None], matrix)[0, 0]
     across, down, tilt = spread(view)[0, 0], spread(view)[1, 1], spread(view)[0, 1]
@@ -151,7 +151,7 @@ def test_a_bar_turns_by_the_angle_in_the_original():
     bar = ((columns - 31.5).abs() * 2 < 28) & ((rows - 31.5).abs() < 4)  # stored, half as wide
     torch.manual_seed(3)
     crop = CropFlip(64, scale=(1.0, 1.0), ratio=(1.0, 1.0), degrees=40.0, flip=0.0)
-    matrix = crop.draw(1, torch.zeros(1), torch.tensor([2.0]))
+    matrix = crop.draw(1, torch.tensor([2.0]))
     angle = torch.atan2(matrix[0, 1, 0], matrix[0, 1, 1])
     matrix[:, :, 2] = 0
     seen = spread(crop.sample(bar.float()[None, None], matrix)[0, 0])

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 import torch
+from launching import Command
 
 from ssl_dml.augment import Auto, Color, Crops, FineTune, Gray, ImageViews, ManyChannel
 from ssl_dml.types import ConfigError, ImageSpec, SequenceSpec
@@ -91,6 +94,14 @@ def test_a_recipe_is_a_list_of_steps():
     batch = torch.zeros(4, 1, 16, 16, dtype=torch.uint8)
     (view,) = ImageViews(spec(1), [Invert()], crops=Crops(views=1))(batch)
     assert torch.equal(view, torch.full((4, 1, 16, 16), (1 - 0.5) / 0.25))
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_a_recipe_is_one_graph_that_gives_the_same_views(backend):
+    command = Command(Path(__file__).with_name("compiled.py"), backend)
+    out, errors = command.communicate(timeout=900)
+    assert command.returncode == 0, errors
+    assert out.splitlines()[-1] == "done"
 
 
 def test_sequences_are_refused():

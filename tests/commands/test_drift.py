@@ -67,7 +67,12 @@ def test_like_data_pass_and_lighter_images_do_not(model, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert found.p <= 0.01
     assert f"60 samples of {model / 'light'} differ from those of training: p = 0.00" in printed
-    for name in ("kernel two-sample test", "outside the radius", "cluster that grew most"):
+    for name in (
+        "kernel two-sample test",
+        "outside the radius",
+        "new beside new",
+        "cluster that grew",
+    ):
         assert name in printed
     values = json.loads((tmp_path / "b/drift.json").read_text())
     assert values["differs"] is True

@@ -136,6 +136,45 @@ def test_what_a_type_of_storage_keeps_is_said(weights, images, tmp_path, capsys)
     assert "keeps" not in capsys.readouterr().out  # nothing was embedded
 
 
+def test_bits_are_sides_of_the_mean_and_what_is_printed_is_of_the_table(
+    weights, images, tmp_path, capsys
+):
+    whole = embed(weights, images, tmp_path / "whole").load().embeddings
+    capsys.readouterr()
+    bits = embed(weights, images, tmp_path / "bits", "--dtype", "bit")
+    printed = float(capsys.readouterr().out.partition("bit keeps ")[2].partition("%")[0])
+    unit = F.normalize(whole, dim=1)
+    assert (unit >= 0).all()  # signs of the features would all be alike
+    center = torch.tensor(bits.info.levels["center"])
+    assert_close(center, unit.mean(dim=0))
+    found = bits.load().embeddings
+    sides = (found > center) == (unit > center)
+    assert sides[(unit - center).abs() > 1e-6].all()
+    exact, near = unit @ unit.T, unit @ F.normalize(found, dim=1).T
+    tens = (one.fill_diagonal_(-9).topk(10).indices.tolist() for one in (exact, near))
+    kept = [len({*a} & {*b}) / 10 for a, b in zip(*tens, strict=True)]
+    assert printed == pytest.approx(100 * sum(kept) / len(kept), abs=0.06)
+
+
+def test_bits_that_go_on_keep_the_mean_of_all_rows(weights, images, tmp_path, monkeypatch):
+    whole = embed(weights, images, tmp_path / "whole", "--dtype", "bit", "--shard_rows", "5")
+    own = (weights, images, tmp_path / "t", "--dtype", "bit", "--shard_rows", "5")
+    write = embed_table.write_part
+
+    def stops(path, *given):
+        if path.name.startswith("part-00001"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, *given)
+
+    monkeypatch.setattr(embed_table, "write_part", stops)
+    with pytest.raises(OSError, match="No space left"):
+        embed(*own)
+    monkeypatch.undo()
+    again = embed(*own)
+    assert again.info.levels == whole.info.levels
+    assert torch.equal(again.load().embeddings, whole.load().embeddings)
+
+
 def test_columns_of_a_table_stay(weights, images, tmp_path):
     cells = [str(path) for path in sorted((images / "b").iterdir())]
     columns = {"image": cells, "label": [0, 1] * 3, "camera": list("xyzxyz")}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from launching import completed
+from launching import completed, run
 from PIL import Image
 
 from ssl_dml.api import load
@@ -176,6 +176,25 @@ def test_tables_are_measured_without_a_run(tmp_path, capsys):
 def test_tables_that_are_missing_are_named(args, words):
     with pytest.raises(ConfigError, match=words):
         evaluate_main(["--config", "knn", *args])
+
+
+@pytest.mark.parametrize("evaluator", [
+    "knn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("linear", "retrieval",
+    "logistic", "clustering", "label_distances")),
+])  # fmt: skip
+def test_two_processes_measure_what_one_does(tiny_run, evaluator):
+    """Those that are shared, and one that the first process measures after the other has left."""
+    words = ["--run", str(tiny_run), "--evaluator", evaluator, "--neighbors", "2"]
+    options = {"knn": ["--knn.ks", "[1, 5]"], "linear": ["--linear.epochs", "2"]}
+    words += options.get(evaluator, [])
+    found = []
+    for processes in (0, 2):
+        run("evaluate", *words, processes=processes)
+        found.append(json.loads((tiny_run / f"{evaluator}.json").read_text()))
+        assert len((tiny_run / "neighbors.csv").read_text().splitlines()) > 1
+        (tiny_run / f"{evaluator}.json").unlink()
+        (tiny_run / "neighbors.csv").unlink()
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
 
 
 def test_health_needs_no_labels_and_makes_views(tiny_run, capsys):

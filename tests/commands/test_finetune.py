@@ -92,9 +92,10 @@ def test_a_run_leaves_what_it_promises(finished):
     names = {path.name for path in folder.iterdir()}
     expected = {"config.yaml", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
     assert names == expected | {"backbone", "best", "environment.json", "views.png"}
-    sketch = StoredTable(folder / "backbone/sketch").info
-    assert sketch.weights["digest"] == ssl_dml.load(folder).digest
-    assert (sketch.rows, sketch.data["of"]) == (96, "training samples")
+    for model in ("backbone", "best"):
+        sketch = StoredTable(folder / model / "sketch").info
+        assert sketch.weights["digest"] == ssl_dml.load(folder / model).digest
+        assert (sketch.rows, sketch.data["of"]) == (96, "training samples")
     assert "72 samples of 6 classes to train on" in printed
     assert "validation: 24 samples held out, searched among one another" in printed
     for line in ("before the first step", "best, ", "last, 5 epochs", "--config retrieval"):

@@ -86,8 +86,15 @@ def test_nested_prefixes_of_the_features_are_told_of(images, tmp_path):
     metadata = json.loads((tmp_path / "run/backbone/backbone.json").read_text())
     assert metadata["trained"]["nested"] == [32, 128]
     given |= {"config": "npid", "output_dir": tmp_path / "npid"}
-    with pytest.raises(ConfigError, match="such as SimCLR or MoCo, and method is NPID: set it to"):
-        ssl_dml.pretrain(images, nested=[32, 128], **given)
+    given["train"] = {"threads": 1, "log_every": 1}
+    ssl_dml.pretrain(images, nested=[32, 128], **given)
+    logged = next(row for row in rows(tmp_path / "npid") if "train/loss" in row)
+    assert {"train/loss_32", "train/loss_128", "train/log_z", "train/log_z_32"} <= set(logged)
+    total = logged["train/loss_32"] + logged["train/loss_128"]
+    assert logged["train/loss"] == pytest.approx(total, rel=1e-4)
+    given["output_dir"] = tmp_path / "wrong"
+    with pytest.raises(ConfigError, match=r"nested must rise to 128, .* got \[32, 64\]"):
+        ssl_dml.pretrain(images, nested=[32, 64], **given)
 
 
 def test_a_run_leaves_what_it_promises(finished):

@@ -214,7 +214,7 @@ def test_a_report_has_it(world, found, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"dtype": "bit"}, "holds signs alone, .* --dtype float32"),
+        ({"dtype": "bit"}, "holds bits alone, .* --dtype float32"),
         ({"weights": {}}, "does not say which weights embedded it; embed again"),
         ({"count": 9}, "has 9 classes, 9 of them with two samples; a threshold needs 10"),
         ({"samples": 1}, "has 80 classes, 0 of them with two samples"),

@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from ssl_dml.cores import cores
 from ssl_dml.data import DataConfig, epochs, load_test, load_train, make_loader
 from ssl_dml.data.understood import announce
 from ssl_dml.types import ConfigError
@@ -141,3 +142,24 @@ def test_test_labels_are_matched_by_name(tmp_path, config):
     assert test.labels.tolist() == [1, 2]
     assert test.class_names == ["a", "b", "c"]
     assert load_test(config(source=str(tmp_path / "in/train")), train) is None
+
+
+def test_a_store_that_is_there_is_used_though_the_samples_would_fit_in_memory(tmp_path):
+    Image.new("L", (8, 8), 7).save(tmp_path / "a.png")
+    given = {"source": str(tmp_path), "cache_dir": tmp_path / "cache"}
+    load_train(DataConfig(**given, memory_fraction=0.0))
+    assert isinstance(load_train(DataConfig(**given)).samples, np.memmap)
+    other = {**given, "cache_dir": tmp_path / "none"}
+    assert not isinstance(load_train(DataConfig(**other)).samples, np.memmap)
+
+
+def test_on_demand_the_number_of_workers_is_said(tmp_path, capsys):
+    Image.new("L", (8, 8), 7).save(tmp_path / "a.png")
+    given = {"source": str(tmp_path), "memory_fraction": 0.0, "disk_fraction": 0.0}
+    for wanted, told in [(None, f"{cores()} cores"), (3, "data.workers 3")]:
+        config = DataConfig(**given, workers=wanted, cache_dir=tmp_path / "cache")
+        train = load_train(config)
+        count = wanted or cores()
+        said = f"samples are decoded on demand, by {count} workers a process: {told}\n"
+        assert said in capsys.readouterr().out
+        assert make_loader(train, [torch.tensor([0])]).num_workers == train.workers == count

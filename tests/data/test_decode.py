@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
 
 from ssl_dml.data.decode import ImageDecoder
 
@@ -124,3 +126,63 @@ def test_a_photograph_on_its_side_has_the_shape_that_one_sees(tmp_path):
     exif[0x0112] = 6  # a quarter turn
     image.save(tmp_path / "x.png", exif=exif)
     assert gray().decode(Image.open(tmp_path / "x.png")).aspect == 0.5
+
+
+def photograph(width, height, bands=3):
+    """Edges, slopes and noise, which a camera has too."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (9, 12, bands), dtype=np.uint8)
+    parts = [Image.fromarray(coarse[:, :, i]).resize((width, height)) for i in range(bands)]
+    noisy = np.stack(parts, axis=2) + rng.normal(0, 6, (height, width, bands))
+    return np.squeeze(noisy.round().clip(0, 255).astype(np.uint8))
+
+
+def whole(path, size):
+    """All of the file's pixels, turned upright, reduced by torch's antialiased filter."""
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].double()
+    return F.interpolate(pixels, size, mode="bilinear", antialias=True)[0].numpy()
+
+
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+@pytest.mark.parametrize(("width", "height"), [(800, 600), (805, 603)])
+def test_what_a_jpeg_file_is_decoded_to_ahead_of_resizing_does_not_show(
+    tmp_path, orientation, width, height
+):
+    image = Image.fromarray(photograph(width, height))
+    exif = image.getexif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    image.save(tmp_path / "x.jpg", quality=95, exif=exif)
+    for size in [(40, 40), (37, 90), (90, 37), (150, 150)]:
+        decoded = color(size).decode(Image.open(tmp_path / "x.jpg"))
+        away = np.abs(decoded.values - whole(tmp_path / "x.jpg", size))
+        assert away.mean() < 0.4  # rounding alone: 0.25
+        assert away.max() < 3
+        sides = (height, width) if orientation in (5, 6, 7, 8) else (width, height)
+        assert decoded.aspect == pytest.approx(sides[0] * size[0] / (sides[1] * size[1]))
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L"])
+def test_jpeg_files_of_other_modes_are_decoded_alike(tmp_path, mode):
+    bands = 1 if mode == "L" else 4
+    Image.fromarray(photograph(800, 600, bands), mode=mode).save(tmp_path / "x.jpg", quality=95)
+    decoded = decode(Image.open(tmp_path / "x.jpg"), color(50))
+    assert np.abs(decoded - whole(tmp_path / "x.jpg", (50, 50))).max() < 3
+
+
+def test_a_jpeg_file_is_decoded_to_no_more_than_it_takes(tmp_path):
+    Image.fromarray(photograph(1600, 1200)).save(tmp_path / "x.jpg")
+    for size, read in [(70, (200, 150)), (80, (400, 300)), (400, (1600, 1200))]:
+        image = Image.open(tmp_path / "x.jpg")
+        color(size).decode(image)
+        assert image.size == read
+
+
+def test_a_jpeg_file_that_is_cut_off_is_damaged_however_small_it_is_decoded(tmp_path):
+    Image.fromarray(photograph(800, 600)).save(tmp_path / "x.jpg")
+    half = (tmp_path / "x.jpg").read_bytes()[:20_000]
+    (tmp_path / "x.jpg").write_bytes(half)
+    for size in (20, 600):
+        with pytest.raises(OSError, match="truncated"):
+            decode(Image.open(tmp_path / "x.jpg"), color(size))

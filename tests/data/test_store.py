@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from ssl_dml.config import ConfigError
 from ssl_dml.data.decode import ImageDecoder
 from ssl_dml.data.folders import FolderSource
-from ssl_dml.data.store import build_store
+from ssl_dml.data.store import build_store, has_store
 from ssl_dml.files import replacing
 
 FORM = ImageDecoder(channels=1, size=4)
@@ -57,6 +58,16 @@ def test_the_file_is_written_once_and_again_when_the_source_changes(folder, tmp_
     Image.new("L", (4, 4), 99).save(folder / "9.png")
     assert len(build(folder, cache, disk=True).samples) == 8
     assert len(list(cache.glob("*/pixels.bin"))) == 2
+
+
+def test_machines_that_share_a_folder_decode_once(folder, tmp_path, run_workers):
+    cache, read = tmp_path / "cache", tmp_path / "read"
+    run_workers(Path(__file__).parent / "builder.py", 2, folder, cache, read)
+    notes = [line.split(" by ") for line in read.read_text().splitlines()]
+    assert sorted(index for index, _ in notes) == [str(index) for index in range(7)]
+    assert len({by for _, by in notes}) == 1
+    (place,) = cache.iterdir()  # and the lock is gone
+    assert (place / "store.json").exists()
 
 
 def test_a_part_of_a_store_is_never_used(folder, tmp_path):
@@ -182,3 +193,30 @@ def test_what_a_kill_leaves_is_removed_by_the_next_run(folder, tmp_path):
         assert live.is_dir()  # somebody is at work in it
     assert not left.exists()
     assert mine.exists()
+
+
+def test_what_took_long_to_decode_to_memory_is_on_disk_for_the_next_run(
+    folder, tmp_path, monkeypatch, capsys
+):
+    cache = tmp_path / "cache"
+    build(folder, cache, memory=True)
+    assert not has_store(FolderSource(folder), FORM, cache)
+    monkeypatch.setattr("ssl_dml.data.store.WORTH_KEEPING", 0.0)
+    first = build(folder, cache, memory=True)
+    assert f"is kept in {cache} for the next run" in capsys.readouterr().out
+    assert has_store(FolderSource(folder), FORM, cache)
+    again = build(folder, cache, disk=True, builder=False)  # would wait if there were none
+    assert np.array_equal(again.samples, first.samples)
+    assert (again.content, again.kept, again.aspects) == (first.content, first.kept, first.aspects)
+    assert np.array_equal(again.digests, first.digests)
+
+
+def test_without_room_what_took_long_is_not_kept_and_that_is_said(
+    folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("ssl_dml.data.store.WORTH_KEEPING", 0.0)
+    usage = shutil._ntuple_diskusage(10, 10, 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert len(build(folder, tmp_path / "cache", memory=True).samples) == 7
+    assert "is not kept in" in capsys.readouterr().out
+    assert not list((tmp_path / "cache").iterdir())

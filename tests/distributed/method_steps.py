@@ -16,7 +16,7 @@ from processes import STEPS, part_of, train, write_steps
 
 from ssl_dml.backbones import Chunked, PatchBackbone, SequenceBackbone, TimmBackbone, save
 from ssl_dml.backbones.norms import synchronize_batch_norm
-from ssl_dml.memory import BankStorage
+from ssl_dml.memory import BankStorage, MemoryBank
 from ssl_dml.methods import (
     CPC,
     DCL,
@@ -25,7 +25,6 @@ from ssl_dml.methods import (
     NPID,
     PIRL,
     SEED,
-    BankMethod,
     CPCImages,
     FeatureAlignment,
     MoCo,
@@ -115,6 +114,32 @@ METHODS = {
         lambda: nested(
             NNCLR(resnet(), TASK, queue_size=20, predictor_dim=16, output_dim=8), NESTED
         ),
+    ),
+    "npid_nested": (
+        2,
+        lambda: nested(NPID(resnet(), TASK, negatives=16, output_dim=8), NESTED),
+    ),
+    "npid_sharded_nested": (
+        2,
+        lambda: nested(
+            NPID(
+                resnet(),
+                TASK,
+                storage=BankStorage(sharded=True),
+                negatives=16,
+                normalizer="average",
+                output_dim=8,
+            ),
+            NESTED,
+        ),
+    ),
+    "pirl_nested": (
+        2,
+        lambda: nested(PIRL(resnet(), TASK, grid=2, negatives=16, output_dim=8), NESTED),
+    ),
+    "seed_nested": (
+        2,
+        lambda: nested(SEED(resnet(), TASK, teacher=teacher(), queue_size=20), NESTED),
     ),
     "simclr_four_views": (4, lambda: SimCLR(resnet(), TASK, output_dim=8)),
     "simclr_chunked": (2, lambda: SimCLR(chunked(), TASK, output_dim=8)),
@@ -260,9 +285,10 @@ def steps(name: str, rank: int, world: int, saved: Any) -> dict[str, Any]:
         indices = part_of(indices, rank, world)
         batches.append((Batch(own, indices, indices % 5),))
     made = train(method, batches, world, saved)
-    if isinstance(method, BankMethod):
-        rows = method.bank.rows(torch.arange(INSTANCES))  # of all processes
-        made["state"]["bank.embeddings"] = rows
+    for part, module in method.named_modules():
+        if isinstance(module, MemoryBank):
+            rows = module.rows(torch.arange(INSTANCES))  # of all processes
+            made["state"][f"{part}.embeddings"] = rows
     return made
 
 

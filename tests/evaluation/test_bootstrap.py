@@ -12,7 +12,14 @@ from ssl_dml.evaluation.bootstrap import (
     interval,
     keep_queries,
     paired_gain,
+    percentiles,
 )
+
+
+def confidence(count):
+    """That of a percentile bootstrap which is as wide as Student's t."""
+    reach = stats.t.ppf(0.975, count - 1) * (count / (count - 1)) ** 0.5
+    return float(2 * stats.norm.cdf(reach) - 1)
 
 
 def answers(seed=0, count=400):
@@ -27,8 +34,9 @@ def test_it_is_the_percentile_bootstrap_of_scipy(seed):
     found = paired_gain(torch.from_numpy(before), torch.from_numpy(after), draws=4000)
     change = after.astype(float) - before
     expected = stats.bootstrap(
-        (change,), np.mean, method="percentile", n_resamples=4000, random_state=1
-    ).confidence_interval
+        (change,), np.mean, method="percentile", n_resamples=4000, random_state=1,
+        confidence_level=confidence(len(change)),
+    ).confidence_interval  # fmt: skip
     assert found.mean == pytest.approx(change.mean(), abs=1e-12)
     assert found.low == pytest.approx(expected.low, abs=0.006)
     assert found.high == pytest.approx(expected.high, abs=0.006)
@@ -79,8 +87,9 @@ def test_samples_of_one_group_do_not_stand_alone():
     )
     means = values.reshape(40, 25).mean(axis=1)
     expected = stats.bootstrap(
-        (means,), np.mean, method="percentile", n_resamples=4000, random_state=1
-    ).confidence_interval
+        (means,), np.mean, method="percentile", n_resamples=4000, random_state=1,
+        confidence_level=confidence(40),
+    ).confidence_interval  # fmt: skip
     assert (whole.mean, alone.mean) == pytest.approx((values.mean(),) * 2, abs=1e-12)
     assert (whole.low, whole.high) == pytest.approx(tuple(expected), abs=0.03)
     assert whole.high - whole.low > 3 * (alone.high - alone.low)
@@ -97,3 +106,38 @@ def test_values_and_confidence_are_checked():
         interval(torch.empty(0))
     with pytest.raises(ValueError, match="confidence must be"):
         interval(torch.ones(2), confidence=1.0)
+
+
+@pytest.mark.parametrize("count", [5, 20, 60])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_few_samples_or_groups_widen_it_by_the_exact_factor(count, grouped):
+    values = torch.from_numpy(np.random.default_rng(count).normal(size=count))
+    groups = torch.arange(count) if grouped else None
+    found = interval(values, groups, draws=20_000)
+    drawn = np.random.default_rng(1).choice(values.numpy(), (20_000, count)).mean(axis=1)
+    tail = (1 - confidence(count)) / 2
+    spread = values.std().item() / count**0.5
+    assert (found.low, found.high) == pytest.approx(
+        tuple(np.quantile(drawn, [tail, 1 - tail])), abs=0.12 * spread
+    )
+    assert found.high - found.low > np.diff(np.quantile(drawn, [0.025, 0.975]))
+
+
+def test_the_widened_part_of_the_draws_is_exact():
+    assert percentiles(torch.arange(100_001.0), 60, 0.95) == pytest.approx(
+        ((1 - confidence(60)) / 2 * 1e5, (1 + confidence(60)) / 2 * 1e5), rel=1e-6
+    )
+    assert percentiles(torch.tensor([3.0, torch.nan]), 1, 0.95) == (3.0, 3.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [8, 20, 60])
+def test_the_interval_covers_a_mean_in_nineteen_of_twenty_draws(count):
+    rng, covered = np.random.default_rng(count), 0
+    for seed in range(2000):
+        own = rng.normal(size=count)[np.repeat(np.arange(count), 5)]
+        values = torch.from_numpy(own + rng.normal(size=5 * count))
+        found = interval(values, torch.arange(count).repeat_interleave(5), draws=400, seed=seed)
+        covered += found.low <= 0 <= found.high
+    print(f"{count} groups: covered {covered / 2000:.1%}")
+    assert 0.935 <= covered / 2000 <= 0.965

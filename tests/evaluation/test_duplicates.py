@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from ssl_dml.evaluation.aligned import agreement, warped
-from ssl_dml.evaluation.duplicates import near_duplicates, ways
+from ssl_dml.evaluation.duplicates import CONFIRMED, near_duplicates
 
 SIDE = 64
 
@@ -46,7 +45,7 @@ def thumbnails(images):
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
 
 
-def test_most_changed_copies_are_found_and_nothing_else():
+def test_changed_copies_are_found_and_nothing_else():
     rng = np.random.default_rng(0)
     images = [drawing(rng) for _ in range(150)]
     copies = [
@@ -56,31 +55,24 @@ def test_most_changed_copies_are_found_and_nothing_else():
     found = near_duplicates(thumbnails([*images, *copies]))
     pairs = [tuple(pair) for pair in found.pairs.tolist()]
     assert set(pairs) <= set(planted)
-    assert len(pairs) >= 9  # of 12
+    assert len(pairs) >= 11  # of 12
     mirrored = [pair for pair, one in zip(pairs, found.mirrored.tolist(), strict=True) if one]
     assert mirrored == planted[-2:]
-    assert found.scores.min() >= 0.92
+    assert (found.scores >= CONFIRMED).all()
 
 
-def test_a_detail_keeps_two_images_apart():
-    image = drawing(np.random.default_rng(1))
-    other = image.copy()
-    ImageDraw.Draw(other).ellipse((36, 36, 58, 58), fill="white")
-    recolored = Image.merge("RGB", image.split()[::-1])
-    one, two, three = thumbnails([image, other, recolored])
-    plain = torch.eye(2, 3)[None]
-    assert agreement(one[None], one[None], plain).item() == pytest.approx(1.0, abs=1e-3)
-    assert agreement(one[None], two[None], plain).item() < 0.9
-    assert agreement(one[None], three[None], plain).item() < 0.9
+def test_a_detail_or_other_colors_keep_images_apart():
+    rng = np.random.default_rng(1)
+    images = [drawing(rng) for _ in range(40)]
+    detail = images[0].copy()
+    ImageDraw.Draw(detail).ellipse((36, 36, 58, 58), fill="white")
+    recolored = Image.merge("RGB", images[1].split()[::-1])
+    encoded_copy = encoded(images[2])
+    found = near_duplicates(thumbnails([*images, detail, recolored, encoded_copy]))
+    assert found.pairs.tolist() == [[2, 42]]
 
 
-def test_ways_move_images_as_they_say():
-    image = torch.arange(16.0).view(1, 1, 4, 4)
-    mirrored = ways()[len(ways()) // 2]
-    assert torch.equal(warped(image, mirrored), image.flip(3))
-    assert torch.equal(warped(image, ways()[0]), image)
-
-
-def test_no_pairs_among_different_images():
-    images = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("count", [2, 40])
+def test_no_pairs_among_different_images(count):
+    images = torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert near_duplicates(images).pairs.shape == (0, 2)

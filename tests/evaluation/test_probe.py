@@ -135,3 +135,39 @@ def test_a_tenth_of_the_gallery_is_held_out_with_fewer_votes_if_need_be():
 def test_a_single_class_that_is_left_is_what_is_said():
     gallery = EmbeddingTable(embeddings=torch.eye(12), labels=torch.zeros(12, dtype=torch.long))
     assert ProbeConfig(k=3).held_out(gallery) == 1.0
+
+
+@pytest.mark.parametrize("every_epochs", [1, 2, 5, 10])
+@pytest.mark.parametrize(
+    ("samples", "queries"), [(10_000, 1_000), (60_000, 10_000), (10**6, 50_000)]
+)
+def test_a_probe_costs_at_most_a_tenth_of_the_training_between_two(every_epochs, samples, queries):
+    """Counted in forward passes: one for what is embedded, three for what is trained on."""
+    config = ProbeConfig(every_epochs=every_epochs)
+    gallery = config.gallery_for(samples, queries)
+    cost = min(gallery, samples) + queries + 2 * 512
+    training = 3 * every_epochs * samples
+    assert 1_000 <= gallery <= 100_000
+    if gallery > 1_000:
+        assert cost <= training / 10
+    if gallery < min(samples, 100_000) and gallery > 1_000:
+        assert cost == training // 10  # no smaller than need be
+
+
+def test_a_gallery_that_is_thinned_is_said_and_the_same_each_time(tmp_path, capsys):
+    for label in range(2):
+        (tmp_path / str(label)).mkdir()
+        for i in range(1500):
+            Image.new("L", (2, 2), 100 * label + i % 90).save(tmp_path / str(label) / f"{i}.bmp")
+    train = load_train(DataConfig(source=str(tmp_path), image_size=2))
+    splits = [open_probe(train, None, ProbeConfig(every_epochs=1)) for _ in range(2)]
+    said = (
+        "probe: 300 held-out training samples query 1,000 training samples of 2,700, so that "
+        "probes take at most a tenth of training; evaluation.max_gallery sets another number\n"
+    )
+    assert capsys.readouterr().out.count(said) == 2
+    assert torch.equal(splits[0].gallery_rows, splits[1].gallery_rows)
+    split = open_probe(train, None, ProbeConfig(every_epochs=1, max_gallery=2_000))
+    assert len(split.gallery_rows) == 2_000
+    assert "a tenth" not in capsys.readouterr().out
+    assert len(open_probe(train, None, ProbeConfig(every_epochs=10)).gallery_rows) == 2_700

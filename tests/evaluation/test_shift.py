@@ -60,6 +60,32 @@ def test_growth_is_the_root_of_chi_squared():
     assert sum(one.new for one in found.clusters) == pytest.approx(1)
 
 
+def test_company_is_the_excess_of_new_rows_among_neighbors():
+    reference, new = rows(200, 0), torch.cat([rows(40, 1), 4 + 0.3 * rows(10, 2)])
+    both, share = unit(torch.cat([reference, new])), 50 / 250
+    far = cdist(both, both)
+    np.fill_diagonal(far, np.inf)
+    found = []
+    for row in range(200, 250):
+        count = sum(other >= 200 for other in far[row].argsort()[:16])
+        found.append(max(0.0, count - 16 * share) ** 2 / (16 * share * (1 - share)))
+    company = shift(reference, new, draws=99).company
+    assert_close(company.value, float(np.mean(found)), rtol=1e-5, atol=1e-5)
+    assert company.p == 0.01
+
+
+def test_a_kind_among_others_is_found_by_its_company():
+    """Rows of a new kind that are inside the radius."""
+    found = []
+    for seed in range(5):
+        reference, new = rows(1000, seed, 8), rows(200, 100 + seed, 8)
+        new[:24] = 0.45 * new[:24] + rows(1, 50 + seed, 8)
+        found.append(shift(reference, new, draws=199))
+    assert sum(one.company.p <= 0.01 for one in found) >= 4
+    assert sum(one.p <= 0.01 for one in found) >= 4
+    assert all(one.outside.value < 0.1 for one in found)
+
+
 def test_false_alarms_are_as_many_as_the_level_says():
     found = [
         shift(pool[:60], pool[60:], draws=99, seed=seed).p

@@ -14,6 +14,7 @@ from ssl_dml.evaluation.sketch import (
     publish_sketch,
     read_sketch,
     rounded,
+    sketch_run,
     sketch_samples,
     write_sketch,
 )
@@ -50,6 +51,19 @@ def test_a_sketch_is_what_the_model_gives(train, tmp_path):
     given = model.embed([tmp_path / "images" / name for name in table.names])
     assert table.names[0].startswith("a/")
     assert_close(table.embeddings, rounded(torch.from_numpy(given)), atol=1e-3, rtol=0)
+
+
+def test_a_run_has_a_sketch_of_either_model(train, tmp_path):
+    network, other = (TimmBackbone(train.spec, **RESNET) for _ in range(2))
+    for name, model in (("backbone", network), ("best", other)):
+        save(model, tmp_path / name, "ssl_dml.backbones.TimmBackbone", RESNET, trained={})
+    told = {"source": str(tmp_path / "images"), "of": "training samples"}
+    sketch_run(network, train, torch.arange(12), tmp_path, device=torch.device("cpu"), **told)
+    first, second = (read_sketch(tmp_path / name) for name in ("backbone", "best"))
+    assert first.info.weights["digest"] == ssl_dml.load(tmp_path / "backbone").digest
+    assert second.info.weights["digest"] == ssl_dml.load(tmp_path / "best").digest
+    assert first.load().names == second.load().names
+    assert not torch.equal(first.load().embeddings, second.load().embeddings)
 
 
 def test_most_rows_of_a_sketch_and_none_of_a_model_that_is_broken(train, tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import betainc
-from scipy.stats import beta, binom, binomtest
+from scipy.stats import beta, binom, binomtest, norm
+from scipy.stats import t as student
 
 from ssl_dml.evaluation.identity_pairs import EDGES, IdentityPairs, Rates
 from ssl_dml.evaluation.thresholds import (
@@ -70,8 +71,15 @@ def test_what_one_identity_does_to_all_leaves_few():
     shares[0, 1:] = shares[1:, 0] = 1.0
     rates = rates_of(shares)
     assert effective_pairs(rates, 0.95) < 40  # of 780
-    assert effective_pairs(rates, 0.95, cautious=True) < effective_pairs(rates, 0.95)
+    assert effective_pairs(rates, 0.95, unseen=1.0) < effective_pairs(rates, 0.95)
     assert effective_pairs(rates, 0.95, side=-1) > effective_pairs(rates, 0.95)
+
+
+def test_few_identities_count_as_fewer_pairs_by_the_exact_factor():
+    shares = np.kron([[0.0, 1.0], [1.0, 0.0]], np.ones((5, 5)))  # every identity has the same rate
+    rates = rates_of(shares)
+    found = effective_pairs(rates, 0.975) / (rates.share * (1 - rates.share) / variance(rates))
+    assert found == pytest.approx((norm.ppf(0.975) / student.ppf(0.975, 9)) ** 2)
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 50), (3, 200), (40, 80)])

@@ -1,11 +1,13 @@
 """Worker of test_synchronizations: where the host waits for the device in a steady step.
 
 Usage: one_step.py FILE CASE..., all without CASE. The file gets a JSON object: for each case the
-waits by place, and the number of operations.
+waits by place, and the number of launches apart from those of the augmentation. With RANK and
+WORLD_SIZE in the environment, and STORE, the processes find each other there.
 """
 
 import itertools
 import json
+import os
 import sys
 import warnings
 from functools import partial
@@ -13,9 +15,11 @@ from pathlib import Path
 
 import pretend
 import torch
+from torch import nn
 
 from ssl_dml.augment import Color, Crops, FineTune, Gray, ManyChannel, SequenceViews
 from ssl_dml.backbones import Embedder, PatchBackbone, SequenceBackbone, TimmBackbone
+from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.heads import (
     CenterLoss,
     MarginSoftmax,
@@ -25,8 +29,18 @@ from ssl_dml.heads import (
     SoftTriple,
     attach_partial_fc,
 )
-from ssl_dml.losses import Circle, Contrastive, Lifted, MultiSimilarity, NPair, Triplet
+from ssl_dml.losses import (
+    Circle,
+    Contrastive,
+    FacilityLocation,
+    Lifted,
+    MultiSimilarity,
+    NPair,
+    SmoothAP,
+    Triplet,
+)
 from ssl_dml.margins import AdaCos, AdaFace, ArcFace, CosFace, CurricularFace, MagFace, SphereFace
+from ssl_dml.memory import BankStorage
 from ssl_dml.methods import (
     CPC,
     DCL,
@@ -41,7 +55,16 @@ from ssl_dml.methods import (
     SimCLR,
     SupCon,
 )
-from ssl_dml.mining import BatchHard, FaceNet, SemiHard
+from ssl_dml.mining import (
+    All,
+    BatchHard,
+    DistanceWeighted,
+    Easy,
+    FaceNet,
+    Hard,
+    MultiSimilarityMiner,
+    SemiHard,
+)
 from ssl_dml.training import Finetuner, Pretrainer, TrainConfig, batches, fit, make_accelerator
 from ssl_dml.training.optimizers import parameter_groups
 from ssl_dml.training.schedules import warmup_cosine
@@ -84,7 +107,12 @@ METHODS = {
     "MoCo v3": MoCoV3,
     "SupCon": SupCon,
 }
-ONE_VIEW = {"NPID": partial(NPID, negatives=8), "PIRL": partial(PIRL, negatives=8)}
+ONE_VIEW = {
+    "NPID": partial(NPID, negatives=8),
+    "NPID split": partial(NPID, negatives=8, storage=BankStorage(sharded=True)),
+    "PIRL": partial(PIRL, negatives=8),
+    "PIRL split": partial(PIRL, negatives=8, storage=BankStorage(sharded=True)),
+}
 RECIPES = {
     "Color with all": color(blur=0.5, solarize=0.2),
     "Gray with all": Gray(GRAY, blur=0.5, erase=0.5),
@@ -108,11 +136,22 @@ HEADS = {
     "triplet, FaceNet": partial(PairHead, loss=Triplet(), miner=FaceNet()),
     "triplet, semi-hard": partial(PairHead, loss=Triplet(), miner=SemiHard()),
     "triplet, hardest": partial(PairHead, loss=Triplet(), miner=BatchHard()),
+    "triplet, hard": partial(PairHead, loss=Triplet(), miner=Hard()),
+    "triplet, easy": partial(PairHead, loss=Triplet(), miner=Easy()),
+    "triplet, weighted": partial(PairHead, loss=Triplet(), miner=DistanceWeighted()),
+    "triplet, mined all": partial(PairHead, loss=Triplet(), miner=All()),
+    "triplet, soft": partial(PairHead, loss=Triplet(margin=None)),
     "triplet, all": partial(PairHead, loss=Triplet()),
     "contrastive": partial(PairHead, loss=Contrastive()),
     "multi-similarity": partial(PairHead, loss=MultiSimilarity()),
+    "multi-similarity, mined": partial(
+        PairHead, loss=MultiSimilarity(), miner=MultiSimilarityMiner()
+    ),
     "circle": partial(PairHead, loss=Circle()),
     "lifted": partial(PairHead, loss=Lifted()),
+    "smooth AP": partial(PairHead, loss=SmoothAP()),
+    "smooth AP, hard": partial(PairHead, loss=SmoothAP(), miner=Hard()),
+    "facility location": partial(PairHead, loss=FacilityLocation()),
     "N-pair": partial(PairHead, loss=NPair()),
     "proxy NCA": ProxyNCA,
     "proxy anchor": ProxyAnchor,
@@ -124,6 +163,9 @@ HEADS = {
 def cases():
     """How a model is made, its augmentation and its samples, by name."""
     found = {name: (partial(pretrainer, make), color(), COLOR) for name, make in METHODS.items()}
+    moco = partial(pretrainer, MoCo, queue_size=16, layers=2, parts=4)
+    large = TimmBackbone(COLOR, name="resnet50", width=0.125)
+    found["MoCo v2, ResNet-50"] = partial(moco, backbone=large), color(), COLOR
     for name, make in ONE_VIEW.items():
         found[name] = partial(pretrainer, make), color(views=1), COLOR
     for name, recipe in RECIPES.items():
@@ -155,7 +197,10 @@ def main(file, *names):
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     pretend.install()
-    pretend.alone()
+    if (store := os.environ.get("STORE")) is None:
+        pretend.alone()
+    else:
+        pretend.join(store)
     config = TrainConfig(steps=STEPS, precision="no", log_every=10**6)
     accelerator = make_accelerator(config, seed=0)
     found = {}
@@ -166,13 +211,30 @@ def main(file, *names):
             found[name] = count(make(), augment, spec, config, accelerator)
         except Exception as error:
             raise RuntimeError(name) from error
-        Path(file).write_text(json.dumps(found))
+        if os.environ.get("RANK", "0") == "0":
+            Path(file).write_text(json.dumps(found))
+
+
+class Apart(nn.Module):
+    """An augmentation whose launches are counted apart."""
+
+    def __init__(self, augment):
+        super().__init__()
+        self.augment, self.launched = augment, 0
+
+    def forward(self, samples):
+        before = pretend.launched()
+        views = self.augment(samples)
+        self.launched = pretend.launched() - before
+        return views
 
 
 def count(model, augment, spec, config, accelerator):
-    """Waits by place and operations of one steady step."""
+    """Waits by place and launches of one steady step."""
     device = accelerator.device
+    synchronize_batch_norm(model)
     model.to(device)
+    augment = Apart(augment)
     optimizer = torch.optim.SGD(parameter_groups(model), lr=0.01, momentum=0.9)
     attach_partial_fc(model, optimizer)
     scheduler = warmup_cosine(optimizer, steps=STEPS, warmup=1)
@@ -183,7 +245,8 @@ def count(model, augment, spec, config, accelerator):
     list(itertools.islice(steps, 3))
     with pretend.counted() as found:
         next(steps)
-        result = {"waits": dict(found.waits), "operations": found.operations}
+        launched = found.launches - augment.launched
+        result = {"waits": dict(found.waits), "launches": launched}
     accelerator.free_memory()
     return result
 

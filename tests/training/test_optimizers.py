@@ -5,6 +5,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from ssl_dml.training import parameter_groups, scale_learning_rate
+from ssl_dml.training.optimizers import fuse
 
 
 def model():
@@ -44,3 +45,25 @@ def test_lars_adapts_and_decays_matrices_alone():
             trust = 0.001 * old.norm() / (gradient.norm() + 0.1 * old.norm())
             expected = old - 0.5 * trust * (gradient + 0.1 * old)
         assert_close(p.detach(), expected)
+
+
+def test_kernels_of_a_device_update_all_parameters_at_once_where_torch_has_them():
+    def fused(optimizer, device, wanted=True):
+        fuse(optimizer, torch.device(device), wanted=wanted)
+        return [group.get("fused") for group in optimizer.param_groups]
+
+    groups = parameter_groups(model())
+    adam = torch.optim.AdamW(groups, lr=0.1)
+    assert fused(adam, "cuda") == [True, True]
+    assert fused(adam, "cuda", wanted=False) == [None, None]
+    assert fused(adam, "meta") == [None, None]
+    assert fused(torch.optim.SGD(parameter_groups(model()), lr=0.1), "mps") == [True, True]
+    # A checkpoint of an accelerator, resumed on a processor.
+    adam.param_groups[0]["fused"] = True
+    assert fused(adam, "cpu") == [None, None]
+    # What somebody chose stays; what has no such kernels is left alone.
+    assert fused(torch.optim.AdamW(parameter_groups(model()), foreach=True), "cuda") == [None, None]
+    assert fused(torch.optim.AdamW(parameter_groups(model()), fused=False), "cuda") == [False] * 2
+    lars = Lars(parameter_groups(model()), lr=0.1)
+    assert fused(lars, "cuda") == [None, None]
+    assert "fused" not in lars.param_groups[0]

@@ -30,7 +30,7 @@ TABLES = {
     "classes": "class_table",
     "compact": "nested_table",
     "drift": "drift_table",
-    "emoji": "emoji",
+    "emoji": "draw_emoji",
     "finetune": "finetune_table",
     "input": "input_table",
     "losses": "loss_table",

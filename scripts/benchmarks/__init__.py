@@ -15,7 +15,7 @@ _HOMES = {
     "class_table": "classes",
     "nested_table": "compact",
     "drift_table": "drift",
-    "emoji": "emoji",
+    "draw_emoji": "emoji",
     "finetune_table": "finetune",
     "input_table": "input",
     "loss_table": "losses",

@@ -13,7 +13,7 @@ GROUPS = {
 }  # fmt: skip
 
 
-def emoji(folder: Path, packages: list[Path]) -> None:
+def draw_emoji(folder: Path, packages: list[Path]) -> None:
     """Write ``train/GROUP/EMOJI_VENDOR.png`` and ``test/...``, of disjoint emoji.
 
     Args:

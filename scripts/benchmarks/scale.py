@@ -82,6 +82,7 @@ class Method(NamedTuple):
         sent: Bytes that a process sends in a step beside the gradients of its parameters.
         kept: Numbers that it keeps beside parameters, gradients and momentum.
         whole: Whether class weights are parameters like others.
+        moments: Numbers that the optimizer keeps of each parameter.
     """
 
     config: str
@@ -89,6 +90,7 @@ class Method(NamedTuple):
     sent: Callable[[Size], float]
     kept: Callable[[Size], float] = lambda _: 0
     whole: bool = False
+    moments: int = 1
 
 
 def _bank_update(size: Size) -> float:
@@ -145,7 +147,7 @@ METHODS = {
     "PIRL": Method(
         "pretrain/pirl", (), lambda s: _bank_update(s) + s.norms(2), lambda s: s.rows * s.dim
     ),
-    "CPC": Method("pretrain/cpc_images", (), _cpc),
+    "CPC": Method("pretrain/cpc_images", (), _cpc, moments=2),
     "ArcFace": Method("finetune/arcface", (), _arcface, whole=True),
     "ArcFace, classes sampled": Method(
         "finetune/arcface",
@@ -172,11 +174,14 @@ class Cost(NamedTuple):
 def cost(method: Method, size: Size) -> Cost:
     """What the model says of a method.
 
-    Weights, gradients and momentum are kept of each parameter. Activations are not counted: they
+    Weights, gradients and what the optimizer has are kept of each parameter. Activations are not counted: they
     depend on the network and the batch of a process, and not on the number of processes.
     """
     weights = size.parameters + (size.classes * size.dim if method.whole else 0)
-    return Cost(size.reduce(weights) + method.sent(size), FLOAT * (3 * weights + method.kept(size)))
+    return Cost(
+        size.reduce(weights) + method.sent(size),
+        FLOAT * ((2 + method.moments) * weights + method.kept(size)),
+    )
 
 
 def scale_table(

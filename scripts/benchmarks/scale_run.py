@@ -22,6 +22,7 @@ from ssl_dml.backbones import PatchBackbone
 from ssl_dml.backbones.norms import SplitBatchNorm, SyncBatchNorm
 from ssl_dml.commands import finetune, pretrain
 from ssl_dml.console import run_main
+from ssl_dml.heads import MarginSoftmax
 from ssl_dml.memory import MemoryBank, PartialFC, Queue
 from ssl_dml.training import Finetuner, Pretrainer
 
@@ -133,9 +134,15 @@ def _size(model: nn.Module) -> dict[str, int]:
         "queue": len(queue.keys) if queue else 0,
         "negatives": loss if isinstance(loss, int) else 0,
         "classes": len(classes) if classes else 0,
-        "sampled": 0,
+        "sampled": round(_sampled(parts, len(classes))) if classes else 0,
         "grid": 9 * patches.feature_dim if patches else 0,
     }
+
+
+def _sampled(parts: dict[str, nn.Module], classes: int) -> float:
+    """Expected number of classes of a step: a fraction, and those of the batch."""
+    head = next(part for part in parts.values() if isinstance(part, MarginSoftmax))
+    return classes * (1 - (1 - head.sample_rate) * (1 - 1 / classes) ** BATCH)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 import json
 
-from benchmarks import emoji
+from benchmarks import draw_emoji
 from PIL import Image
 
 
@@ -20,7 +20,7 @@ def test_emoji_of_all_vendors_fall_on_one_side_of_the_split(tmp_path):
         listed.append({"unified": "none", "image": "none.png", "category": "Flags"})
         (tmp_path / vendor / "emoji.json").write_text(json.dumps(listed))
         packages.append(tmp_path / vendor)
-    emoji(tmp_path / "set", packages)
+    draw_emoji(tmp_path / "set", packages)
     found = {split: {*(tmp_path / "set" / split).glob("*/*.png")} for split in ("train", "test")}
     names = {split: {path.stem[:4] for path in paths} for split, paths in found.items()}
     assert not names["train"] & names["test"]

@@ -15,7 +15,8 @@ def test_each_evaluator_has_a_measure():
 def test_a_measure_takes_what_it_is_given(name):
     measure = MEASURES[name]
     arguments = inspect.signature(measure.function).parameters
-    assert measure.given <= set(arguments)
+    assert measure.given - {"compute"} <= set(arguments)
+    assert measure.shared == ("compute" in arguments)
     query = arguments["query"].default
     assert (query is inspect.Parameter.empty) == (measure.rows == "probe")
 

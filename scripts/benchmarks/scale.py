@@ -174,8 +174,9 @@ class Cost(NamedTuple):
 def cost(method: Method, size: Size) -> Cost:
     """What the model says of a method.
 
-    Weights, gradients and what the optimizer has are kept of each parameter. Activations are not counted: they
-    depend on the network and the batch of a process, and not on the number of processes.
+    Weights, gradients and what the optimizer has are kept of each parameter. Activations are not
+    counted: they depend on the network and the batch of a process, and not on the number of
+    processes.
     """
     weights = size.parameters + (size.classes * size.dim if method.whole else 0)
     return Cost(

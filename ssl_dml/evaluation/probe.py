@@ -33,7 +33,7 @@ ALIGNMENT_ROWS = 512
 VIEWS = 2  # of each of these rows
 FORWARDS = 3  # of a sample in a training step: forward, and twice as much backward
 SHARE = 10  # the part of training that probes take at most, one in so many
-LEAST_GALLERY, MOST_GALLERY = 1_000, 100_000
+LEAST_GALLERY, MOST_GALLERY = 10_000, 100_000  # small sets are searched whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class ProbeConfig:
             queries: Queries of a probe.
 
         Returns:
-            ``max_gallery`` if it is given; not less than 1,000, or k.
+            ``max_gallery`` if it is given; not less than 10,000, or k.
         """
         if self.max_gallery is not None:
             return self.max_gallery

@@ -96,7 +96,8 @@ def test_a_recipe_is_a_list_of_steps():
     assert torch.equal(view, torch.full((4, 1, 16, 16), (1 - 0.5) / 0.25))
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
 def test_a_recipe_is_one_graph_that_gives_the_same_views(backend):
     command = Command(Path(__file__).with_name("compiled.py"), backend)
     out, errors = command.communicate(timeout=900)

@@ -52,6 +52,7 @@ def test_what_a_real_run_sends(name, tmp_path):
     assert seen["kept"] == pytest.approx(model.kept, rel=0.05)
 
 
+@pytest.mark.slow
 def test_errors(tmp_path):
     with pytest.raises(OSError, match="no_such"):
         run_here("pretrain/no_such", [], processes=1, folder=tmp_path / "run")

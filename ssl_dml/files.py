@@ -121,10 +121,28 @@ def one_at_a_time(path: Path, told: Callable[[], None]) -> Iterator[None]:
 def _held(path: Path, told: Callable[[], None]) -> int | None:
     """The locked file; None where the process that had it has removed it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    try:
+
+    def take() -> None:
         if _lock(descriptor) is False:
             told()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    return locked(descriptor, path, take)
+
+
+def locked(descriptor: int, path: Path, take: Callable[[], None]) -> int | None:
+    """An open file once it is locked, if it still stands at its path; else it is closed.
+
+    Args:
+        descriptor: The open file.
+        path: Where it was opened.
+        take: Locks it, or raises.
+
+    Returns:
+        The descriptor; None where whoever had the lock has removed or replaced the file.
+    """
+    try:
+        take()
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
     except FileNotFoundError:

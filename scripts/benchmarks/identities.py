@@ -12,16 +12,16 @@ import soundfile
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
+from benchmarks.audit import emoji_images
 from benchmarks.speech import ACCENTS, PROGRAM, VARIANTS
 from ssl_dml.backbones.log_mel import log_mel_statistics
 from ssl_dml.progress import progress
 from ssl_dml.tables import EmbeddingTable
 
 Things = Literal["hangul", "emoji", "voices"]
-EMOJI = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 DIM = 32  # of the embeddings, by principal components
 SIDE, TURNS = 24, (0, -12, 12, 0)  # of a drawn emoji, and what turns its four samples
 VOICES, SECONDS = 1200, 2
@@ -57,12 +57,8 @@ def _hangul() -> tuple[Float[Tensor, "rows dim"], Tensor]:
 
 def _emoji() -> tuple[Float[Tensor, "rows dim"], Tensor]:
     """What the font of emoji draws, each in four sizes and turns, by its pixels in color."""
-    font, found = ImageFont.truetype(str(EMOJI), 109), dict[bytes, Image.Image]()
-    for code in (*range(0x2190, 0x3300), *range(0x1F000, 0x1FB00)):
-        image = Image.new("RGB", (136, 136), "white")
-        ImageDraw.Draw(image).text((0, 4), chr(code), font=font, embedded_color=True)
-        found.setdefault(image.tobytes(), image)
-    rows = [row for image in found.values() for row in _drawn(image)]
+    found = emoji_images()
+    rows = [row for image in found for row in _drawn(image)]
     return torch.from_numpy(np.stack(rows)), torch.arange(len(found)).repeat_interleave(len(TURNS))
 
 

@@ -23,9 +23,8 @@ LEAST = 10_000  # files; fewer are found as quickly
 SETTLED_NS = 2_000_000_000  # what changed later may change again within a tick of the clock
 SHARE = 50_000  # files that are worth a process
 
-Marks = Int64[
-    np.ndarray, "paths 2"
-]  # of a file: size, time of change; of a folder: inode, the same
+# Of a file its size and time of change; of a folder the number of its inode, and the same.
+Marks = Int64[np.ndarray, "paths 2"]
 
 
 @final

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import final
 
+from ssl_dml.files import locked
 from ssl_dml.types import ConfigError
 
 LOCK = "run.lock"
@@ -64,17 +65,8 @@ class RunLock:
             if os.path.lexists(folder) and not folder.is_dir():
                 raise
             return None
-        try:
-            _lock(descriptor, f"{self.key} {str(folder)!r}", self.key)
-            if os.path.samestat(os.fstat(descriptor), self.path.stat()):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
+        where = f"{self.key} {str(folder)!r}"
+        return locked(descriptor, self.path, lambda: _lock(descriptor, where, self.key))
 
     def _close(self) -> None:
         if self.descriptor is not None:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 from benchmarks import coverage_table
-from benchmarks.identities import EMOJI, embedded
+from benchmarks.audit import EMOJI
+from benchmarks.identities import embedded
 
 
 def test_draws_are_counted(capsys):

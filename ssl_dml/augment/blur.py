@@ -54,10 +54,17 @@ class GaussianBlur(DrawnOperator):
     def change(
         self, images: Images, drawn: Bool[Tensor, " batch"], params: dict[str, Tensor]
     ) -> Images:
-        """Blur the drawn images; the kernel of the others has one weight."""
+        """Blur the drawn images."""
+        sigma = params["sigma"].float()
+        if torch.compiler.is_compiling():  # the number of images of a graph is fixed
+            return self._blurred(images, torch.where(drawn, sigma, 0.0))
+        rows = drawn.nonzero()[:, 0]
+        there = rows.to(images.device, non_blocking=True)
+        return images.index_copy(0, there, self._blurred(images[there], sigma[rows]))
+
+    def _blurred(self, images: Images, sigma: Float[Tensor, " batch"]) -> Images:
         if not len(images):
             return images
-        sigma = torch.where(drawn, params["sigma"].float(), 0.0)
         weights = beside(images, _weights(sigma, self.reach))
         taps = weights.repeat_interleave(images.shape[1], dim=0)[:, None, None]
         # Every channel of every image is a channel of one batch, with a kernel of its own.

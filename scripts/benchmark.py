@@ -9,8 +9,8 @@ keep on many accelerators; ``search FOLDER`` measures an index of embeddings, ``
 and verification, and ``serve`` asks the search page from many clients; ``drift`` counts false
 alarms, and ``threshold`` how often thresholds keep their promise; ``speech FOLDER`` and ``emoji
 FOLDER`` make the labeled recordings and images that others are measured on; ``pretrain`` is
-``ssl_dml benchmark``, ``speed`` the same for several methods, channels and sizes, and ``toolkits``
-times other toolkits' SimCLR.
+``ssl_dml benchmark``, ``speed`` the same for several methods, channels and sizes; ``toolkits``
+times other toolkits' SimCLR, and ``equal_time`` gives their kNN in the same time.
 """
 
 import sys
@@ -31,6 +31,7 @@ TABLES = {
     "compact": "nested_table",
     "drift": "drift_table",
     "emoji": "draw_emoji",
+    "equal_time": "equal_time_table",
     "finetune": "finetune_table",
     "input": "input_table",
     "losses": "loss_table",

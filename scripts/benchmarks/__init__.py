@@ -18,6 +18,7 @@ _HOMES = {
     "draw_emoji": "emoji",
     "finetune_table": "finetune",
     "input_table": "input",
+    "invariance_table": "invariances",
     "loss_table": "losses",
     "measure_table": "measures",
     "method_table": "methods",

@@ -17,8 +17,8 @@ from ssl_dml.augment import Augmentation
 from ssl_dml.augment.views import Crops
 from ssl_dml.backbones import Backbone, EdgeBackbone, TimmBackbone
 from ssl_dml.data import DataConfig, SampleSet, load_train, make_loader
-from ssl_dml.data.facts import Facts, facts_of
 from ssl_dml.data.samplers import EpochBatches
+from ssl_dml.data.traits import Traits, traits_of
 from ssl_dml.evaluation import embed, encoder, pixel_features
 from ssl_dml.evaluation.embed import evaluating
 from ssl_dml.methods import RunInfo, SimCLR
@@ -72,18 +72,18 @@ def invariance_table(
     say(f"|{'---|' * (3 + len(CHANGES))}")
     for name in sets:
         train = _opened(name, folder)
-        facts = facts_of(train, accelerator=False)
+        traits = traits_of(train, accelerator=False)
         rows = _compared(train)
         raw = recall(embed(pixel_features, train, rows, device=CPU), train, rows)
         cells = [f"{raw:.1f}"]
         for change in CHANGES:
-            views = views_of(facts, train.spec, change)
+            views = views_of(traits, train.spec, change)
             found = [
                 trained(train, rows, views, edges="edges" in name, steps=steps, seed=seed)
                 for seed in range(seeds if views is not None else 0)
             ]
             cells.append(f"{mean(found):.1f}" if found else "")
-        say(f"| {name} | {facts.kind} | {' | '.join(cells)} |")
+        say(f"| {name} | {traits.kind} | {' | '.join(cells)} |")
 
 
 def _opened(name: Set, folder: Path) -> SampleSet:
@@ -116,10 +116,10 @@ def recall(features: Float[Tensor, "rows dim"], train: SampleSet, rows: Tensor) 
     return 100 * (labels == labels[nearest]).double().mean().item()
 
 
-def views_of(facts: Facts, spec: Any, change: str) -> Augmentation | None:  # noqa: ANN401
+def views_of(traits: Traits, spec: Any, change: str) -> Augmentation | None:  # noqa: ANN401
     """The recipe of a kind with a mild crop and one change; None if it is none for the kind."""
     assert isinstance(spec, ImageSpec)
-    name = TABLE[facts.kind].views
+    name = TABLE[traits.kind].views
     off, color, gray = STEPS[name]
     if change == "grayscale" and not gray:
         return None

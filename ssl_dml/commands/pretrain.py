@@ -15,7 +15,7 @@ from ssl_dml.checks import at_least
 from ssl_dml.config import ConfigError, beside_default, component, parse, parse_run
 from ssl_dml.data import SampleSet, epochs, load_test, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
-from ssl_dml.data.facts import Facts, facts_of
+from ssl_dml.data.traits import Traits, traits_of
 from ssl_dml.data.understood import announce, announce_leak, describe
 from ssl_dml.distributed import rank
 from ssl_dml.evaluation import ProbeConfig, baseline, gain_of, open_probe, probe_method
@@ -92,7 +92,7 @@ class PretrainConfig(RunConfig):
 
 
 Parsed = tuple[PretrainConfig, dict[str, Any]]
-Choose = Callable[[Facts], Parsed]
+Choose = Callable[[Traits], Parsed]
 
 
 def read_data(
@@ -183,7 +183,7 @@ def pretrain(config: PretrainConfig, values: dict[str, Any], choose: Choose | No
         begin = initial(config.init, *component(values, "backbone"), trust=config.trust)
         train, test, data = read_data(config, begin)
         if choose is not None:
-            config, values = choose(facts_of(train, accelerator=device.type != "cpu"))
+            config, values = choose(traits_of(train, accelerator=device.type != "cpu"))
             begin = begin if config.init else initial(None, *component(values, "backbone"))
         split = open_probe(train, test, config.evaluation)
         order = epochs(train, config.data, seed=config.seed)
@@ -246,16 +246,16 @@ def main(args: list[str] | None = None) -> Path:
     return config.output_dir
 
 
-def chosen(args: list[str], given: dict[str, Any], facts: Facts) -> Parsed:
+def chosen(args: list[str], given: dict[str, Any], traits: Traits) -> Parsed:
     """The default run with what suits the samples, where the command line does not say otherwise.
 
     Args:
         args: The command line.
         given: What it sets.
-        facts: What was understood of the samples.
+        traits: What was understood of the samples.
     """
-    found = open_choices(choices(facts), given)
-    for line in lines_of(facts, found) if found else ():
+    found = open_choices(choices(traits), given)
+    for line in lines_of(traits, found) if found else ():
         say(line)
     args, either = [*words_of(found), *args], ("train.steps", "train.epochs")
     return parse(PretrainConfig, args, kind=KIND, default=USUAL, either=either)

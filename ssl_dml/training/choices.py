@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ssl_dml.data.facts import Facts, Kind
+from ssl_dml.data.traits import Kind, Traits
 from ssl_dml.given import is_open
 
 
@@ -55,48 +55,48 @@ class Choice(NamedTuple):
     why: str
 
 
-def choices(facts: Facts) -> dict[str, Choice]:
-    """The value of each key that follows from the facts, and why.
+def choices(traits: Traits) -> dict[str, Choice]:
+    """The value of each key that follows from the traits, and why.
 
     Args:
-        facts: What was understood. For sequences without a unit of time there is nothing to
+        traits: What was understood. For sequences without a unit of time there is nothing to
             choose: no recipe was measured on such.
 
-    >>> gray = Facts(images=True, channels=1, side=28, samples=10_000, class_size=1_000)
+    >>> gray = Traits(images=True, channels=1, side=28, samples=10_000, class_size=1_000)
     >>> {key: choice.value for key, choice in choices(gray).items() if key.startswith("train")}
     {'train.epochs': 36}
     """
-    if facts.kind == "series":
+    if traits.kind == "series":
         return {}
-    found = _audio(facts) if facts.kind == "audio" else _images(facts)
-    batch = _batch(facts.samples)
+    found = _audio(traits) if traits.kind == "audio" else _images(traits)
+    batch = _batch(traits.samples)
     if batch < BATCH:
-        found["data.batch_size"] = Choice(batch, f"{facts.samples:,} samples are few")
-    if facts.class_size is not None and facts.class_size <= NEIGHBORS:
-        k, why = max(1, facts.class_size - 1), f"a class typically has {facts.class_size} samples"
+        found["data.batch_size"] = Choice(batch, f"{traits.samples:,} samples are few")
+    if traits.class_size is not None and traits.class_size <= NEIGHBORS:
+        k, why = max(1, traits.class_size - 1), f"a class typically has {traits.class_size} samples"
         found["evaluation.k"] = Choice(k, why)
     return found
 
 
-def _images(facts: Facts) -> dict[str, Choice]:
-    own, there = TABLE[facts.kind], facts.accelerator
+def _images(traits: Traits) -> dict[str, Choice]:
+    own, there = TABLE[traits.kind], traits.accelerator
     crops = {"views": 2, "resolution": None, **own.crops}
     seen, fewest, most = (SEEN_THERE, FEWEST_THERE, MOST_THERE) if there else (SEEN, FEWEST, MOST)
-    epochs = min(most, max(fewest, round(seen / facts.samples)))
+    epochs = min(most, max(fewest, round(seen / traits.samples)))
     size, where = (LARGE, "an accelerator") if there else (SMALL, "a processor")
     network = _part(f"backbones.{own.network}", name="resnet18", stem="auto", **size)
     found = {
-        "augment": Choice(_part(f"augment.{own.views}", crops=crops, **own.more), facts.kind),
-        "backbone": Choice(network, f"{facts.kind}, {where}"),
-        "method.init_args.temperature": Choice(own.temperature, facts.kind),
-        "train.epochs": Choice(epochs, f"{facts.samples:,} samples, {where}"),
+        "augment": Choice(_part(f"augment.{own.views}", crops=crops, **own.more), traits.kind),
+        "backbone": Choice(network, f"{traits.kind}, {where}"),
+        "method.init_args.temperature": Choice(own.temperature, traits.kind),
+        "train.epochs": Choice(epochs, f"{traits.samples:,} samples, {where}"),
     }
-    return found if own.whiten is None else {**found, "whiten": Choice(own.whiten, facts.kind)}
+    return found if own.whiten is None else {**found, "whiten": Choice(own.whiten, traits.kind)}
 
 
-def _audio(facts: Facts) -> dict[str, Choice]:
+def _audio(traits: Traits) -> dict[str, Choice]:
     """What ``configs/pretrain/log_mel.yaml`` has: statistics need no network and no epochs."""
-    window = max(2, round(WINDOW * facts.side))
+    window = max(2, round(WINDOW * traits.side))
     views = {"views": 2, "window": window, "speed": SPEED, "noise": 0.0, "mask": 0.0}
     found: dict[str, Any] = {
         "augment": _part("augment.SequenceViews", **views),
@@ -106,7 +106,7 @@ def _audio(facts: Facts) -> dict[str, Choice]:
         "train.steps": 1,
         "train.warmup_epochs": 0.0,
     }
-    return {key: Choice(value, facts.kind) for key, value in found.items()}
+    return {key: Choice(value, traits.kind) for key, value in found.items()}
 
 
 def _part(path: str, **init_args: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -130,7 +130,7 @@ def open_choices(chosen: Mapping[str, Choice], given: Mapping[str, Any]) -> dict
         chosen: By key.
         given: Keys that were set, nested; see :func:`~ssl_dml.given.given_keys`.
 
-    >>> few = choices(Facts(images=True, channels=1, side=28, samples=100))
+    >>> few = choices(Traits(images=True, channels=1, side=28, samples=100))
     >>> sorted(open_choices(few, {"augment": "mine.Views", "train": {"steps": "5"}}))
     ['backbone', 'data.batch_size', 'method.init_args.temperature']
     """
@@ -158,16 +158,16 @@ def words_of(chosen: Mapping[str, Choice]) -> list[str]:
     ]
 
 
-def lines_of(facts: Facts, chosen: Mapping[str, Choice]) -> list[str]:
+def lines_of(traits: Traits, chosen: Mapping[str, Choice]) -> list[str]:
     """The choices for people: what the samples were taken for, and each key, in a line each.
 
-    >>> facts = Facts(images=True, channels=3, side=64, samples=9, flat=0.9, two_tone=0.25)
-    >>> lines_of(facts, {"train.epochs": Choice(200, "9 samples, a processor")})
+    >>> traits = Traits(images=True, channels=3, side=64, samples=9, flat=0.9, two_tone=0.25)
+    >>> lines_of(traits, {"train.epochs": Choice(200, "9 samples, a processor")})
     ... # doctest: +NORMALIZE_WHITESPACE
     ['taken for drawings (3 channels; 90% on a flat ground, 25% of two tones); chosen unless set:',
      '  --train.epochs 200: 9 samples, a processor']
     """
-    head = f"taken for {facts.kind} ({facts.reason}); chosen unless set:"
+    head = f"taken for {traits.kind} ({traits.reason}); chosen unless set:"
     return [head, *(f"  --{key} {_short(one.value)}: {one.why}" for key, one in chosen.items())]
 
 

@@ -13,7 +13,7 @@ def themes(tmp_path, monkeypatch):
     """Three themes of ten icons each, of which ``same`` is one image, and one of a fourth name."""
     for number, theme in enumerate(("Tango", "breeze", "oxygen")):
         for name in [*(f"icon{n}" for n in range(9)), "same", *(["alone"] if not number else [])]:
-            color = (0, 0, 0) if name == "same" else (number * 50, hash(name) % 200, 9)
+            color = (0, 0, 0) if name == "same" else (number * 50, sum(name.encode()) % 200, 9)
             image = Image.new("RGBA", (48, 48))
             image.paste((*color, 255), (8, 8, 40, 40 - (0 if name == "same" else number)))
             path = tmp_path / "icons" / theme / "48x48" / f"{name}.png"
@@ -24,7 +24,8 @@ def themes(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_icons_for_testing_have_other_names_than_those_to_train_on(themes, tmp_path):
+@pytest.mark.usefixtures("themes")
+def test_icons_for_testing_have_other_names_than_those_to_train_on(tmp_path):
     draw_icons(tmp_path / "out", others=1)
     config = DataConfig(source=str(tmp_path / "out"), cache_dir=tmp_path / "cache")
     train = load_train(config)

@@ -1,15 +1,17 @@
+from typing import Any
+
 import pytest
 import torch
 
 from ssl_dml.commands.pretrain import PretrainConfig
 from ssl_dml.config import parse
-from ssl_dml.data.facts import Facts
+from ssl_dml.data.traits import Traits
 from ssl_dml.given import given_keys
 from ssl_dml.training.choices import TABLE, Choice, choices, lines_of, open_choices, words_of
 from ssl_dml.types import ImageSpec, SequenceSpec, Views
 
-GRAY = {"images": True, "channels": 1, "side": 28, "samples": 10_000}
-KINDS = {
+GRAY: dict[str, Any] = {"images": True, "channels": 1, "side": 28, "samples": 10_000}
+KINDS: dict[str, dict[str, Any]] = {
     "gray": GRAY,
     "glyphs": {**GRAY, "flat": 1.0, "two_tone": 1.0},
     "color": {**GRAY, "channels": 3},
@@ -21,11 +23,11 @@ KINDS = {
 
 
 def chosen(**given):
-    return {key: choice.value for key, choice in choices(Facts(**GRAY | given)).items()}
+    return {key: choice.value for key, choice in choices(Traits(**GRAY | given)).items()}
 
 
-def parsed(facts, *args):
-    found = open_choices(choices(facts), given_keys(list(args)))
+def parsed(traits, *args):
+    found = open_choices(choices(traits), given_keys(list(args)))
     words = [*words_of(found), "--data.source=x", *args]
     either = ("train.steps", "train.epochs")
     return parse(PretrainConfig, words, kind="pretrain", default="default", either=either)
@@ -33,14 +35,14 @@ def parsed(facts, *args):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_choices_of_every_kind_build_a_run(kind):
-    facts = Facts(**KINDS[kind])
-    assert facts.kind == kind
-    config, values = parsed(facts)
+    traits = Traits(**KINDS[kind])
+    assert traits.kind == kind
+    config, values = parsed(traits)
     if kind == "audio":
         spec = SequenceSpec(channels=1, length=16_000, mean=(0.0,), std=(1.0,), sampling_rate=16000)
         assert (config.train.steps, config.train.epochs, config.whiten) == (1, None, 80)
     else:
-        count = facts.channels
+        count = traits.channels
         spec = ImageSpec(channels=count, size=28, mean=(0.5,) * count, std=(0.2,) * count)
         assert values["augment"]["class_path"] == f"ssl_dml.augment.{TABLE[kind].views}"
         assert config.train.epochs == 36
@@ -51,7 +53,7 @@ def test_choices_of_every_kind_build_a_run(kind):
 def test_gray_images_are_trained_on_as_measured_for_the_default():
     """The choices for clothes are those of ``default.yaml``, whose result its comment states."""
     measured, written = parse(PretrainConfig, [], kind="pretrain", default="default")
-    config, values = parsed(Facts(**GRAY, class_size=1000))
+    config, values = parsed(Traits(**GRAY, class_size=1000))
     spec = ImageSpec(channels=1, size=28, mean=(0.5,), std=(0.2,))
     assert config.train == measured.train
     assert config.evaluation == measured.evaluation
@@ -67,7 +69,7 @@ def test_gray_images_are_trained_on_as_measured_for_the_default():
 
 
 def test_sequences_without_a_unit_of_time_have_no_recipe():
-    assert choices(Facts(images=False, channels=2, side=50, samples=7, class_size=3)) == {}
+    assert choices(Traits(images=False, channels=2, side=50, samples=7, class_size=3)) == {}
 
 
 @pytest.mark.parametrize(
@@ -118,14 +120,14 @@ def test_an_accelerator_trains_the_whole_network():
     ],
 )
 def test_what_somebody_set_stays(args, kept):
-    every = choices(Facts(**KINDS["drawings"] | {"samples": 100, "class_size": 4}))
+    every = choices(Traits(**KINDS["drawings"] | {"samples": 100, "class_size": 4}))
     left = open_choices(every, given_keys(args))
     assert every.keys() - left.keys() == kept
 
 
 def test_an_argument_of_a_chosen_component_is_merged():
     args = ["--augment.init_args.crops.flip=0.25", "--backbone.init_args.cells=4"]
-    config, values = parsed(Facts(**KINDS["drawings"]), *args)
+    config, values = parsed(Traits(**KINDS["drawings"]), *args)
     crops = values["augment"]["init_args"]["crops"]
     assert (crops["flip"], tuple(crops["scale"])) == (0.25, tuple(TABLE["drawings"].crops["scale"]))
     assert values["backbone"]["init_args"]["cells"] == 4
@@ -133,16 +135,16 @@ def test_an_argument_of_a_chosen_component_is_merged():
 
 
 def test_epochs_of_audio_leave_its_one_step_out():
-    config, _ = parsed(Facts(**KINDS["audio"]), "--train.epochs=3")
+    config, _ = parsed(Traits(**KINDS["audio"]), "--train.epochs=3")
     assert (config.train.steps, config.train.epochs) == (None, 3)
 
 
 def test_every_choice_is_said_in_a_line_with_its_key():
-    facts = Facts(**KINDS["drawings"] | {"samples": 100, "class_size": 4})
-    lines = lines_of(facts, choices(facts))
+    traits = Traits(**KINDS["drawings"] | {"samples": 100, "class_size": 4})
+    lines = lines_of(traits, choices(traits))
     assert lines[0].startswith("taken for drawings (3 channels; 100% on a flat ground")
-    assert len(lines) == 1 + len(choices(facts)) <= 9
-    for key, line in zip(choices(facts), lines[1:], strict=True):
+    assert len(lines) == 1 + len(choices(traits)) <= 9
+    for key, line in zip(choices(traits), lines[1:], strict=True):
         assert line.startswith(f"  --{key} ")
     assert "  --evaluation.k 3: a class typically has 4 samples" in lines
 

@@ -4,12 +4,12 @@ import torch
 from PIL import Image, ImageDraw
 
 from ssl_dml.data import DataConfig, load_train
-from ssl_dml.data.facts import Facts, facts_of, ground_share, tone_share
 from ssl_dml.data.sequences import SequenceConfig
+from ssl_dml.data.traits import Traits, ground_share, tone_share, traits_of
 
 
 def kind(**given):
-    return Facts(**{"images": True, "side": 32, "samples": 10, "channels": 3} | given).kind
+    return Traits(**{"images": True, "side": 32, "samples": 10, "channels": 3} | given).kind
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_ramp_has_few_pixels_at_its_ends():
     assert tone_share(ramp).item() == pytest.approx(2 * 39 / 256)  # 0 to 38, and 217 to 255
 
 
-def test_facts_of_drawings(tmp_path):
+def test_traits_of_drawings(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -63,8 +63,8 @@ def test_facts_of_drawings(tmp_path):
             color = (*rng.integers(0, 256, 3).tolist(), 255)
             ImageDraw.Draw(image).ellipse((4, 4, 16, 16), fill=color)
             image.save(tmp_path / name / f"{number}.png")
-    found = facts_of(load_train(DataConfig(source=str(tmp_path))), accelerator=False)
-    assert found == Facts(
+    found = traits_of(load_train(DataConfig(source=str(tmp_path))), accelerator=False)
+    assert found == Traits(
         images=True, channels=3, side=20, samples=6, flat=1.0, two_tone=1.0, class_size=3
     )
     assert found.kind == "drawings"
@@ -72,16 +72,16 @@ def test_facts_of_drawings(tmp_path):
 
 
 def test_the_samples_of_the_toolkit_are_told_apart(clothes):
-    assert facts_of(clothes, accelerator=True).kind == "gray"
+    assert traits_of(clothes, accelerator=True).kind == "gray"
     glyphs = load_train(DataConfig(source="hangul"))
-    found = facts_of(glyphs, accelerator=False)
+    found = traits_of(glyphs, accelerator=False)
     assert (found.kind, found.class_size, found.accelerator) == ("glyphs", 24, False)
 
 
-def test_facts_of_sequences_without_labels(tmp_path):
+def test_traits_of_sequences_without_labels(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(7, 2, 50)))
     sequences = SequenceConfig(sampling_rate=None)
     data = DataConfig(source=str(tmp_path / "x.npz"), sequences=sequences)
-    found = facts_of(load_train(data), accelerator=False)
-    assert found == Facts(images=False, channels=2, side=50, samples=7)
+    found = traits_of(load_train(data), accelerator=False)
+    assert found == Traits(images=False, channels=2, side=50, samples=7)
     assert (found.kind, found.reason) == ("series", "2 channels")

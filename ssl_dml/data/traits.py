@@ -19,10 +19,10 @@ Kind = Literal["glyphs", "gray", "drawings", "color", "bands", "audio", "series"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Traits:
     """What was understood of the samples to train on, and where the run is.
 
-    >>> Facts(images=True, channels=3, side=64, samples=500, flat=0.9).kind
+    >>> Traits(images=True, channels=3, side=64, samples=500, flat=0.9).kind
     'drawings'
 
     Args:
@@ -66,7 +66,7 @@ class Facts:
         return f"{text}; {shares}" if self.images else text
 
 
-def facts_of(train: SampleSet, *, accelerator: bool) -> Facts:
+def traits_of(train: SampleSet, *, accelerator: bool) -> Traits:
     """Look at up to 500 decoded samples spread over the set.
 
     Args:
@@ -83,10 +83,10 @@ def facts_of(train: SampleSet, *, accelerator: bool) -> Facts:
     }  # fmt: skip
     if not isinstance(spec, ImageSpec):
         rate = spec.sampling_rate
-        return Facts(images=False, side=spec.length, sampling_rate=rate, **common)
+        return Traits(images=False, side=spec.length, sampling_rate=rate, **common)
     rows = torch.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).long()
     pixels = train[rows][0]
-    return Facts(
+    return Traits(
         images=True,
         side=min(sides_of(spec.size)),
         flat=(ground_share(pixels) >= FLAT).double().mean().item(),

@@ -32,7 +32,10 @@ class Recipe(NamedTuple):
 # what harms, under Invariances.
 TABLE: dict[Kind, Recipe] = {
     "gray": Recipe("Gray", {"scale": [0.2, 1.0], "flip": 0.5}, {}),
-    "glyphs": Recipe("Gray", {"scale": [0.4, 1.0], "flip": 0.0, "degrees": 10.0}, {"blur": 0.3}),
+    "glyphs": Recipe(
+        "Gray", {"resolution": 0.75, "scale": [0.4, 1.0], "flip": 0.0, "degrees": 10.0},
+        {"blur": 0.3},
+    ),
     "color": Recipe("Color", {"scale": [0.2, 1.0], "flip": 0.5}, {}),
     "drawings": Recipe(
         "Color", {"scale": [0.6, 1.0], "flip": 0.0}, {}, network="EdgeBackbone"

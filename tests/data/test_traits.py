@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,9 @@ from ssl_dml.data.sequences import SequenceConfig
 from ssl_dml.data.traits import Traits, ground_share, tone_share, traits_of
 
 
-def kind(**given):
-    return Traits(**{"images": True, "side": 32, "samples": 10, "channels": 3} | given).kind
+def kind(**given: Any):
+    usual: dict[str, Any] = {"images": True, "side": 32, "samples": 10, "channels": 3}
+    return Traits(**{**usual, **given}).kind
 
 
 @pytest.mark.parametrize(

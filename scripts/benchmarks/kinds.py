@@ -4,6 +4,7 @@ import random
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import numpy as np
 from jaxtyping import Float
@@ -65,9 +66,12 @@ def draw_icons(folder: Path, *, others: int = OTHERS) -> None:
 
 
 def _draw_all(into: Path, files: dict[str, Path], seen: set[str]) -> None:
-    """Draw one icon of every theme, with its transparency, but none that was seen."""
+    """Draw one icon of every theme, with its transparency, but none that is damaged or was seen."""
     for theme, path in files.items():
-        icon = ImageOps.contain(drawn_icon(path), (SIDE, SIDE))
+        try:
+            icon = ImageOps.contain(drawn_icon(path), (SIDE, SIDE))
+        except (OSError, CalledProcessError):
+            continue
         page = Image.new("RGBA", (SIDE, SIDE))
         page.paste(icon, ((SIDE - icon.width) // 2, (SIDE - icon.height) // 2))
         flat = Image.new("RGBA", page.size, "white")

@@ -19,6 +19,7 @@ def themes(tmp_path, monkeypatch):
             path = tmp_path / "icons" / theme / "48x48" / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             image.save(path)
+    (tmp_path / "icons/Tango/48x48/damaged.png").write_bytes(b"PNG")
     for module in (domains, kinds):
         monkeypatch.setattr(module, "USR", tmp_path)
     return tmp_path
@@ -26,7 +27,7 @@ def themes(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("themes")
 def test_icons_for_testing_have_other_names_than_those_to_train_on(tmp_path):
-    draw_icons(tmp_path / "out", others=1)
+    draw_icons(tmp_path / "out", others=2)
     config = DataConfig(source=str(tmp_path / "out"), cache_dir=tmp_path / "cache")
     train = load_train(config)
     test = load_test(config, train)

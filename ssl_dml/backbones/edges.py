@@ -67,8 +67,8 @@ class EdgeBackbone(Backbone):
             raise ValueError("backbone: EdgeBackbone is for images, and the samples are sequences")
         self.stride = max(1, round(min(images.sides) / POSITIONS))
         high, wide = (side // self.stride for side in images.sides)
-        usual = {"mean": (0.0,) * bins, "std": (1.0,) * bins}  # they are on one scale already
-        maps = ImageSpec(channels=bins, size=(high, wide), **usual)
+        mean, std = (0.0,) * bins, (1.0,) * bins  # they are on one scale already
+        maps = ImageSpec(channels=bins, size=(high, wide), mean=mean, std=std)
         given: dict[str, Any] = {"stem": stem, "width": width, "options": options}
         self.backbone = TimmBackbone(maps, name=name, **given)
         self.inputs, self.bins, self.cells = images, bins, cells

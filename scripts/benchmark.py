@@ -4,7 +4,8 @@
 recipes, ``views`` and ``multi_crop`` views, ``compact`` prefixes of embeddings, and ``adapt`` goes
 on from published weights; ``tiles`` and ``losses`` compare losses with other toolkits', ``bank``
 and ``classes`` the cost of a step by the size of its bank or its class weights; ``augment`` and
-``input`` measure how fast images are augmented and come in; ``scale`` says what methods send and
+``input`` measure how fast images are augmented and come in; ``invariances`` says what views may
+differ in on images of each kind; ``scale`` says what methods send and
 keep on many accelerators; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval
 and verification, and ``serve`` asks the search page from many clients; ``drift`` counts false
 alarms, and ``threshold`` how often thresholds keep their promise; ``speech FOLDER`` and ``emoji
@@ -34,6 +35,7 @@ TABLES = {
     "equal_time": "equal_time_table",
     "finetune": "finetune_table",
     "input": "input_table",
+    "invariances": "invariance_table",
     "losses": "loss_table",
     "measures": "measure_table",
     "methods": "method_table",

@@ -1,6 +1,5 @@
 """YAML and the command line become a frozen dataclass; mistakes become one line."""
 
-import argparse
 import json
 import re
 import sys
@@ -9,17 +8,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from ssl_dml.components import mistakes
 from ssl_dml.config_errors import explain, nearest
+from ssl_dml.given import given_keys, split_configs, value_of
 from ssl_dml.misfits import building, misfits
 from ssl_dml.progress import say
 from ssl_dml.reading import reading, regular
 from ssl_dml.trust import naming
-from ssl_dml.types import ConfigError, shown
-from ssl_dml.yaml_text import as_text, load, read_yaml
+from ssl_dml.types import ConfigError
+from ssl_dml.yaml_text import as_text
 
 # What looks like a component where any value will do is data, and modules that run commands are
 # not even imported.
@@ -63,14 +62,14 @@ def parse(
     Raises:
         ConfigError: In one line, what is wrong with which key and what would be right.
     """
-    names, rest = _split(list(sys.argv[1:] if args is None else args))
+    names, rest = split_configs(list(sys.argv[1:] if args is None else args))
     files = [find_config(name, kind) for name in names or ([default] if default else [])]
     keys = {arg.partition("=")[0].removeprefix("--") for arg in rest}
     if either is not None and len(keys & {*either}) == 1:
         rest.insert(0, f"--{next(key for key in either if key not in keys)}=null")
     # Files come first, so that keys override them wherever they were written.
     args = [*(f"--config={path}" for path in files), *rest]
-    given = _given(args)
+    given = given_keys(args)
     parser = ArgumentParser(
         prog=f"ssl_dml {kind}".strip(),
         description=(schema.__doc__ or "").partition("\n")[0],
@@ -105,12 +104,12 @@ def parse_run(
         default: Shipped configuration of a new run that names none.
     """
     args = list(sys.argv[1:] if args is None else args)
-    names, rest = _split(args)
+    names, rest = split_configs(args)
     either = ("train.steps", "train.epochs")
     own = _own_config(names, rest, kind, default)
     packages: Iterable[str] | None = None
     if own:  # a run folder is data: neither where it is nor whether it is trusted is its to say
-        trust = _value(str(_given(rest).get("trust"))) is True
+        trust = value_of(str(given_keys(rest).get("trust"))) is True
         packages = None if trust else ()
         folder = Path(own[0].partition("=")[2]).parent
         fixed = {"output_dir": folder, "trust": str(trust).lower()}
@@ -131,16 +130,39 @@ def parse_run(
         raise
 
 
+def beside_default(
+    args: Sequence[str], *, kind: str, default: str, resumed: Path | None = None
+) -> dict[str, Any] | None:
+    """What a command line sets where the toolkit may choose the rest.
+
+    Args:
+        args: Command line without the program.
+        kind: Folder of the shipped configurations.
+        default: Shipped configuration of a new run that names none.
+        resumed: Folder of the run that is resumed, if it is to be.
+
+    Returns:
+        Nested dictionaries of the keys that it sets; None if it names another configuration than
+        the default one, or goes on with that of a run.
+    """
+    names, rest = split_configs(list(args))
+    own = not names and resumed is not None and (resumed / "config.yaml").exists()
+    usual = find_config(default, kind)
+    if own or any(find_config(name, kind) != usual for name in names):
+        return None
+    return given_keys(rest)
+
+
 def _own_config(names: list[str], rest: list[str], kind: str, default: str) -> list[str]:
     """The argument that names the configuration of the run that is resumed, if there is one.
 
     Raises:
         ConfigError: If the run has checkpoints and its configuration is gone.
     """
-    if _value(str(_given(rest).get("resume"))) is not True:
+    if value_of(str(given_keys(rest).get("resume"))) is not True:
         return []
     chosen = names[-1] if names else default
-    named = _given([f"--config={find_config(chosen, kind)}", *rest]).get("output_dir")
+    named = given_keys([f"--config={find_config(chosen, kind)}", *rest]).get("output_dir")
     if not isinstance(named, str):
         raise ConfigError(f"--output_dir must name the folder of the run, got {named!r}")
     own = Path(named) / "config.yaml"
@@ -187,17 +209,6 @@ def find_config(name: str | Path, kind: str) -> Path:
     raise ConfigError(f"--config {name}: there is no such file or shipped configuration{hint}")
 
 
-def _split(args: list[str]) -> tuple[list[str], list[str]]:
-    """What ``--config`` names, and all other arguments."""
-    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    files.add_argument("--config", action="append", default=[])
-    try:
-        known, rest = files.parse_known_args(args)
-    except argparse.ArgumentError as error:
-        raise ConfigError("--config needs a file, or the name of a shipped one") from error
-    return known.config, rest
-
-
 def _read(
     parser: ArgumentParser, parse: Callable[[], Namespace], given: Mapping[str, Any]
 ) -> Namespace:
@@ -227,57 +238,6 @@ def _at_top(wrong: str, keys: Sequence[str]) -> str:
     if found and found[1] in keys:
         return f"{found[0]}; {found[1]} is a key of its own: --{found[1]}"
     return wrong
-
-
-def _given(args: list[str]) -> dict[str, Any]:
-    """What files and the command line say, as nested dictionaries."""
-    tree: dict[str, Any] = {}
-    rest = iter(args)
-    for arg in rest:
-        key, equals, text = arg.removeprefix("--").partition("=")
-        text = text if equals else next(rest, "")
-        if key == "config":
-            _put(tree, [], _keys_of(Path(text)))
-            continue
-        value = _value(text)
-        kept = value if value is None or isinstance(value, (dict, list)) else text
-        _put(tree, key.removesuffix("+").split("."), kept)
-    return tree
-
-
-def _keys_of(path: Path) -> dict[str, Any]:
-    """What a file says."""
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold keys with values, got {shown(values)}")
-    if "config" in values:
-        raise ConfigError(f"{path}: config is not a key; give --config once for each file")
-    return values
-
-
-def _value(text: str) -> Any:  # noqa: ANN401
-    """What a word of the command line is: that of YAML, or itself."""
-    try:
-        return load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def _put(tree: dict[str, Any], names: list[str], value: Any) -> None:  # noqa: ANN401
-    """Write a value into nested dictionaries; another class drops the arguments of the last."""
-    if isinstance(value, dict):
-        for name in sorted(value, key=lambda name: name != "class_path"):
-            _put(tree, [*names, *str(name).split(".")], value[name])
-        return
-    for name in names[:-1]:
-        inner = tree.get(name)
-        if not isinstance(inner, dict):
-            inner = tree[name] = {"class_path": inner} if isinstance(inner, str) else {}
-        tree = inner
-    if names[-1:] == ["class_path"] and tree.get("class_path") != value:
-        tree.clear()
-    if names:
-        tree[names[-1]] = value
 
 
 def fill(schema: type[Schema], values: dict[str, Any]) -> Schema:

@@ -12,6 +12,7 @@ LAYERS = [  # lowest first
     {"distributed", "checks", "config_errors", "progress", "precision", "counter_rng", "offline"},
     {"files", "reading", "quantized"},
     {"yaml_text", "padding", "misfits", "tables", "threshold_file"},
+    {"given"},
     {"config", "console"},
     {"distances", "pair_masks"},
     {"losses", "margins", "mining", "memory", "data", "augment"},

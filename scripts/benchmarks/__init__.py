@@ -19,6 +19,7 @@ _HOMES = {
     "equal_time_table": "toolkits",
     "finetune_table": "finetune",
     "input_table": "input",
+    "invariance_table": "invariances",
     "loss_table": "losses",
     "measure_table": "measures",
     "method_table": "methods",

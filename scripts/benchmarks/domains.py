@@ -115,7 +115,7 @@ def icons(count: int) -> Drawn:
         raise ValueError(f"{PROGRAM} is not installed; try: apt-get install librsvg2-bin")
     files: dict[str, dict[str, Path]] = {}
     for package, place in _installed(THEMES).items():
-        for name, path in _of_theme(place).items():
+        for name, path in files_of_theme(place).items():
             files.setdefault(name, {})[package] = path
     found: Drawn = {}
     seen: set[str] = set()
@@ -161,7 +161,7 @@ def _glyph(font: ImageFont.FreeTypeFont, character: str, seed: str) -> Image.Ima
     return image
 
 
-def _of_theme(place: Path) -> dict[str, Path]:
+def files_of_theme(place: Path) -> dict[str, Path]:
     """The file of each name whose size is nearest; links to another name are left out."""
     best: dict[str, tuple[int, Path]] = {}
     for path in sorted(place.rglob("*.*")):
@@ -177,11 +177,16 @@ def _of_theme(place: Path) -> dict[str, Path]:
 
 def _flat(path: Path) -> Image.Image:
     """An icon in the middle of a white square."""
+    icon = ImageOps.contain(drawn_icon(path), (SIDE, SIDE))
+    image = Image.new("RGBA", (SIDE, SIDE), "white")
+    image.alpha_composite(icon, ((SIDE - icon.width) // 2, (SIDE - icon.height) // 2))
+    return image.convert("RGB")
+
+
+def drawn_icon(path: Path) -> Image.Image:
+    """The image of an icon's file, with transparency; a drawing is as large as fits 64 pixels."""
     content = path.read_bytes()
     if path.suffix == ".svg":
         size = ("--width", str(SIDE), "--height", str(SIDE), "--keep-aspect-ratio")
         content = subprocess.run([PROGRAM, *size, path], capture_output=True, check=True).stdout
-    icon = ImageOps.contain(Image.open(BytesIO(content)).convert("RGBA"), (SIDE, SIDE))
-    image = Image.new("RGBA", (SIDE, SIDE), "white")
-    image.alpha_composite(icon, ((SIDE - icon.width) // 2, (SIDE - icon.height) // 2))
-    return image.convert("RGB")
+    return Image.open(BytesIO(content)).convert("RGBA")

@@ -2,6 +2,7 @@
 
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.chunked import Chunked
+from ssl_dml.backbones.edges import EdgeBackbone
 from ssl_dml.backbones.embedder import Embedder, Neck, layers
 from ssl_dml.backbones.image import TimmBackbone
 from ssl_dml.backbones.initial import Initial, initial
@@ -14,6 +15,7 @@ from ssl_dml.backbones.sequence import SequenceBackbone
 __all__ = [
     "Backbone",
     "Chunked",
+    "EdgeBackbone",
     "Embedder",
     "Initial",
     "LogMelBackbone",

@@ -1,5 +1,6 @@
 """Pretrain a backbone without labels: ``ssl_dml pretrain --config NAME``."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,12 +12,13 @@ from accelerate import Accelerator
 
 from ssl_dml.backbones import Backbone, Initial, initial, save
 from ssl_dml.checks import at_least
-from ssl_dml.config import ConfigError, component, parse_run
+from ssl_dml.config import ConfigError, beside_default, component, parse, parse_run
 from ssl_dml.data import SampleSet, epochs, load_test, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
+from ssl_dml.data.traits import Traits, traits_of
 from ssl_dml.data.understood import announce, announce_leak, describe
 from ssl_dml.distributed import rank
-from ssl_dml.evaluation import ProbeConfig, ProbeSplit, baseline, gain_of, open_probe, probe_method
+from ssl_dml.evaluation import ProbeConfig, baseline, gain_of, open_probe, probe_method
 from ssl_dml.evaluation.sketch import sketch_run
 from ssl_dml.methods import Method, RunInfo, nested
 from ssl_dml.progress import say
@@ -42,6 +44,9 @@ from ssl_dml.training import (
     project,
     start_run,
 )
+from ssl_dml.training.choices import choices, lines_of, open_choices, words_of
+
+KIND, USUAL = "pretrain", "default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +91,20 @@ class PretrainConfig(RunConfig):
         return self.output_dir if wanted else None
 
 
+Parsed = tuple[PretrainConfig, dict[str, Any]]
+Choose = Callable[[Traits], Parsed]
+
+
 def read_data(
     config: PretrainConfig, begin: Initial
-) -> tuple[SampleSet, ProbeSplit | None, dict[str, Any]]:
-    """The samples to train on, the probe's split if there are labels, and what was read."""
+) -> tuple[SampleSet, SampleSet | None, dict[str, Any]]:
+    """The samples to train on, those to test on, and what was read, which is said aloud."""
     train = load_train(decoded_for(as_published(config.data, begin.preset), begin.inputs))
     test = load_test(config.data, train)
     announce(train, test)
     if test is not None:
         announce_leak(train.digests, test.digests)
-    split = open_probe(train, test, config.evaluation)
-    return train, split, describe(train, test, config.data.source)
+    return train, test, describe(train, test, config.data.source)
 
 
 def build(config: PretrainConfig, begin: Initial, train: SampleSet, plan: Plan) -> Method:
@@ -160,19 +168,24 @@ class Probes(NamedTuple):
         return stop
 
 
-def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
+def pretrain(config: PretrainConfig, values: dict[str, Any], choose: Choose | None = None) -> None:
     """Train and probe, from the start or the newest checkpoint, to the last step; save.
 
     Args:
         config: The run.
         values: The same as plain values, for ``config.yaml``.
+        choose: Gives both anew with what suits the samples; None leaves them.
     """
     # First, so that the processes of the run claim its folder together.
     accelerator = make_accelerator(config.train, seed=config.seed)
     with claim(config.output_dir, resume=config.resume):
         device = accelerator.device
         begin = initial(config.init, *component(values, "backbone"), trust=config.trust)
-        train, split, data = read_data(config, begin)
+        train, test, data = read_data(config, begin)
+        if choose is not None:
+            config, values = choose(traits_of(train, accelerator=device.type != "cpu"))
+            begin = begin if config.init else initial(None, *component(values, "backbone"))
+        split = open_probe(train, test, config.evaluation)
         order = epochs(train, config.data, seed=config.seed)
         plan = config.train.plan(order.per_epoch)
 
@@ -224,6 +237,25 @@ def pretrain(config: PretrainConfig, values: dict[str, Any]) -> None:
 
 def main(args: list[str] | None = None) -> Path:
     """Parse the command line, pretrain, and return the run folder."""
-    config, values = parse_run(PretrainConfig, args, kind="pretrain", default="default")
-    pretrain(config, values)
+    args = list(sys.argv[1:] if args is None else args)
+    config, values = parse_run(PretrainConfig, args, kind=KIND, default=USUAL)
+    resumed = config.output_dir if config.resume else None
+    given = beside_default(args, kind=KIND, default=USUAL, resumed=resumed)
+    choose = None if given is None else partial(chosen, args, given)
+    pretrain(config, values, choose)
     return config.output_dir
+
+
+def chosen(args: list[str], given: dict[str, Any], traits: Traits) -> Parsed:
+    """The default run with what suits the samples, where the command line does not say otherwise.
+
+    Args:
+        args: The command line.
+        given: What it sets.
+        traits: What was understood of the samples.
+    """
+    found = open_choices(choices(traits), given)
+    for line in lines_of(traits, found) if found else ():
+        say(line)
+    args, either = [*words_of(found), *args], ("train.steps", "train.epochs")
+    return parse(PretrainConfig, args, kind=KIND, default=USUAL, either=either)

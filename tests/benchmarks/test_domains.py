@@ -1,6 +1,6 @@
 import pytest
 from benchmarks import domains
-from benchmarks.domains import _flat, _of_theme, characters, draw, icons
+from benchmarks.domains import _flat, characters, draw, files_of_theme, icons
 from PIL import Image, ImageFont
 
 FONT = "fonts/truetype/dejavu/DejaVuSans.ttf"
@@ -37,7 +37,7 @@ def test_links_and_sizes_far_away_are_left_out(themes):
     for size in ("8x8", "64", "256x256"):
         (place / size).mkdir()
         Image.new("RGB", (8, 8)).save(place / size / "a.png")
-    found = _of_theme(place)
+    found = files_of_theme(place)
     assert set(found) == {"a", "b", "c"}
     assert found["a"] == place / "64" / "a.png"
 

@@ -614,3 +614,36 @@ def test_ten_kills_at_random_instants_change_nothing(images, npid_config, tmp_pa
 def test_the_speed_of_a_real_run_is_compared(images):
     printed = run("benchmark", "pretrain", "--data.source", images, "--data.batch_size", "16")
     assert "ratio" in printed
+
+
+def test_what_suits_the_samples_is_chosen_said_and_written(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / "icons" / name).mkdir(parents=True)
+        for number in range(12):
+            image = Image.new("RGBA", (16, 16))
+            image.paste(
+                (20 * number, 255 if name == "a" else 0, 90, 255), (3, 3, 13, 6 + number // 2)
+            )
+            image.save(tmp_path / "icons" / name / f"{number}.png")
+    given = {"steps": 1, "train": {"threads": 1}, "output_dir": tmp_path / "run"}
+    given |= {"evaluation": {"k": 2}, "data": {"cache_dir": str(tmp_path / "cache")}}
+    ssl_dml.pretrain(tmp_path / "icons", **given)
+    said = capsys.readouterr().out
+    assert "taken for drawings (3 channels; 100% on a flat ground" in said
+    assert "--backbone EdgeBackbone {" in said
+    assert "--data.batch_size 4: 24 samples are few" in said
+    assert "--train.epochs" not in said
+    assert "--evaluation.k" not in said
+    written = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert written["backbone"]["class_path"] == "ssl_dml.backbones.EdgeBackbone"
+    assert written["augment"]["class_path"] == "ssl_dml.augment.Color"
+    assert written["augment"]["init_args"]["crops"]["flip"] == 0.0
+    assert (written["data"]["batch_size"], written["evaluation"]["k"]) == (4, 2)
+    assert written["train"]["steps"] == 1
+    assert read_json(tmp_path / "run/backbone/backbone.json")["class_path"].endswith("EdgeBackbone")
+
+    ssl_dml.pretrain(steps=2, resume=True, output_dir=tmp_path / "run", train={"threads": 1})
+    assert "taken for" not in capsys.readouterr().out  # its own configuration says it
+    given |= {"config": "moco_v2", "output_dir": tmp_path / "moco", "data": {"batch_size": 16}}
+    ssl_dml.pretrain(tmp_path / "icons", **given)
+    assert "taken for" not in capsys.readouterr().out  # nor of a configuration that is named

@@ -24,6 +24,7 @@ NETWORKS = {
     "efficientnet": ("TimmBackbone", {"name": "efficientnet_lite0"}, COLOR, ""),
     "vit": ("TimmBackbone", {"name": "vit_tiny_patch16_224"}, COLOR, ""),
     "neck": ("Embedder", NECK, COLOR, ""),
+    "edges": ("EdgeBackbone", {"cells": 2, **SMALL}, COLOR, "no network of timm"),
     "patches": ("PatchBackbone", {"patch": 16, "stride": 8, **SMALL}, COLOR, "no network of timm"),
     "gru": ("SequenceBackbone", {"width": 16, "context_dim": 32}, AUDIO, "no network of timm"),
     "log-mel": ("LogMelBackbone", {"parts": 2}, AUDIO, "no network of timm"),

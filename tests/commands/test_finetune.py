@@ -130,6 +130,23 @@ def test_nested_prefixes_are_trained_and_told_of(images, tmp_path):
         ssl_dml.finetune(images, nested=[4, 32], **given)
 
 
+def test_an_ordered_embedding_is_that_of_both_models_and_of_their_sketches(images, tmp_path):
+    given = {"steps": 4, "data": {"batch_size": 16}, "embedding_dim": 16, "ordered": True}
+    given |= {"validation": {"fraction": 0.25}}
+    model = ssl_dml.finetune(images, **given, output_dir=tmp_path / "run")
+    for name in ("backbone", "best"):
+        metadata = json.loads((tmp_path / "run" / name / "backbone.json").read_text())
+        assert metadata["trained"]["ordered"] is True
+        assert metadata["init_args"]["neck"] == "linear"
+        sketch = StoredTable(tmp_path / "run" / name / "sketch").info
+        assert sketch.weights["digest"] == ssl_dml.load(tmp_path / "run" / name).digest
+    spread = model.embed(sorted(images.rglob("*.png"))).var(axis=0)
+    assert spread[:8].sum() > 2 * spread[8:].sum()
+    for wrong in ({"neck": "none", "embedding_dim": None}, {"labels": {"continuous": True}}):
+        with pytest.raises(ConfigError, match=r"ordered needs classes .*: set ordered to false"):
+            ssl_dml.finetune(images, **{**given, **wrong}, output_dir=tmp_path / "wrong")
+
+
 def test_the_folder_of_a_live_run_is_left_alone(finished):
     folder, _ = finished
     lock, before = RunLock(folder), digest(folder, STEPS)

@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from launching import digest, finish, rows, run, start, wait_for
 from PIL import Image
@@ -140,8 +141,13 @@ def test_an_ordered_embedding_is_that_of_both_models_and_of_their_sketches(image
         assert metadata["init_args"]["neck"] == "linear"
         sketch = StoredTable(tmp_path / "run" / name / "sketch").info
         assert sketch.weights["digest"] == ssl_dml.load(tmp_path / "run" / name).digest
-    spread = model.embed(sorted(images.rglob("*.png"))).var(axis=0)
-    assert spread[:8].sum() > 2 * spread[8:].sum()
+    plain = ssl_dml.finetune(images, **{**given, "ordered": False}, output_dir=tmp_path / "plain")
+    paths = sorted(images.rglob("*.png"))
+    ordered, before = (
+        F.normalize(torch.from_numpy(one.embed(paths)), dim=1) for one in (model, plain)
+    )
+    assert (ordered - before).abs().max() > 0.1
+    torch.testing.assert_close(ordered @ ordered.T, before @ before.T, atol=1e-4, rtol=0)
     for wrong in ({"neck": "none", "embedding_dim": None}, {"labels": {"continuous": True}}):
         with pytest.raises(ConfigError, match=r"ordered needs classes .*: set ordered to false"):
             ssl_dml.finetune(images, **{**given, **wrong}, output_dir=tmp_path / "wrong")

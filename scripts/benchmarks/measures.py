@@ -44,17 +44,17 @@ def measure_table(
         seed: Of the draws.
         output: JSON file of everything that was measured.
     """
-    found: dict[str, Any] = {"threads": torch.get_num_threads(), "libraries_mb": _peak()}
+    found: dict[str, Any] = {"threads": torch.get_num_threads(), "libraries_mb": peak()}
     if repeats:
-        gallery, query = (_drawn(count, dim, each, spread, seed) for count in (rows, queries))
+        gallery, query = (drawn(count, dim, each, spread, seed) for count in (rows, queries))
         ks, times = sorted({1, 10, k}), {"faiss_s": list[float](), "retrieval_s": list[float]()}
         measures = ("recall", "precision", "mrr", "map_at_r", "r_precision")
-        found["tables_mb"] = _peak()
+        found["tables_mb"] = peak()
         for _ in range(repeats):
             began = time.perf_counter()
             found["measures"] = retrieval(gallery, query, ks=ks, measures=measures)
             times["retrieval_s"].append(time.perf_counter() - began)
-            found.setdefault("retrieval_peak_mb", _peak())
+            found.setdefault("retrieval_peak_mb", peak())
             began = time.perf_counter()
             index = faiss.IndexFlatIP(dim)
             index.add(F.normalize(gallery.embeddings).numpy())  # pyright: ignore[reportCallIssue]
@@ -69,10 +69,10 @@ def measure_table(
             f"libraries {found['libraries_mb']:,.0f} MB"
         )
     if pairs:
-        table = _drawn(round((2 * pairs) ** 0.5) + 1, dim, each, spread, seed)
+        table = drawn(round((2 * pairs) ** 0.5) + 1, dim, each, spread, seed)
         began = time.perf_counter()
         found["verification"] = verification(table)
-        found |= {"verification_s": time.perf_counter() - began, "verification_peak_mb": _peak()}
+        found |= {"verification_s": time.perf_counter() - began, "verification_peak_mb": peak()}
         print(
             f"{len(table.labels) * (len(table.labels) - 1) / 2:,.0f} pairs: "
             f"{found['verification_s']:.1f} s, peak memory {found['verification_peak_mb']:,.0f} MB"
@@ -81,7 +81,7 @@ def measure_table(
         write_json(output, found)
 
 
-def _drawn(rows: int, dim: int, each: int, spread: float, seed: int) -> EmbeddingTable:
+def drawn(rows: int, dim: int, each: int, spread: float, seed: int) -> EmbeddingTable:
     """Rows around the centers of their classes; tables of one seed share the centers."""
     classes = max(2, rows // each)
     centers = torch.randn(classes, dim, generator=torch.Generator().manual_seed(seed))
@@ -90,7 +90,7 @@ def _drawn(rows: int, dim: int, each: int, spread: float, seed: int) -> Embeddin
     return EmbeddingTable(embeddings=centers[labels] + spread * noise, labels=labels)
 
 
-def _peak() -> float:
+def peak() -> float:
     """Peak memory of this process, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))

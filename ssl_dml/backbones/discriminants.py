@@ -77,23 +77,23 @@ def turned(
         init_args: What builds the embedder.
     """
     about = {**init_args, "neck": "linear", "dim": embedder.feature_dim}
-    copy, linear = Embedder(embedder.inputs, **about), embedder.neck[0]
+    plain, copy = (Embedder(embedder.inputs, **given) for given in (init_args, about))
+    plain.load_state_dict(without_adapters(embedder).state_dict())  # norms of several processes too
+    copy.backbone.load_state_dict(plain.backbone.state_dict())
+    linear, own = plain.neck[0], copy.neck[0]
     assert isinstance(linear, nn.Linear)
-    copy.backbone.load_state_dict(without_adapters(embedder.backbone).state_dict())
-    weight, bias = linear.weight.detach().double(), torch.zeros(copy.feature_dim).double()
+    assert isinstance(own, nn.Linear)
+    weight, bias = linear.weight.double(), torch.zeros(copy.feature_dim).double()
     if linear.bias is not None:
-        bias = linear.bias.detach().double()
-    for norm in embedder.neck[1:]:
+        bias = linear.bias.double()
+    for norm in plain.neck[1:]:
         assert isinstance(norm, nn.BatchNorm1d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
-        bias = (bias - norm.running_mean.double()) * scale + norm.bias.detach().double()
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        bias = (bias - norm.running_mean.double()) * scale + norm.bias.double()
         weight = weight * scale[:, None]
-    own = copy.neck[0]
-    assert isinstance(own, nn.Linear)
     with torch.no_grad():
-        turn = directions.double().to(weight.device)
-        own.weight.copy_(turn @ weight)
-        own.bias.copy_(turn @ bias.to(weight.device))
+        own.weight.copy_(directions.double() @ weight)
+        own.bias.copy_(directions.double() @ bias)
     return copy.eval(), about

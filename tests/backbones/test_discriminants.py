@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from ssl_dml.backbones import Embedder
 from ssl_dml.backbones.discriminants import discriminants, turned
+from ssl_dml.backbones.norms import SyncBatchNorm
 from ssl_dml.types import ImageSpec
 
 SMALL = {"class_path": "ssl_dml.backbones.TimmBackbone",
@@ -67,12 +68,15 @@ def test_what_cannot_be_ordered_is_named(rows, message):
         discriminants(rows, torch.tensor([0, 0, 1, 1]))
 
 
-@pytest.mark.parametrize("neck", ["linear", "linear_batch_norm"])
+@pytest.mark.parametrize("neck", ["linear", "linear_batch_norm", "synchronized"])
 def test_a_turned_embedder_has_the_same_products(neck):
     torch.manual_seed(0)
+    synchronized, neck = neck == "synchronized", neck.replace("synchronized", "linear_batch_norm")
     embedder = Embedder(ImageSpec.imagenet(32), **SMALL, neck=neck, dim=16)
     images = torch.randn(40, 3, 32, 32)
     embedder(images)  # statistics of batch norm
+    if synchronized:  # as on several processes
+        embedder.neck[1] = SyncBatchNorm(embedder.neck[1])
     embedder.eval()
     directions = torch.linalg.qr(torch.randn(16, 16)).Q
     copy, about = turned(embedder, directions, {**SMALL, "neck": neck, "dim": 16})

@@ -10,7 +10,8 @@ and verification, ``clusters`` clusters of a million rows, and ``serve`` asks th
 many clients; ``drift`` counts false alarms, and ``threshold`` how often thresholds keep their
 promise; ``speech FOLDER`` and ``emoji FOLDER`` make the labeled recordings and images that others
 are measured on; ``pretrain`` is ``ssl_dml benchmark``, ``speed`` the same for several methods,
-channels and sizes, and ``toolkits`` times other toolkits' SimCLR.
+channels and sizes; ``toolkits`` times other toolkits' SimCLR, and ``equal_time`` gives their kNN in
+the same time.
 """
 
 import sys
@@ -32,6 +33,7 @@ TABLES = {
     "compact": "nested_table",
     "drift": "drift_table",
     "emoji": "draw_emoji",
+    "equal_time": "equal_time_table",
     "finetune": "finetune_table",
     "input": "input_table",
     "losses": "loss_table",

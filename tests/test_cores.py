@@ -1,4 +1,7 @@
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -22,3 +25,39 @@ def test_processes_of_a_machine_share_its_cores(monkeypatch):
     for processes, each in [("1", 5), ("2", 2), ("8", 1)]:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
         assert own_cores() == each
+
+
+STEPS = """
+import resource, sys
+import torch
+from ssl_dml.cores import keep_memory
+if sys.argv[1] == "keep":
+    keep_memory()
+def step():
+    values = torch.ones(1 << 21)
+    return (values + 1) * (values + 2)
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(kept, **settings):
+    """New pages that 20 equal steps ask the system for, in a process of its own."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    command = [sys.executable, "-c", STEPS, kept]
+    found = subprocess.run(command, env=mine | settings, capture_output=True, text=True, check=True)
+    return int(found.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library has no such setting")
+def test_memory_is_kept_from_step_to_step():
+    assert faults("keep") < faults("leave") / 10
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library has no such setting")
+def test_a_setting_of_the_user_stays():
+    assert faults("keep", MALLOC_TRIM_THRESHOLD_="131072") > faults("keep") * 10

@@ -17,6 +17,7 @@ _HOMES = {
     "nested_table": "compact",
     "drift_table": "drift",
     "draw_emoji": "emoji",
+    "equal_time_table": "toolkits",
     "finetune_table": "finetune",
     "input_table": "input",
     "loss_table": "losses",

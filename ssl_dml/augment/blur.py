@@ -1,10 +1,9 @@
 """Gaussian blur of batches of images, each image with its own width, as matrix products."""
 
-import math
-from itertools import pairwise
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -12,8 +11,6 @@ from ssl_dml.augment.drawn import DrawnOperator, beside, uniform
 from ssl_dml.checks import in_range
 from ssl_dml.types import Images
 
-# Rows and columns that one product makes; a longer axis is cut, as most of its matrix is zero.
-PIECE = 64
 # Below this width in pixels the next pixel's weight is zero.
 SHARP = 1e-3
 NOTHING = 1e-20
@@ -57,15 +54,23 @@ class GaussianBlur(DrawnOperator):
     def change(
         self, images: Images, drawn: Bool[Tensor, " batch"], params: dict[str, Tensor]
     ) -> Images:
-        """Blur the drawn images; the kernel of the others has one weight."""
-        sigma = torch.where(drawn, params["sigma"].float(), 0.0)
-        height, width = images.shape[2:]
-        weights = beside(images.float(), _weights(sigma, self.reach))
-        columns = _mirrored(weights, width).to(images.dtype)
-        rows = columns if height == width else _mirrored(weights, height).to(images.dtype)
-        across = _across(images.flatten(1, 2), columns, self.reach).view_as(images)
-        every = rows[:, None].expand(-1, images.shape[1], -1, -1).flatten(0, 1)
-        return _down(across.flatten(0, 1), every, self.reach).view_as(images)
+        """Blur the drawn images."""
+        sigma = params["sigma"].float()
+        if torch.compiler.is_compiling():  # the number of images of a graph is fixed
+            return self._blurred(images, torch.where(drawn, sigma, 0.0))
+        rows = drawn.nonzero()[:, 0]
+        there = rows.to(images.device, non_blocking=True)
+        return images.index_copy(0, there, self._blurred(images[there], sigma[rows]))
+
+    def _blurred(self, images: Images, sigma: Float[Tensor, " batch"]) -> Images:
+        if not len(images):
+            return images
+        weights = beside(images, _weights(sigma, self.reach))
+        taps = weights.repeat_interleave(images.shape[1], dim=0)[:, None, None]
+        # Every channel of every image is a channel of one batch, with a kernel of its own.
+        channels = _mirrored(images, self.reach).flatten(0, 1)[None]
+        across = F.conv2d(channels, taps, groups=len(taps))
+        return F.conv2d(across, taps.mT, groups=len(taps)).view_as(images)
 
 
 def _weights(sigma: Float[Tensor, " batch"], reach: int) -> Float[Tensor, "batch kernel"]:
@@ -77,50 +82,14 @@ def _weights(sigma: Float[Tensor, " batch"], reach: int) -> Float[Tensor, "batch
     return nearness / nearness.sum(1, keepdim=True)
 
 
-def _mirrored(
-    weights: Float[Tensor, "batch kernel"], size: int
-) -> Float[Tensor, "batch {size} {size}"]:
-    """Weight of each input pixel of an axis in each output pixel, the borders being mirrors."""
-    reach = weights.shape[1] // 2
-    shifts, places = torch.arange(-reach, reach + 1), torch.arange(size)
-    period = max(2 * (size - 1), 1)
-    seen = (shifts[:, None] + places) % period
-    seen = torch.minimum(seen, period - seen).to(weights.device, non_blocking=True)
-    hits = seen[:, :, None] == torch.arange(size, device=weights.device)
-    return (weights @ hits.flatten(1).to(weights.dtype)).view(-1, size, size)
-
-
-def _across(
-    images: Float[Tensor, "many height width"],
-    columns: Float[Tensor, "many width width"],
-    reach: int,
-) -> Float[Tensor, "many height width"]:
-    """Apply each matrix along the last axis."""
-    pieces = [
-        images[:, :, low:high] @ columns[:, start:stop, low:high].mT
-        for start, stop, low, high in _pieces(images.shape[2], reach)
-    ]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
-
-
-def _down(
-    images: Float[Tensor, "many height width"],
-    rows: Float[Tensor, "many height height"],
-    reach: int,
-) -> Float[Tensor, "many height width"]:
-    """Apply each matrix along the last axis but one."""
-    pieces = [
-        rows[:, start:stop, low:high] @ images[:, low:high]
-        for start, stop, low, high in _pieces(images.shape[1], reach)
-    ]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
-
-
-def _pieces(size: int, reach: int) -> list[tuple[int, int, int, int]]:
-    """Cut an axis: first and last pixel that a product makes, and those that it reads."""
-    count = math.ceil(size / PIECE)
-    cuts = [size * number // count for number in range(count + 1)]
-    return [
-        (start, stop, max(0, start - reach), min(size, stop + reach))
-        for start, stop in pairwise(cuts)
-    ]
+def _mirrored(images: Images, reach: int) -> Float[Tensor, "batch channels _height _width"]:
+    """Add ``reach`` mirrored pixels at every border, again and again where an image is short."""
+    if reach < min(images.shape[2:]):
+        return F.pad(images, (reach,) * 4, mode="reflect")
+    for axis in (2, 3):
+        size = images.shape[axis]
+        period = max(2 * (size - 1), 1)
+        seen = torch.arange(-reach, size + reach) % period
+        seen = torch.minimum(seen, period - seen).to(images.device, non_blocking=True)
+        images = images.index_select(axis, seen)
+    return images

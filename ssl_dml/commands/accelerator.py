@@ -17,7 +17,7 @@ from ssl_dml.config import parse
 from ssl_dml.cores import cores
 from ssl_dml.files import write_json
 from ssl_dml.progress import say
-from ssl_dml.training.accelerator import use_threads
+from ssl_dml.training.accelerator import use_processor
 from ssl_dml.types import ConfigError
 
 AT_ONCE, CORES = 4, 4  # commands beside each other, at most; cores for each
@@ -89,7 +89,7 @@ def check(config: AcceleratorConfig, setting: Setting) -> int:
 def main(args: Sequence[str] | None = None) -> None:
     """Parse the command line, check, and exit with 1 if a check fails."""
     config, _ = parse(AcceleratorConfig, args)
-    use_threads(None)
+    use_processor(None)
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     if device.type == "cpu" and not config.small:
         raise ConfigError("this machine has no accelerator to check: rehearse with --small true")

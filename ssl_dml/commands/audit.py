@@ -38,7 +38,7 @@ from ssl_dml.progress import say
 from ssl_dml.reporting.audit_page import Known, audit_page, chapter_of, shown
 from ssl_dml.reporting.thumbnails import thumbnails
 from ssl_dml.tables import EmbeddingTable
-from ssl_dml.training.accelerator import use_threads
+from ssl_dml.training.accelerator import use_processor
 from ssl_dml.training.run_folder import locked
 from ssl_dml.types import ConfigError, ImageSpec, as_floats
 
@@ -157,7 +157,7 @@ def audit(config: AuditConfig) -> list[Finding]:
         ConfigError: If the data or the model cannot be read.
     """
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    use_threads(None)
+    use_processor(None)
     with locked(config.output, "output"):
         audited, encode, by = open_data(config)
         every = [torch.arange(len(part)) for part in audited.parts]

@@ -18,7 +18,7 @@ from ssl_dml.evaluation.embed_table import within
 from ssl_dml.evaluation.sketch import chosen
 from ssl_dml.reporting.thumbnails import small, thumbnails
 from ssl_dml.tables import EmbeddingTable, StoredTable
-from ssl_dml.training.accelerator import use_threads
+from ssl_dml.training.accelerator import use_processor
 from ssl_dml.types import ConfigError
 
 Images = Callable[[Int[Tensor, " rows"]], Sequence[Image.Image | None]]
@@ -86,7 +86,7 @@ def of_data(config: EmbedConfig, sketch: StoredTable, *, most: int, seed: int) -
     """
     begin, samples = opened(config, "drift.json")
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    use_threads(None)
+    use_processor(None)
     backbone = begin.backbone(samples.spec).eval()
     check_same(sketch, weights_digest(backbone), str(config.weights))
     rows = chosen(len(samples), most, seed=seed)

@@ -31,7 +31,7 @@ from ssl_dml.evaluation.forms import stored_recall
 from ssl_dml.files import as_json
 from ssl_dml.progress import say
 from ssl_dml.tables import DType, StoredTable, TableInfo
-from ssl_dml.training.accelerator import use_threads
+from ssl_dml.training.accelerator import use_processor
 from ssl_dml.training.run_folder import locked
 from ssl_dml.types import ConfigError, ImageSpec
 from ssl_dml.yaml_text import read_yaml
@@ -94,7 +94,7 @@ def embed(config: EmbedConfig) -> Path:
         ConfigError: If model, data or what the folder holds do not fit together.
     """
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    use_threads(None)
+    use_processor(None)
     with locked(config.output, "output"):
         begin, samples = opened(config)
         _say_if_not_nested(config, begin)

@@ -35,7 +35,7 @@ from ssl_dml.evaluation.stored import stored_tables
 from ssl_dml.files import write_json
 from ssl_dml.progress import say
 from ssl_dml.tables import EmbeddingTable
-from ssl_dml.training.accelerator import use_threads
+from ssl_dml.training.accelerator import use_processor
 from ssl_dml.types import ConfigError
 
 
@@ -112,7 +112,7 @@ def opened(config: EvaluateConfig, options: dict[str, Any], device: torch.device
     begin = initial(config.init or folder, *network, trust=config.trust)
     if begin.inputs is None and begin.preset is None:  # a file says nothing of its samples
         begin = replace(begin, inputs=own["inputs"])
-    use_threads(None)
+    use_processor(None)
     data = decoded_for(as_published(data_of(config.run), begin.preset), begin.inputs)
     train = load_train(data)
     backbone = begin.backbone(train.spec).eval().to(device)

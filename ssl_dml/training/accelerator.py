@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
 
 from ssl_dml.config import ConfigError
-from ssl_dml.cores import own_cores
+from ssl_dml.cores import keep_memory, own_cores
 from ssl_dml.training.loop import TrainConfig
 
 Precision = Literal["no", "bf16", "fp16"]
@@ -44,7 +44,7 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
         gradient_accumulation_steps=config.accumulation,
         kwargs_handlers=[ddp, patience],
     )
-    use_threads(config.threads)
+    use_processor(config.threads)
     torch.backends.cudnn.benchmark = not config.deterministic
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -53,13 +53,16 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
     return accelerator
 
 
-def use_threads(wanted: int | None) -> None:
+def use_processor(wanted: int | None) -> None:
     """Share a machine's cores among the processes on it; ``wanted`` threads each if it is given.
+
+    What tensors free is kept for the next ones, see :func:`~ssl_dml.cores.keep_memory`.
 
     The launcher allows a single thread unless it is told otherwise. Beside an accelerator too the
     processor searches, decodes and measures.
     """
     torch.set_num_threads(wanted or own_cores())
+    keep_memory()
 
 
 def choose_precision(wanted: Literal["auto", "no", "bf16", "fp16"]) -> Precision:

@@ -1,22 +1,23 @@
 import pytest
-from benchmarks import toolkit_table
-from benchmarks.toolkits import BATCH, KINDS, SIDE, Colored, Network, measure
-
-
-def test_all_have_the_same_network_and_images():
-    images = Colored(lambda image: image)
-    assert len(images) == 10_000
-    assert images[0][0].mode == "RGB"
-    assert images[0][0].size == (SIDE, SIDE)
-    assert sum(p.numel() for p in Network().backbone.parameters()) == 700_176
+from benchmarks import equal_time_table, toolkit_table
+from benchmarks.toolkit_runs import BATCH
+from benchmarks.toolkits import KINDS, measure
 
 
 def test_errors(monkeypatch):
     monkeypatch.setitem(KINDS, "lightly", "no_such_package")
-    with pytest.raises(ValueError, match="no_such_package is not installed"):
-        toolkit_table(["lightly"])
+    for table in (toolkit_table, equal_time_table):
+        with pytest.raises(ValueError, match="no_such_package is not installed"):
+            table(["lightly"])
 
 
 @pytest.mark.slow
 def test_the_rate_of_a_real_run():
     assert measure("ssl_dml", 1) * 600 > BATCH
+
+
+@pytest.mark.slow
+def test_the_accuracy_of_a_short_run(tmp_path):
+    equal_time_table(["ssl_dml"], seconds=0.1, seeds=[0], steps=1, output=tmp_path / "t.json")
+    assert '"knn_top1": [\n' in (tmp_path / "t.json").read_text()
+    assert 0.5 < measure("ssl_dml", 2, seed=0) < 0.9

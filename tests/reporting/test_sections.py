@@ -2,50 +2,22 @@ import json
 import re
 
 import pytest
-import torch
-from PIL import Image
+from shown import added, shown
 
 from ssl_dml.evaluation import map as maps
 from ssl_dml.evaluation.look import look
-from ssl_dml.reporting.page import Page
-from ssl_dml.reporting.samples import add_comparison, add_embeddings, add_sheets
 from ssl_dml.reporting.sections import (
-    Shown,
     add_confusions,
     add_hubs,
     add_map,
     add_neighbors,
     add_similarities,
 )
-from ssl_dml.tables import EmbeddingTable
 
 
 @pytest.fixture(autouse=True)
 def _no_slow_map(monkeypatch):
     monkeypatch.setattr(maps, "find_spec", lambda _: None)
-
-
-def shown(*, noise=0.3, columns=None, seed=0):
-    """Twelve samples of three classes, of which one has no image and one no label."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(3).repeat(4)
-    rows = torch.eye(3)[labels] + noise * torch.randn(12, 3, generator=generator)
-    labels[11] = -1
-    return Shown(
-        table=EmbeddingTable(
-            embeddings=rows, labels=labels, names=[f"<i>{i}.png" for i in range(12)]
-        ),
-        class_names=["cat", "<b>", "dog"],
-        images=[Image.new("L", (8, 4), 20 * i) for i in range(11)] + [None],
-        words="12 samples",
-        columns=columns or {},
-    )
-
-
-def added(add, *given):
-    page = Page(title="t", subtitle="s")
-    add(page, *given)
-    return "\n".join(page.parts)
 
 
 def test_the_map_holds_every_sample_with_what_is_known_of_it():
@@ -107,27 +79,3 @@ def test_similarities_have_the_area_below_the_curve():
     html = added(add_similarities, seen.supervised)
     assert f"probability {seen.supervised.pairs.auc():.4f}" in html
     assert html.count("<svg") == 2
-
-
-def test_runs_of_other_samples_are_not_subtracted():
-    first, second = shown(), shown(seed=1)
-    other = Shown(
-        table=EmbeddingTable(embeddings=second.table.embeddings, labels=second.table.labels),
-        class_names=second.class_names,
-        images=second.images,
-        words="others",
-    )
-    found = {"a": (first, look(first.table)), "b": (second, look(second.table)),
-             "c": (other, look(other.table)), "d": "gone"}  # fmt: skip
-    html = added(add_comparison, found)
-    assert html.count("<tr>") == 4
-    assert "other samples" in html
-    assert len(re.findall(r">[+-]\d+\.\d% \(", html)) == 1
-    sheets = add_sheets(Page(title="t", subtitle="s"), found)
-    assert sheets["a"] == sheets["b"] != sheets["c"]
-    assert "d" not in sheets
-
-
-def test_what_is_left_out_is_said():
-    html = added(add_embeddings, "the data are <gone>", None, 0)
-    assert "left out: the data are &lt;gone&gt;" in html

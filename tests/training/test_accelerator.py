@@ -5,7 +5,7 @@ import torch
 from launching import Command
 
 from ssl_dml.cores import cores
-from ssl_dml.training.accelerator import choose_precision, make_accelerator, use_threads
+from ssl_dml.training.accelerator import choose_precision, make_accelerator, use_processor
 from ssl_dml.training.loop import TrainConfig
 from ssl_dml.types import ConfigError
 
@@ -43,9 +43,9 @@ def test_auto_on_a_gpu():
 def test_processes_share_the_cores(monkeypatch):
     before = torch.get_num_threads()
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(cores()))
-    use_threads(None)
+    use_processor(None)
     assert torch.get_num_threads() == 1
-    use_threads(2)
+    use_processor(2)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
 

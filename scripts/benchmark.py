@@ -7,11 +7,12 @@ and ``classes`` the cost of a step by the size of its bank or its class weights;
 ``input`` measure how fast images are augmented and come in; ``invariances`` says what views may
 differ in on images of each kind; ``scale`` says what methods send and
 keep on many accelerators; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval
-and verification, and ``serve`` asks the search page from many clients; ``drift`` counts false
-alarms, and ``threshold`` how often thresholds keep their promise; ``speech FOLDER`` and ``emoji
-FOLDER`` make the labeled recordings and images that others are measured on; ``pretrain`` is
-``ssl_dml benchmark``, ``speed`` the same for several methods, channels and sizes; ``toolkits``
-times other toolkits' SimCLR, and ``equal_time`` gives their kNN in the same time.
+and verification, ``clusters`` clusters of a million rows, and ``serve`` asks the search page from
+many clients; ``drift`` counts false alarms, and ``threshold`` how often thresholds keep their
+promise; ``speech FOLDER`` and ``emoji FOLDER`` make the labeled recordings and images that others
+are measured on; ``pretrain`` is ``ssl_dml benchmark``, ``speed`` the same for several methods,
+channels and sizes; ``toolkits`` times other toolkits' SimCLR, and ``equal_time`` gives their kNN in
+the same time.
 """
 
 import sys
@@ -29,6 +30,7 @@ TABLES = {
     "augment": "augment_table",
     "bank": "bank_table",
     "classes": "class_table",
+    "clusters": "cluster_table",
     "compact": "nested_table",
     "drift": "drift_table",
     "emoji": "draw_emoji",

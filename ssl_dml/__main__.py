@@ -15,6 +15,7 @@ COMMANDS = {
     "pretrain": "train a backbone without labels",
     "finetune": "train an embedding with labels",
     "evaluate": "kNN, linear probe or retrieval of a finished run, or of tables",
+    "probe": "classifiers on a finished run, linear and whole, by the published protocols",
     "compare": "two models on one test set: differences, intervals, p-values",
     "audit": "find copies, leaks, doubtful labels and outliers in data",
     "embed": "write the embeddings of a data set into a table",

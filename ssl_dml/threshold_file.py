@@ -31,6 +31,36 @@ class Same(NamedTuple):
     cosine: float
 
 
+class Limits(NamedTuple):
+    """What the matches of a search must reach.
+
+    Attributes:
+        same: Cosine from which a match is the same; None if that was not calibrated.
+        known: Cosine that the best match of a known query has, calibrated for a gallery of so many
+            rows; None if that was not, and then it is what is the same.
+    """
+
+    same: float | None = None
+    known: float | None = None
+
+    def refusal(self, best: float | None) -> str | None:
+        """That a query shows nothing of a gallery, in words; None if its best match is enough.
+
+        Args:
+            best: Cosine of the best match; None if there is none.
+
+        >>> Limits(same=0.8).refusal(0.7), Limits(same=0.8, known=0.6).refusal(0.7)
+        ('unknown: no match reaches 0.8000', None)
+        """
+        limit = self.same if self.known is None else self.known
+        if limit is None or (best is not None and best >= limit):
+            return None
+        return f"unknown: no match reaches {limit:.4f}"
+
+
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unknown:
     """When a query is refused as unknown.
@@ -88,6 +118,16 @@ class Threshold:
     def probability(self, cosine: float) -> float:
         """Probability that a pair with this cosine is the same, where every other pair is."""
         return float(np.interp(cosine, self.cosines, self.same))
+
+    def limits(self, rows: int) -> Limits:
+        """What matches must reach in a gallery of so many rows.
+
+        A query's best match is held to what was calibrated with at least as many rows, since among
+        more rows more unknown queries find one that is similar enough.
+        """
+        own = self.unknown
+        known = None if own is None or own.gallery_rows < rows else own.threshold
+        return Limits(self.threshold, known)
 
     def judge(self, cosine: float) -> Same:
         """Whether a pair with this cosine is the same."""

@@ -70,6 +70,7 @@ def test_help_lists_keys_and_shipped_configurations(name, capsys):
         "start": "--minutes",
         "search": "search query",
         "drift": "--sketch_from",
+        "probe": "--held_out",
         "threshold": "--fpir",
         "report": "--table",
         "runs": "--json",

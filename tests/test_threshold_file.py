@@ -6,7 +6,14 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from ssl_dml.threshold_file import THRESHOLD, Threshold, Unknown, read_threshold, write_threshold
+from ssl_dml.threshold_file import (
+    THRESHOLD,
+    Limits,
+    Threshold,
+    Unknown,
+    read_threshold,
+    write_threshold,
+)
 from ssl_dml.types import ConfigError
 
 NAMES = ("far", "binomial", "tar")
@@ -39,6 +46,20 @@ def test_probabilities_are_interpolated():
     assert FOUND.judge(0.75) == (True, pytest.approx(0.7), 0.75)
     assert FOUND.judge(-0.25) == (False, pytest.approx(0.25), -0.25)
     assert FOUND.probability(1.0001) == 0.9
+
+
+def test_limits_are_of_a_gallery_of_at_most_so_many_rows():
+    assert [FOUND.limits(rows) for rows in (50, 51)] == [Limits(0.75, 0.6), Limits(0.75)]
+    assert replace(FOUND, unknown=None).limits(1) == Limits(0.75)
+
+
+def test_a_best_match_below_the_limit_is_refused():
+    assert Limits().refusal(-1.0) is None
+    assert Limits().refusal(None) is None
+    assert [Limits(0.75, 0.6).refusal(best) for best in (0.6, 0.7)] == [None, None]
+    assert Limits(0.75, 0.6).refusal(0.59) == "unknown: no match reaches 0.6000"
+    assert Limits(0.75).refusal(0.7) == "unknown: no match reaches 0.7500"
+    assert Limits(0.75).refusal(None) is not None
 
 
 def test_sentences_have_the_promise_and_its_intervals():

@@ -21,6 +21,7 @@ from ssl_dml.commands import (
     export,
     finetune,
     pretrain,
+    probe,
     report,
     start,
 )
@@ -29,6 +30,7 @@ from ssl_dml.commands.describe import DescribeConfig
 from ssl_dml.commands.embed import EmbedConfig
 from ssl_dml.commands.evaluate import EvaluateConfig
 from ssl_dml.commands.export import ExportConfig
+from ssl_dml.commands.probe import ProbeConfig
 from ssl_dml.commands.report import ReportConfig
 from ssl_dml.commands.start import StartConfig
 from ssl_dml.console import run_main
@@ -55,6 +57,7 @@ BASES = {
     "pretrain": ["--config=default"],
     "finetune": ["--config=arcface"],
     "evaluate": ["--config=knn", "--run=run"],
+    "probe": ["--run=run"],
     "compare": ["a", "b"],
     "describe": ["--data.source=fashion_mini"],
     "embed": ["--weights=timm:resnet18", "--data.source=fashion_mini", "--output=table"],
@@ -64,6 +67,7 @@ BASES = {
 }
 OTHERS = {
     "evaluate": EvaluateConfig,
+    "probe": ProbeConfig,
     "compare": CompareConfig,
     "describe": DescribeConfig,
     "embed": EmbedConfig,
@@ -116,7 +120,7 @@ def answer(kind, key, value, typed, folder, monkeypatch, capsys):
     for module in (pretrain, finetune):
         monkeypatch.setattr(module, "claim", reached)
     monkeypatch.setattr(evaluate, "evaluate", reached)
-    for module in (compare, describe, embed, report, export, start):
+    for module in (probe, compare, describe, embed, report, export, start):
         monkeypatch.setattr(module, module.__name__.rpartition(".")[2], reached)
     args = [kind, *BASES[kind]]
     if typed:

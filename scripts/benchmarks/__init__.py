@@ -13,6 +13,7 @@ _HOMES = {
     "bank_costs": "bank",
     "bank_table": "bank",
     "class_table": "classes",
+    "cluster_table": "clusters",
     "nested_table": "compact",
     "drift_table": "drift",
     "draw_emoji": "emoji",

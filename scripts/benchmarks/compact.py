@@ -19,7 +19,7 @@ CONFIGS = SCRIPTS.parent / "configs"
 PAPIRUS = "icons/Papirus/64x64/apps"
 DRAWINGS = 12
 Set = Literal["hangul", "icons"]
-Way = Literal["plain", "nested"]
+Way = Literal["plain", "nested", "ordered"]
 STEPS = {"hangul": 500, "icons": 700}
 SMALL = (
     *("--validation.fraction=null", "--data.image_size=20", "--data.batch_size=128"),
@@ -27,7 +27,7 @@ SMALL = (
 )
 OWN = {"hangul": (), "icons": ("--head.init_args.margin.init_args.margin=0.15",)}
 NESTED = "--nested=[16,32,64,128]"
-WAYS = {"plain": (), "nested": (NESTED,)}
+WAYS = {"plain": (), "nested": (NESTED,), "ordered": ("--ordered=true",)}
 FORMS = {
     "whole": "prefix_128_float32",
     "first eighth": "prefix_16_float32",
@@ -41,12 +41,12 @@ FORMS = {
 def nested_table(
     *,
     sets: Sequence[Set] = ("hangul", "icons"),
-    ways: Sequence[Way] = ("plain", "nested"),
+    ways: Sequence[Way] = ("plain", "nested", "ordered"),
     seeds: int = 3,
     choose: bool = False,
     folder: Path = Path("runs/compact"),
 ) -> None:
-    """Fine-tune ArcFace with nested prefixes and without, and print recall@1 by form.
+    """Fine-tune ArcFace, print recall@1 by form: as it is, with nested prefixes, ordered.
 
     Test classes are in no training, and weights are those of the last step. Icons are applications
     of Debian's papirus-icon-theme, 400 to train on and 200 others to test, each drawn 12 times at
@@ -54,7 +54,7 @@ def nested_table(
 
     Args:
         sets: Images.
-        ways: Whether prefixes are trained.
+        ways: What is done for prefixes: nothing, training, or a turn in the end.
         seeds: Seeds 0, 1, ... of each.
         choose: Test icons of 120 of the training classes, which are then not trained on.
         folder: Where the run folders and the images go, and ``table.md``.

@@ -53,7 +53,7 @@ class EmbedConfig:
         dtype: How embeddings are stored: float32; float16; int8, with a scale for each row; bit,
             whether each value of a row of length 1 is above its mean.
         dim: First values of each embedding to store, scaled to length 1, where the model was
-            trained with ``nested``; null for all as they are.
+            trained with ``ordered`` or ``nested``; null for all as they are.
         pool: How features are pooled, where the network allows it: mean, cls, gem, or layer:N;
             null for as it was trained.
         views: Views of a sample whose embeddings are averaged: one; flip, also mirrored; crops,
@@ -215,13 +215,16 @@ def _say_if_not_nested(config: EmbedConfig, begin: Initial) -> None:
         return
     place, dims = Path(begin.source or ""), None
     if config.pool is None and (place / METADATA).exists():
-        dims = read_metadata(place)["trained"].get("nested")
+        trained = read_metadata(place)["trained"]
+        if trained.get("ordered"):
+            return
+        dims = trained.get("nested")
     if not isinstance(dims, list) or config.dim not in dims:
         trained = f"with prefixes of {dims}" if dims else "as a whole"
         say(
             f"--dim {config.dim}: the model was trained {trained}, so what its first {config.dim} "
             "values keep is up to chance; ssl_dml evaluate --evaluator compact measures it, and "
-            "training with --nested makes prefixes that can be used"
+            "finetune --ordered true makes prefixes that can be used"
         )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl_dml.backbones import Initial, Neck, initial, save
+from ssl_dml.backbones import Embedder, Initial, Neck, initial, save
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
@@ -41,6 +41,7 @@ from ssl_dml.training import (
     in_chunks,
     make_accelerator,
     make_optimizer,
+    order_run,
     place,
     project,
     start_run,
@@ -60,6 +61,9 @@ class FinetuneConfig(RunConfig):
         embedding_dim: Dimension of an embedding; null keeps that of the backbone's features.
         nested: Dimensions of prefixes of the embedding that are trained to be used alone, rising
             to its own, such as [16, 32, 64, 128]; the loss is the sum over them.
+        ordered: Turn the embedding at the end such that its first dimensions tell classes apart
+            best, and any prefix can be used. Cosines and distances stay as they are; a bit of each
+            dimension then keeps less.
         finetune: Freezing, adapters and learning-rate multipliers.
         labels: How labels are used.
         validation: What is held out.
@@ -69,6 +73,7 @@ class FinetuneConfig(RunConfig):
     neck: Neck = "linear_batch_norm"
     embedding_dim: int | None = 128
     nested: Sequence[int] | None = None
+    ordered: bool = False
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     labels: LabelConfig = field(default_factory=LabelConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
@@ -76,6 +81,14 @@ class FinetuneConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.finetune.check_start(self.init)
+        refused = {"true": self.labels.continuous, self.neck: not self.neck.startswith("linear")}
+        for value, wrong in refused.items():
+            if self.ordered and wrong:
+                name = "labels.continuous" if value == "true" else "neck"
+                raise ConfigError(
+                    f"ordered needs classes and a neck with a linear map, and {name} is {value}: "
+                    "set ordered to false"
+                )
         if self.train.ema is not None:
             raise ConfigError(
                 f"train.ema is {self.train.ema}, and averages the weights in pretraining only; "
@@ -137,6 +150,23 @@ def sketched_rows(rows: LabeledSplit) -> tuple[str, Int[Tensor, " rows"]]:
     return "training samples", torch.cat([trained, rows.queries]).sort().values
 
 
+def complete(
+    config: FinetuneConfig,
+    network: Embedder,
+    train: SampleSet,
+    rows: LabeledSplit,
+    device: torch.device,
+) -> None:
+    """Order the dimensions of the saved models, if wanted, and sketch their data."""
+    if config.ordered:
+        network = order_run(network, config.output_dir, train, rows.labels, device=device)
+    of, sketched = sketched_rows(rows)
+    sketch_run(
+        network, train, sketched, config.output_dir,
+        source=config.data.source, of=of, device=device,
+    )  # fmt: skip
+
+
 def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
     """Train and validate, from the start or the newest checkpoint, to the last step; save.
 
@@ -194,11 +224,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
                 measure(step)
 
         keep("backbone", plan.steps)
-        of, sketched = sketched_rows(rows)
-        sketch_run(
-            model.embedder, train, sketched, config.output_dir,
-            source=config.data.source, of=of, device=device,
-        )  # fmt: skip
+        complete(config, model.embedder, train, rows, device)
         project(accelerator, model.embedder, train, step=plan.steps)
         finish(accelerator)
         say(finetune_summary(config.output_dir))

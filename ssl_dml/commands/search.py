@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_dml.commands.search_query import Query, answered, embedded, model_of, queries_of
-from ssl_dml.commands.search_serve import ServeConfig, serve, threshold_of
+from ssl_dml.commands.search_serve import ServeConfig, limits_of, serve
 from ssl_dml.commands.search_sheet import sheet
 from ssl_dml.config import parse
 from ssl_dml.files import write_json, write_text
@@ -148,12 +148,12 @@ def query(config: QueryConfig) -> list[Query]:
     """Search with images: print their neighbors, and write them where that was asked for."""
     index = Index.open(config.index)
     model = model_of(index, config.weights)
-    found, cosine = list[Query](), threshold_of(index, config.weights)
+    found, limits = list[Query](), limits_of(index, config.weights)
     for paths, skip in queries_of(config.images, index):
         with progress(len(paths), "searching", "images") as bar:
             for first in range(0, len(paths), BATCH):
                 known, rows = embedded(model, paths[first : first + BATCH], skip=skip)
-                found += answered(index, known, rows, config.k, threshold=cosine)
+                found += answered(index, known, rows, config.k, limits=limits)
                 bar.update(BATCH)
     if not found:
         raise ConfigError("no image could be searched with")

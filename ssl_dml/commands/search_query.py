@@ -15,6 +15,7 @@ from ssl_dml.data.images import is_image
 from ssl_dml.data.walk import find_files
 from ssl_dml.index.index import Index, check_weights
 from ssl_dml.progress import say
+from ssl_dml.threshold_file import NO_LIMITS, Limits
 from ssl_dml.types import ConfigError
 
 
@@ -44,37 +45,33 @@ class Query:
     Args:
         path: Of the image.
         hits: From near to far.
-        threshold: Cosine from which a hit is the same; None if that was not calibrated.
-        unknown: Cosine that the best hit of a known query has; None if that was not.
+        limits: What hits must reach.
     """
 
     path: Path
     hits: Sequence[Hit]
-    threshold: float | None = None
-    unknown: float | None = None
+    limits: Limits = NO_LIMITS
 
     @property
     def refusal(self) -> str | None:
         """That it shows nothing of the index, if its best match is not similar enough."""
-        if self.unknown is None or (self.hits and self.hits[0].score >= self.unknown):
-            return None
-        return f"unknown: no match reaches {self.unknown:.4f}"
+        return self.limits.refusal(self.hits[0].score if self.hits else None)
 
     @property
     def split(self) -> tuple[int, str] | None:
         """How many hits are the same, in words; None without a threshold."""
-        if self.threshold is None:
+        if (limit := self.limits.same) is None:
             return None
-        above = sum(hit.score >= self.threshold for hit in self.hits)
+        above = sum(hit.score >= limit for hit in self.hits)
         who = {0: "none is", 1: "the one above is"}.get(above, f"the {above} above are")
-        return above, f"threshold {self.threshold:.4f}: {who} the same"
+        return above, f"threshold {limit:.4f}: {who} the same"
 
     def plain(self) -> dict[str, object]:
         """As JSON has it."""
         found: dict[str, object] = {"query": str(self.path)}
-        if self.threshold is not None:
-            found["threshold"] = self.threshold
-        if self.unknown is not None:
+        if self.limits.same is not None:
+            found["threshold"] = self.limits.same
+        if self.limits != NO_LIMITS:
             found["unknown"] = self.refusal is not None
         return {**found, "results": [asdict(hit) for hit in self.hits]}
 
@@ -85,7 +82,8 @@ class Query:
         >>> print(Query(path=Path("q.png"), hits=hits).table())
         q.png
           1  0.9187  cat  a/1.png
-        >>> print(Query(path=Path("q.png"), hits=hits, threshold=0.95, unknown=0.93).table())
+        >>> limits = Limits(same=0.95, known=0.93)
+        >>> print(Query(path=Path("q.png"), hits=hits, limits=limits).table())
         q.png: unknown: no match reaches 0.9300
              threshold 0.9500: none is the same
           1  0.9187  cat  a/1.png
@@ -178,9 +176,9 @@ def answered(
     rows: Float[Tensor, "known dim"],
     k: int,
     *,
-    threshold: float | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Iterator[Query]:
-    """The nearest rows of each image, of which those from ``threshold`` on are the same."""
+    """The nearest rows of each image, with the limits that they must reach."""
     if not paths:
         return
     scores, ids = index.search(rows, k)
@@ -192,6 +190,5 @@ def answered(
                 Hit(rank=rank, score=score, path=row.path, class_name=row.class_name, id=row.id)
                 for rank, (score, row) in enumerate(found, start=1)
             ],
-            threshold=threshold,
-            unknown=index.info.unknown,
+            limits=limits,
         )

@@ -8,7 +8,7 @@ from ssl_dml.backbones.saved import METADATA
 from ssl_dml.commands.search_query import model_of
 from ssl_dml.index.index import Index
 from ssl_dml.reading import read_json, reading
-from ssl_dml.threshold_file import read_threshold
+from ssl_dml.threshold_file import NO_LIMITS, Limits, read_threshold
 from ssl_dml.types import ConfigError
 
 NEEDED = ("starlette", "uvicorn")
@@ -60,30 +60,28 @@ def serve(config: ServeConfig) -> None:
             name=config.index.absolute().name,
             index=index,
             embed=lambda image: model.embed([image])[0],
-            threshold=threshold_of(index, config.weights),
+            limits=limits_of(index, config.weights),
         )
         token = "" if is_loopback(listening.getsockname()[0]) else new_token()
         app = build_app(site, Access(host=config.host, token=token))
         run(app, listening, token=token, open=config.open)
 
 
-def threshold_of(index: Index, weights: str | None = None) -> float | None:
-    """The ``threshold`` that calibration has written for an index, or else for its model.
-
-    It is a cosine, from which two images are taken for the same; None where there is none.
+def limits_of(index: Index, weights: str | None = None) -> Limits:
+    """What matches must reach, as calibration has written it for an index, or else for its model.
 
     Raises:
-        ConfigError: If it is no cosine, or of another model.
+        ConfigError: If a threshold is no cosine, or of another model.
     """
     info, table = index.info, index.info.table
     if info.threshold is not None:
-        return info.threshold
+        return Limits(info.threshold, info.unknown)
     model = Path(weights or str(table.weights.get("path") or "")).expanduser()
     for folder in (model, model / "backbone"):
         if (found := read_threshold(folder)) is not None:
             digest = str(table.weights.get("digest"))
             found.check(folder, digest, table.pool, table.views, table.dim)
-            return found.threshold
+            return found.limits(info.rows)
     for path in (model / METADATA, model / "backbone" / METADATA):
         if not path.is_file():
             continue
@@ -93,5 +91,5 @@ def threshold_of(index: Index, weights: str | None = None) -> float | None:
         if value is not None:
             if type(value) not in (int, float) or not -1 <= value <= 1:
                 raise ConfigError(f"{path}: threshold must be from -1 to 1, got {value!r}")
-            return float(value)
-    return None
+            return Limits(float(value))
+    return NO_LIMITS

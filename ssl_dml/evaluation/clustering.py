@@ -86,7 +86,12 @@ def clustering(
 
 
 def kmeans(
-    rows: Float[Tensor, "rows dim"], clusters: int, *, iterations: int = 25, seed: int = 0
+    rows: Float[Tensor, "rows dim"],
+    clusters: int,
+    *,
+    iterations: int = 25,
+    starts: int = 1,
+    seed: int = 0,
 ) -> Int[Tensor, " rows"]:
     """Cluster of each row by spherical k-means: that of the center with the largest cosine.
 
@@ -99,12 +104,13 @@ def kmeans(
         rows: Embeddings of any length.
         clusters: Number of clusters, at most that of the rows.
         iterations: Iterations of the training.
+        starts: How often it starts anew; the best one counts.
         seed: Seed of the choice of rows.
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(rows), generator=generator)[: PER_CLUSTER * clusters]
     model = faiss.Kmeans(
-        rows.shape[1], clusters, niter=iterations, seed=seed, spherical=True,
+        rows.shape[1], clusters, niter=iterations, nredo=starts, seed=seed, spherical=True,
         min_points_per_centroid=1, max_points_per_centroid=PER_CLUSTER,
     )  # fmt: skip
     model.train(F.normalize(rows[chosen].float(), dim=1).numpy())

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_dml.checks import positive
+from ssl_dml.evaluation.bootstrap import interval
 from ssl_dml.evaluation.compute import ONE_PROCESS, Compute
 from ssl_dml.evaluation.search import check_ks, most_similar
 from ssl_dml.tables import EmbeddingTable
@@ -37,7 +38,8 @@ def knn(
 
     Returns:
         ``knn_top1_k{k}_t{T}`` in [0, 1] for every pair, and ``knn_top1``, that of the first k and
-        the first temperature.
+        the first temperature, with its 95% interval by a bootstrap over queries as
+        ``knn_top1_low`` and ``knn_top1_high``.
 
     Raises:
         ValueError: If a k exceeds the gallery, a temperature is not positive, or the gallery has
@@ -49,13 +51,15 @@ def knn(
     >>> gallery = EmbeddingTable(embeddings=torch.eye(2), labels=torch.tensor([0, 1]))
     >>> rows = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
     >>> query = EmbeddingTable(embeddings=rows, labels=torch.tensor([0, 1]))
-    >>> knn(gallery, query, ks=[1], temperatures=[0.1])
-    {'knn_top1': 0.5, 'knn_top1_k1_t0.1': 0.5}
+    >>> knn(gallery, query, ks=[1], temperatures=[0.1])["knn_top1"]
+    0.5
     """
     results = dict[str, float]()
     for (k, temperature), right in knn_correct(gallery, query, ks, temperatures, compute):
         accuracy = right.double().mean().item()
-        results.setdefault("knn_top1", accuracy)
+        if not results:
+            _, low, high = interval(right.double())
+            results |= {"knn_top1": accuracy, "knn_top1_low": low, "knn_top1_high": high}
         results[f"knn_top1_k{k}_t{temperature:g}"] = accuracy
     return results
 

@@ -3,13 +3,13 @@
 from contextlib import suppress
 from importlib.util import find_spec
 
-import faiss
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ssl_dml.evaluation.clustering import kmeans
 from ssl_dml.types import ConfigError
 
 DIM = 50  # principal components that a nonlinear map starts from
@@ -80,14 +80,7 @@ def clusters(
     >>> clusters(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.1, 1.0]]), 2)
     tensor([1, 0, 0])
     """
-    unit = F.normalize(embeddings.float(), dim=1).numpy()
-    count = min(count, len(unit))
-    means = faiss.Kmeans(
-        unit.shape[1], count, seed=seed, nredo=3, min_points_per_centroid=1,
-        max_points_per_centroid=len(unit),
-    )  # fmt: skip
-    means.train(unit)
-    assert means.index is not None
-    found = torch.from_numpy(means.index.search(unit, 1)[1][:, 0])  # pyright: ignore[reportCallIssue]
+    count = min(count, len(embeddings))
+    found = kmeans(embeddings, count, starts=3, seed=seed)
     order = found.bincount(minlength=count).argsort(descending=True, stable=True)
     return order.argsort()[found]

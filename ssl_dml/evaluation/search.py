@@ -66,8 +66,8 @@ def nearest(
     if query is None and exclude is None:
         exclude = torch.arange(len(gallery)), torch.arange(len(gallery))
     space = Space(gallery, metric)
-    radius = space.squared_radius(gallery, queries)
-    search = _Search(gallery, queries, space, exclude, radius, compute)
+    ends = space.squared_lengths(gallery, queries)
+    search = _Search(gallery, queries, space, exclude, ends, compute)
     # From deep to shallow, so that each chunk looks no deeper than it must.
     rows = depths.argsort(descending=True, stable=True)[: int((depths > 0).sum())][compute.share]
     while len(rows):
@@ -87,13 +87,19 @@ class _Search(NamedTuple):
     queries: Float[Tensor, "queries dim"]
     space: Space
     exclude: Excluded | None
-    squared_radius: float
+    squared_lengths: tuple[float, float]  # the smallest and the largest
     compute: Compute
 
     @property
     def wide(self) -> int:
         """Values of rows at once; fewer passes over the gallery where a device computes."""
         return WIDE * (1 if self.compute.device == CPU else FARTHER)
+
+    @property
+    def unit(self) -> bool:
+        """Whether all rows have length 1, so that products have the order of distances."""
+        least, most = self.squared_lengths
+        return least > 1 - ROUNDING and most < 1 + ROUNDING
 
     def keys(
         self, far: Float[Tensor, "queries some"], rows: Int[Tensor, "#queries some"]
@@ -102,7 +108,7 @@ class _Search(NamedTuple):
 
         The bits of positive floats have the order of the floats; the row is the lower half.
         """
-        far = F.threshold(far, ROUNDING * self.squared_radius, 0.0)  # between copies: rounding
+        far = F.threshold(far, ROUNDING * self.squared_lengths[1], 0.0)  # between copies: rounding
         return (far.float().view(torch.int32).long() << 32) | rows
 
     def exact(
@@ -130,9 +136,13 @@ class _Search(NamedTuple):
         for some, among, excluded in self._alike(chunk, depth):
             total = len(self.gallery) if among is None else len(among)
             wanted = min(depth + excluded + SPARE, total)
-            far, rows = self._candidates(some, among, wanted)
-            error = (self.gallery.shape[1] + 12) * 2.0**-24 * 4 * self.squared_radius
-            keys = self.keys(self._refined(some, far, rows, error), rows)
+            query = self.space.query(self.queries[some])
+            far, rows = self._candidates(query, among, wanted)
+            # Of a product in float32, twice; and of both squared lengths, unless these are 1.
+            products = 2 if self.unit else 4
+            error = (self.gallery.shape[1] + 12) * 2.0**-24 * products * self.squared_lengths[1]
+            refined = self._refined(query, far, rows, error, depth + excluded)
+            keys = self.keys(refined, rows)
             if self.exclude is not None:
                 keys[self.exclude[1][some][:, None] == self.exclude[0][rows]] = LAST
             keys = keys.sort(dim=1).values[:, :depth]
@@ -164,12 +174,12 @@ class _Search(NamedTuple):
             yield chunk[own == number], (numbers != number).nonzero()[:, 0], 0
 
     def _candidates(
-        self, chunk: Int[Tensor, " chunk"], among: Int[Tensor, " among"] | None, count: int
+        self, query: Float[Tensor, "chunk mapped"], among: Int[Tensor, " among"] | None, count: int
     ) -> tuple[Float[Tensor, "chunk count"], Int[Tensor, "chunk count"]]:
         """Squared distances in float32 and rows, from near to far."""
-        query = self.space.query(self.queries[chunk]).float()
+        query = query.float()
         rows = torch.arange(len(self.gallery)) if among is None else among
-        far, found = torch.empty(len(chunk), 0), torch.empty(len(chunk), 0, dtype=torch.long)
+        far, found = torch.empty(len(query), 0), torch.empty(len(query), 0, dtype=torch.long)
         for part in rows.split(max(4 * count, self.wide // self.gallery.shape[1])):
             mapped = self.space.gallery(self.gallery[part]).float()
             apart, own = self._closest(query, mapped, min(count, len(part)))
@@ -184,27 +194,35 @@ class _Search(NamedTuple):
     ) -> tuple[Float[Tensor, "chunk count"], Int[Tensor, "chunk count"]]:
         """Squared distances and places of the nearest, by faiss or on the device."""
         if self.compute.device == CPU:
-            far, own = faiss.knn(query.numpy(), mapped.numpy(), count)
-            return torch.from_numpy(far), torch.from_numpy(own)
-        halves = -mapped.square().sum(dim=1) / 2
+            metric = faiss.METRIC_INNER_PRODUCT if self.unit else faiss.METRIC_L2
+            found, own = faiss.knn(query.numpy(), mapped.numpy(), count, metric=metric)
+            far, own = torch.from_numpy(found), torch.from_numpy(own)
+            return (2 - 2 * far if self.unit else far), own
+        lengths = mapped.square().sum(dim=1), query.square().sum(dim=1, keepdim=True)
+        halves, rest = (None, 2) if self.unit else (-lengths[0] / 2, lengths[1])
         near, own = largest_products(mapped, query, count, device=self.compute.device, added=halves)
-        return query.square().sum(dim=1, keepdim=True) - 2 * near, own
+        return rest - 2 * near, own
 
     def _refined(
         self,
-        chunk: Int[Tensor, " chunk"],
+        queries: Float[Tensor, "chunk mapped"],
         far: Float[Tensor, "chunk count"],
         rows: Int[Tensor, "chunk count"],
         error: float,
+        depth: int,
     ) -> Float[Tensor, "chunk count"]:
-        """Squared distances, in float64 where the next is too close for float32 to say."""
+        """Squared distances, in float64 where the next is too close for float32 to say.
+
+        Beyond the depth that is needed, only what such a chain of close ones connects with it.
+        """
         close = far.diff(dim=1) <= 2 * error
+        close[:, depth - 1 :] = close[:, depth - 1 :].cumprod(dim=1).bool()
         places = (F.pad(close, (0, 1)) | F.pad(close, (1, 0))).nonzero()
         far = far.double()
         for part in places.split(WIDE // 2 // self.gallery.shape[1]):
             query, place = part.unbind(dim=1)
             apart = self.space.gallery(self.gallery[rows[query, place]])
-            apart -= self.space.query(self.queries[chunk[query]])
+            apart -= queries[query]
             far[query, place] = apart.square_().sum(dim=1)
         return far
 

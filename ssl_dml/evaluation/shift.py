@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import faiss
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_dml.checks import at_least
+from ssl_dml.evaluation.clustering import kmeans
 
 BANDWIDTHS = (2.0, 1.0, 0.5, 0.25)  # of the kernels, in median distances; each half of the last
 INSIDE = 0.99  # fraction of the reference within the radius
@@ -244,11 +244,9 @@ def _clustered(
 ) -> tuple[Int[Tensor, " rows"], Float[Tensor, "clusters dim"]]:
     """Cluster of each row, by k-means of all rows whatever their label, and the centers."""
     count = max(1, min(CLUSTERS, len(rows) // ROWS_EACH))
-    # A point is enough for a center: it keeps faiss from a warning.
-    means = faiss.Kmeans(rows.shape[1], count, niter=20, seed=seed, min_points_per_centroid=1)
-    means.train(rows.numpy())
-    centers = torch.from_numpy(means.centroids)
-    return torch.cdist(rows, centers).argmin(1), centers
+    groups = kmeans(rows, count, iterations=20, seed=seed)
+    sums = rows.new_zeros(count, rows.shape[1]).index_add_(0, groups, rows)
+    return groups, F.normalize(sums, dim=1)
 
 
 def _growth(

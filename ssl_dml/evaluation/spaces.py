@@ -67,10 +67,13 @@ class Space:
         rows = self._mapped(rows) - self._center
         return F.pad(rows, (0, 1)) if self._metric == "dot" else rows
 
-    def squared_radius(
+    def squared_lengths(
         self, gallery: Float[Tensor, "rows dim"], query: Float[Tensor, "queries dim"]
-    ) -> float:
-        """The largest squared length of any mapped row."""
+    ) -> tuple[float, float]:
+        """The smallest and the largest squared length of any mapped row; zeros without rows."""
         sides = [(self.gallery, gallery)] + [(self.query, query)] * (query is not gallery)
         mapped = (of(part) for of, rows in sides for part in rows.split(PART) if len(part))
-        return max((float(part.square().sum(dim=1).max()) for part in mapped), default=0.0)
+        ends = [part.square().sum(dim=1).aminmax() for part in mapped]
+        if not ends:
+            return 0.0, 0.0
+        return float(min(least for least, _ in ends)), float(max(most for _, most in ends))

@@ -156,8 +156,5 @@ def begun(table: StoredTable, memory: int, side: int) -> Manifest:
     if found is None:
         return Manifest(table=info, memory=memory, side=side)
     found.check(table.folder, str(info.weights.get("digest")), info.pool, info.views, info.dim)
-    own = found.unknown
-    refused = None if own is None or own.gallery_rows < info.rows else own.threshold
-    return Manifest(
-        table=info, memory=memory, side=side, threshold=found.threshold, unknown=refused
-    )
+    same, known = found.limits(info.rows)
+    return Manifest(table=info, memory=memory, side=side, threshold=same, unknown=known)

@@ -19,6 +19,7 @@ from ssl_dml.serve.guard import Access, Guard
 from ssl_dml.serve.query import MOST_TERMS, Query, answer, parse_query
 from ssl_dml.serve.uploads import MAX_BYTES, Embed, embedded, read_body
 from ssl_dml.serve.work import BusyError, Workers
+from ssl_dml.threshold_file import NO_LIMITS, Limits
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {
@@ -43,14 +44,13 @@ class Site:
         index: What is searched.
         embed: From an image to its embedding, by the model of the index; may be called from
             several threads.
-        threshold: Cosine from which a calibrated model takes two images for the same; None if
-            there is none.
+        limits: What matches must reach.
     """
 
     name: str
     index: Index
     embed: Embed
-    threshold: float | None = None
+    limits: Limits = NO_LIMITS
 
 
 def build_app(site: Site, access: Access, workers: Workers | None = None) -> ASGIApp:
@@ -112,7 +112,8 @@ class _Handlers:
         found = answer(site.index, query)
         rows = site.index.rows(found.ids)
         scores = found.scores or [None] * len(rows)
-        single = len(query.like) == 1 and not query.unlike
+        # Limits were calibrated for pairs of images, and say nothing of a mean.
+        limits = site.limits if len(query.like) == 1 and not query.unlike else NO_LIMITS
         return {
             "rows": [
                 {
@@ -123,8 +124,8 @@ class _Handlers:
                 }
                 for row, score in zip(rows, scores, strict=True)
             ],
-            # It was calibrated for pairs of images, and says nothing of a mean.
-            "threshold": site.threshold if single else None,
+            "threshold": limits.same,
+            "refusal": limits.refusal(max(found.scores or [], default=None)),
         }
 
     async def thumbnail(self, request: Request) -> Response:

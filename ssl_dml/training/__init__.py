@@ -12,6 +12,7 @@ from ssl_dml.training.guard import Guard, GuardSettings
 from ssl_dml.training.inputs import batches
 from ssl_dml.training.loop import Plan, TrainConfig, fit
 from ssl_dml.training.optimizers import layerwise_lr_scales, parameter_groups, scale_learning_rate
+from ssl_dml.training.ordered import order_run
 from ssl_dml.training.pretrainer import Pretrainer
 from ssl_dml.training.projecting import project
 from ssl_dml.training.run import Run, RunConfig, start_run
@@ -45,6 +46,7 @@ __all__ = [
     "layerwise_lr_scales",
     "make_accelerator",
     "make_optimizer",
+    "order_run",
     "parameter_groups",
     "place",
     "project",

@@ -117,6 +117,9 @@ def test_a_prefix_that_was_not_trained_to_be_one_is_said(nested, weights, images
     assert "--dim 16: the model was trained with prefixes of [8, 64]" in capsys.readouterr().out
     embed(weights, images, tmp_path / "whole", "--dim", 8)
     assert "--dim 8: the model was trained as a whole, so what" in capsys.readouterr().out
+    ordered = saved(tmp_path / "ordered", ImageSpec.imagenet(16), ordered=True)
+    embed(ordered, images, tmp_path / "ordered_16", "--dim", 16)
+    assert "the model was trained" not in capsys.readouterr().out
     with pytest.raises(ConfigError, match=r"dim must be from 1 to 64, .* got 65"):
         embed(nested, images, tmp_path / "65", "--dim", 65)
     with pytest.raises(ConfigError, match="with dim 8, and these have 16; name another folder"):

@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from launching import digest, finish, rows, run, start, wait_for
 from PIL import Image
@@ -128,6 +129,28 @@ def test_nested_prefixes_are_trained_and_told_of(images, tmp_path):
     given["output_dir"] = tmp_path / "other"
     with pytest.raises(ConfigError, match=r"nested must rise to 16, .* set it to \[4, 16\]"):
         ssl_dml.finetune(images, nested=[4, 32], **given)
+
+
+def test_an_ordered_embedding_is_that_of_both_models_and_of_their_sketches(images, tmp_path):
+    given = {"steps": 4, "data": {"batch_size": 16}, "embedding_dim": 16, "ordered": True}
+    given |= {"validation": {"fraction": 0.25}}
+    model = ssl_dml.finetune(images, **given, output_dir=tmp_path / "run")
+    for name in ("backbone", "best"):
+        metadata = json.loads((tmp_path / "run" / name / "backbone.json").read_text())
+        assert metadata["trained"]["ordered"] is True
+        assert metadata["init_args"]["neck"] == "linear"
+        sketch = StoredTable(tmp_path / "run" / name / "sketch").info
+        assert sketch.weights["digest"] == ssl_dml.load(tmp_path / "run" / name).digest
+    plain = ssl_dml.finetune(images, **{**given, "ordered": False}, output_dir=tmp_path / "plain")
+    paths = sorted(images.rglob("*.png"))
+    ordered, before = (
+        F.normalize(torch.from_numpy(one.embed(paths)), dim=1) for one in (model, plain)
+    )
+    assert (ordered - before).abs().max() > 0.1
+    torch.testing.assert_close(ordered @ ordered.T, before @ before.T, atol=1e-4, rtol=0)
+    for wrong in ({"neck": "none", "embedding_dim": None}, {"labels": {"continuous": True}}):
+        with pytest.raises(ConfigError, match=r"ordered needs classes .*: set ordered to false"):
+            ssl_dml.finetune(images, **{**given, **wrong}, output_dir=tmp_path / "wrong")
 
 
 def test_the_folder_of_a_live_run_is_left_alone(finished):

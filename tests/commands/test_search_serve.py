@@ -16,12 +16,13 @@ import ssl_dml
 from ssl_dml.backbones import TimmBackbone, save
 from ssl_dml.commands import search_serve
 from ssl_dml.commands.search import main
-from ssl_dml.commands.search_serve import ServeConfig, serve, threshold_of
+from ssl_dml.commands.search_serve import ServeConfig, limits_of, serve
 from ssl_dml.files import write_json
 from ssl_dml.index.index import Index, build_index
 from ssl_dml.reading import read_json
 from ssl_dml.serve import listen
 from ssl_dml.tables import TableBatch, TableInfo, write_table
+from ssl_dml.threshold_file import Limits
 from ssl_dml.types import ConfigError, ImageSpec
 
 OPTIONS = {"name": "resnet18", "width": 0.125}
@@ -116,20 +117,20 @@ def test_a_port_out_of_range_is_refused(made, port):
         main(["serve", str(made / "index"), f"--port={port}"])
 
 
-def test_a_threshold_is_that_of_the_index_or_of_the_model(made, tmp_path):
+def test_limits_are_those_of_the_index_or_of_the_model(made, tmp_path):
     index = Index.open(made / "index")
-    assert threshold_of(index) is None
+    assert limits_of(index) == Limits()
     for folder in (tmp_path, tmp_path / "backbone"):
         folder.mkdir(exist_ok=True)
         write_json(folder / "backbone.json", {"threshold": 0.5 + 0.1 * (folder == tmp_path)})
-        assert threshold_of(index, str(tmp_path)) == pytest.approx(0.6)
+        assert limits_of(index, str(tmp_path)).same == pytest.approx(0.6)
     (tmp_path / "backbone.json").unlink()
-    assert threshold_of(index, str(tmp_path)) == 0.5
+    assert limits_of(index, str(tmp_path)) == Limits(0.5)
     for wrong in (1.5, "x", True):
         write_json(tmp_path / "backbone.json", {"threshold": wrong})
         with pytest.raises(ConfigError, match="threshold must be from -1 to 1"):
-            threshold_of(index, str(tmp_path))
+            limits_of(index, str(tmp_path))
     own = read_json(made / "index/index.json")
     write_json(made / "index/index.json", {**own, "threshold": 0.25})
-    assert threshold_of(Index.open(made / "index"), str(tmp_path)) == 0.25
+    assert limits_of(Index.open(made / "index"), str(tmp_path)) == Limits(0.25)
     write_json(made / "index/index.json", own)

@@ -7,6 +7,7 @@ from ssl_dml.commands.search_query import Hit, Query
 from ssl_dml.commands.search_sheet import sheet
 from ssl_dml.index import build_index
 from ssl_dml.tables import TableBatch, TableInfo, write_table
+from ssl_dml.threshold_file import Limits
 
 EVIL = "<script>alert(1)</script>"
 
@@ -26,7 +27,7 @@ def test_names_are_text_and_the_threshold_is_a_line(tmp_path):
         Hit(rank=1, score=0.9, path="a.png", class_name=EVIL, id=0),
         Hit(rank=2, score=0.4, path=f"{EVIL}.png", class_name=None, id=1),
     ]
-    query = Query(path=tmp_path / "images/a.png", hits=hits, threshold=0.5, unknown=0.95)
+    query = Query(path=tmp_path / "images/a.png", hits=hits, limits=Limits(0.5, 0.95))
     html = sheet([query], index)
     assert EVIL not in html
     assert html.count("<script") == 0

@@ -11,7 +11,7 @@ from PIL import Image
 import ssl_dml
 from ssl_dml.backbones import TimmBackbone, save
 from ssl_dml.commands import export, search
-from ssl_dml.commands.search_serve import threshold_of
+from ssl_dml.commands.search_serve import limits_of
 from ssl_dml.commands.threshold import main
 from ssl_dml.index.index import Index, build_index
 from ssl_dml.reporting.page import Page
@@ -141,7 +141,7 @@ def test_an_index_keeps_it(world, found, tmp_path):
     index.add(more)
     index.remove(["100/0.png"])
     assert Index.open(tmp_path / "index").info.threshold == own.threshold
-    assert threshold_of(Index.open(tmp_path / "index")) == own.threshold
+    assert limits_of(Index.open(tmp_path / "index")) == (own.threshold, None)
 
 
 def test_unknown_queries_are_refused_until_rows_are_added(world, found, tmp_path):

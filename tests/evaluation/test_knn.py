@@ -37,7 +37,7 @@ def test_matches_scikit_learn(tables, k, temperature):
 
 def test_one_pass_gives_every_pair_and_the_first_one_its_short_name(tables):
     found = knn(*tables, ks=(20, 1, 200), temperatures=(0.07, 0.1))
-    assert len(found) == 7
+    assert len(found) == 9
     assert found["knn_top1"] == found["knn_top1_k20_t0.07"]
 
 

@@ -1,4 +1,5 @@
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -115,6 +116,26 @@ def test_candidates_by_float32_give_the_same_to_the_last_tie(monkeypatch, metric
     monkeypatch.setattr(search._Search, "exact", lambda *a: searched.append(len(a[1])) or exact(*a))
     assert found_of(gallery, query, depths, **options) == expected
     assert sum(searched) < count / 2  # the copies alone are compared in float64
+
+
+@pytest.mark.parametrize("apart", [0.3, 1e-3, 1e-6])
+@pytest.mark.parametrize("rows", ["longer than 0", "some of length 0"])
+def test_close_rows_are_in_the_order_of_float64(monkeypatch, rows, apart):
+    """Many distances differ by less than float32 can say, also where a query's depth ends."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(420, 64, dtype=torch.double, generator=generator)
+    all_rows = (drawn[:20].repeat(21, 1) + apart * drawn).float()
+    gallery, query = all_rows[20:] * 7, all_rows[:20]
+    if rows == "some of length 0":
+        gallery[5:9], query[3] = 0.0, 0.0
+    unit = [torch.nn.functional.normalize(x.double(), dim=1).numpy() for x in (query, gallery)]
+    far = ((unit[0][:, None] - unit[1]) ** 2).sum(axis=2)
+    monkeypatch.setattr(search, "FAST", 0)
+    found = found_of(gallery, query, torch.full((20,), 25), metric="cosine")
+    for row, near in found.items():
+        ranked, nearest_ones = far[row][near], np.sort(far[row])[:25]
+        np.testing.assert_allclose(ranked, nearest_ones, rtol=1e-5, atol=1e-15)
+        assert all(a < b for a, b in pairwise(near) if far[row][a] == far[row][b])
 
 
 def test_what_is_left_out_is_not_found_and_what_lacks_is_minus_one():

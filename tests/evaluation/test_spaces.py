@@ -13,8 +13,9 @@ def test_euclidean_order_is_that_of_the_metric(metric):
     found = torch.cdist(space.query(query), space.gallery(gallery))
     expected = distances(query, gallery, kind=given)
     assert torch.equal(found.argsort(dim=1), expected.argsort(dim=1))
-    longest = space.squared_radius(gallery, query)
+    shortest, longest = space.squared_lengths(gallery, query)
     assert found.max() <= 2 * longest**0.5
-    lengths = [of(rows).square().sum(1).max() for of, rows in
-               ((space.gallery, gallery), (space.query, query))]  # fmt: skip
-    assert longest == pytest.approx(float(max(lengths)))
+    lengths = [length.item() for of, rows in
+               ((space.gallery, gallery), (space.query, query))
+               for length in of(rows).square().sum(1)]  # fmt: skip
+    assert (shortest, longest) == pytest.approx((min(lengths), max(lengths)))

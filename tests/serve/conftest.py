@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from ssl_dml.index.index import build_index
 from ssl_dml.serve import Access, Site, build_app
 from ssl_dml.tables import TableBatch, TableInfo, write_table
+from ssl_dml.threshold_file import Limits
 
 NAMES = ("red", "yellow", "green", "cyan", "blue", "magenta")
 ROWS, HOST = 60, "127.0.0.1:8000"
@@ -57,7 +58,7 @@ def index(images, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def site(index):
-    return Site(name="colors", index=index, embed=embed, threshold=0.9)
+    return Site(name="colors", index=index, embed=embed, limits=Limits(0.9))
 
 
 @pytest.fixture

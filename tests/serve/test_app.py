@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from ssl_dml.index.index import build_index
 from ssl_dml.serve import Access, Site, build_app, uploads
 from ssl_dml.serve.app import MOST_JSON, PAGE
+from ssl_dml.serve.uploads import pack
 from ssl_dml.serve.work import Workers
 from ssl_dml.tables import TableBatch, TableInfo, write_table
 
@@ -81,6 +82,15 @@ def test_the_threshold_is_for_single_images(client):
     assert [
         ask(client, *terms)["threshold"] for terms in ((), (like, like), (like, unlike), (unlike,))
     ] == [None] * 4
+
+
+def test_a_query_like_nothing_of_the_index_is_unknown(client):
+    asked = [{"embedding": pack(np.full(3, x, np.float32)), "sign": 1} for x in (1.0, -1.0)]
+    found = [ask(client, one) for one in asked]
+    assert [one["rows"][0]["score"] < 0.9 for one in found] == [True, True]
+    assert [one["refusal"] for one in found] == ["unknown: no match reaches 0.9000"] * 2
+    assert ask(client, {"id": 1, "sign": 1})["refusal"] is None
+    assert ask(client, *asked[:1], {"id": 2, "sign": -1})["refusal"] is None  # of a mean
 
 
 def test_results_are_filtered(client):

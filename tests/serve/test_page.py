@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from PIL import Image
 
 from ssl_dml.serve import Access, build_app, listen
 from ssl_dml.serve.running import address, configuration
@@ -99,6 +100,7 @@ def test_images_are_chosen_added_turned_and_removed(opened, images):
     expect(page.get_by_role("status")).to_contain_text("24 results; similarity from 1.000")
     assert name_of(cards(page).first) == "45.png"
     expect(page.get_by_text("by the calibrated model")).to_have_count(1)
+    expect(page.get_by_text("unknown: no match")).to_have_count(0)
     page.get_by_role("button", name="Add cold/blue/44.png to the query").click()
     expect(page.locator("#terms li")).to_have_count(2)
     page.get_by_role("button", name="Not like cold/blue/46.png").click()
@@ -111,6 +113,15 @@ def test_images_are_chosen_added_turned_and_removed(opened, images):
     expect(page.locator("#terms li.not")).to_have_count(0)
     page.get_by_role("button", name="Start over").click()
     expect(page.locator("#terms li")).to_have_count(0)
+
+
+def test_an_image_like_none_of_the_index_is_unknown(opened, tmp_path):
+    Image.new("RGB", (24, 24), "white").save(tmp_path / "white.png")
+    opened.get_by_label("Choose images").set_input_files(tmp_path / "white.png")
+    expect(opened.get_by_role("status")).to_contain_text("unknown: no match reaches 0.9000. 24")
+    assert opened.locator("#results li").first.text_content() == "unknown: no match reaches 0.9000"
+    expect(opened.get_by_text("threshold 0.900: none is the same")).to_have_count(1)
+    expect(cards(opened)).to_have_count(24)
 
 
 @both

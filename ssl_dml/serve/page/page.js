@@ -122,17 +122,22 @@ async function search() {
   $("results").removeAttribute("aria-busy");
 }
 
-function draw({ rows, threshold }) {
+function line(words, className = "") {
+  return element("li", { className: `threshold ${className}` }, element("span", { textContent: words }));
+}
+
+function draw({ rows, threshold, refusal }) {
   const cards = rows.map((row, place) => card(row, place));
   if (threshold !== null && rows.length) {
     const above = rows.filter((row) => row.score >= threshold).length;
-    const words = `threshold ${threshold.toFixed(3)}: the ${above} above are the same, by the calibrated model`;
-    cards.splice(above, 0, element("li", { className: "threshold" }, element("span", { textContent: words })));
+    const who = ["none is", "the one above is"][above] ?? `the ${above} above are`;
+    cards.splice(above, 0, line(`threshold ${threshold.toFixed(3)}: ${who} the same, by the calibrated model`));
   }
+  if (refusal) cards.unshift(line(refusal, "refusal"));
   const within = $("results").contains(document.activeElement);
   $("results").replaceChildren(...cards);
   rove(0, within && rows.length > 0);
-  $("status").textContent = said = summary(rows);
+  $("status").textContent = said = (refusal ? `${refusal}. ` : "") + summary(rows);
 }
 
 function summary(rows) {

@@ -41,8 +41,9 @@ def write_steps(folder, names, steps):
 def train(module, batches, world, saved):
     """Losses, gradients after DDP's mean, the last state, and that after the first step."""
     trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    if split := [name for name, p in module.named_parameters() if is_split(p)]:
-        own = getattr(module, "_ddp_params_and_buffers_to_ignore", ())
+    split = [name for name, p in module.named_parameters() if is_split(p)]
+    own = getattr(module, "_ddp_params_and_buffers_to_ignore", ())
+    if not set(split) <= set(own):  # a method by itself
         module._ddp_params_and_buffers_to_ignore = [*own, *split]
     shared = world > 1 and trained.keys() - set(split)
     model = DistributedDataParallel(module, broadcast_buffers=False) if shared else module

@@ -54,7 +54,7 @@ def _last_loss(setting: Setting, recipe: str, precision: str) -> float:
 
 
 def _few(setting: Setting) -> Sequence[str]:
-    """What a rehearsal trains on: small batches of some hundred images."""
+    """How a rehearsal trains: on small batches of some hundred images, and without curves."""
     if not setting.small:
         return ()
     folder = setting.folder / "images"
@@ -65,7 +65,10 @@ def _few(setting: Setting) -> Sequence[str]:
             for number, image in enumerate(own):
                 Image.fromarray(image).save(folder / f"class_{label}/{number}.png")
     cache = setting.folder / "cache"
-    return f"--data.source={folder}", f"--data.cache_dir={cache}", "--data.batch_size=32"
+    return (
+        f"--data.source={folder}", f"--data.cache_dir={cache}", "--data.batch_size=32",
+        "--train.trackers=[]",
+    )  # fmt: skip
 
 
 def check_resume(setting: Setting, found: Found) -> None:

@@ -210,4 +210,4 @@ def test_a_split_run_equals_a_whole_one_and_resumes_on_any_number(script, own, i
         network = load(folder / "backbone")
         assert all(parameter.isfinite().all() for parameter in network.parameters())
     table = tmp_path / "table"
-    run("embed", "--weights", split, "--source", images, "--output", table)
+    run("embed", "--run", killed, "--output", table)

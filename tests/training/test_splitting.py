@@ -30,7 +30,8 @@ WORKER = Path(__file__).parents[1] / "distributed" / "split_steps.py"
 QUICK = ["moco_v3", "arcface_whole"]
 SLOW = [
     "simclr", "moco", "simclr_nested", "moco_nested", "simclr_four_views", "simclr_chunked",
-    "simclr_last_block", "moco_last_blocks", "moco_split_symmetric", "moco_synchronized", "nnclr", "seed_two_views",
+    "simclr_last_block", "moco_last_blocks", "moco_split_symmetric", "moco_synchronized", "nnclr",
+    "seed_two_views",
     "feature_alignment", "cpc", "cpc_images", "npid_norms", "npid_sharded", "pirl_both_pretexts",
     "arcface_split", "arcface_split_sampled", "triplet",
 ]  # fmt: skip

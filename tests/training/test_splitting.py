@@ -173,7 +173,7 @@ def losses(folder):
         ("pretrain", ["--config", "moco_v3", "--train.ema", "0.9", "--train.clip_norm", "1.0"]),
         ("pretrain", ["--config", "moco_v2", "--method.init_args.queue_size", "32"]),
         ("pretrain", ["--config", "default", "--optimizer", "torch.optim.AdamW"]),
-        ("finetune", ["--config", "arcface", "--validation.fraction", "0.25"]),
+        ("finetune", ["--config", "arcface", "--validation.fraction", "0.5"]),
     ],
 )
 def test_a_split_run_equals_a_whole_one_and_resumes_on_any_number(script, own, images, tmp_path):

@@ -36,6 +36,9 @@ SLOW = [
     "arcface_split", "arcface_split_sampled", "triplet",
 ]  # fmt: skip
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_MIN_NUM_PARAMS": "1000"}
+WHOLE_NORM = [
+    "--method.init_args.queue_size", "32", "--method.init_args.batch_norm", "synchronized",
+]  # fmt: skip
 RATE = ["--optimizer.init_args.lr", "0.01"]
 SMALL = [
     "--data.batch_size", "16", "--train.save_every", "4", "--train.warmup_epochs", "0",
@@ -172,7 +175,8 @@ def losses(folder):
     ("script", "own"),
     [
         ("pretrain", ["--config", "moco_v3", "--train.ema", "0.9", "--train.clip_norm", "1.0"]),
-        ("pretrain", ["--config", "moco_v2", "--method.init_args.queue_size", "32"]),
+        # Norms over two samples, as its own, blow rounding up a million times.
+        ("pretrain", ["--config", "moco_v2", *WHOLE_NORM]),
         ("pretrain", ["--config", "default", "--optimizer", "torch.optim.AdamW"]),
         # Its own rate is for a warm-up, and blows rounding up.
         ("finetune", ["--config", "arcface", "--validation.fraction", "0.5", *RATE]),

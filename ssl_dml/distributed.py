@@ -1,11 +1,12 @@
 """Every collective of the toolkit. On one process each is the identity."""
 
-from typing import Any, final
+from collections.abc import Sequence
+from typing import Any, cast, final
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_dml.types import SINGLE_PROCESS, ProcessGroup
 
@@ -151,6 +152,81 @@ def rows_of_owners(
     found = answers.new_empty(len(indices), rows.shape[1])
     dist.all_to_all_single(found, answers, sent, received)
     return torch.empty_like(found).index_copy_(0, order, found)
+
+
+def split_weights(network: nn.Module, units: Sequence[nn.Module]) -> None:
+    """Split every weight of a network over the processes, each of which keeps a part of its rows.
+
+    Weights are whole on the current accelerator, or the CPU, only while a unit computes with them;
+    gradients are means over the processes and split alike. Buffers stay whole.
+
+    Args:
+        network: Changed in place; its parameters are others afterwards, of torch's ``DTensor``.
+        units: Parts of it, apart from each other, that compute one after another.
+
+    References:
+        ``torch.distributed.fsdp.fully_shard``.
+    """
+    from torch.distributed.device_mesh import init_device_mesh  # these take a second to import
+    from torch.distributed.fsdp import fully_shard
+
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    mesh = init_device_mesh(device.type, (world_size(),))
+    for parameter in network.parameters():
+        parameter.data = parameter.data.contiguous()  # channels_last cannot be cut by rows
+    for unit in (*units, network):
+        # Also the outermost: what follows it, such as momentum, finds parts.
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+
+
+def is_split(value: object) -> bool:
+    """Whether this is a weight that :func:`split_weights` has split, or a value for each of it.
+
+    >>> is_split(torch.ones(2))
+    False
+    """
+    return hasattr(value, "full_tensor")
+
+
+def has_split_weights(network: nn.Module) -> bool:
+    """Whether a network has weights that are split over the processes.
+
+    >>> has_split_weights(nn.Linear(2, 1))
+    False
+    """
+    return any(map(is_split, network.parameters()))
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process has of a split tensor, sharing its memory; another tensor as it is.
+
+    >>> own_part(torch.ones(2))
+    tensor([1., 1.])
+    """
+    return cast(Any, tensor).to_local() if is_split(tensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a split tensor, which every process asks for at once; another tensor as it is.
+
+    >>> whole(torch.ones(2))
+    tensor([1., 1.])
+    """
+    return cast(Any, tensor).full_tensor() if is_split(tensor) else tensor
+
+
+def split_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, which every process has, split as another is; as it is if that is whole.
+
+    >>> split_like(torch.ones(2), like=torch.zeros(2))
+    tensor([1., 1.])
+    """
+    if not is_split(like):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    mesh, placements = cast(Any, like).device_mesh, cast(Any, like).placements
+    return distribute_tensor(tensor.to(like.device), mesh, placements, src_data_rank=None)
 
 
 def all_reduce_mean(values: Tensor) -> Tensor:

@@ -9,8 +9,11 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
+from torch.utils._pytree import tree_map
 
+from ssl_dml.distributed import is_split, whole
 from ssl_dml.heads import attach_partial_fc
+from ssl_dml.training.splitting import fitted_state
 
 STEPS, STOP = 3, 1
 
@@ -37,27 +40,33 @@ def write_steps(folder, names, steps):
 
 def train(module, batches, world, saved):
     """Losses, gradients after DDP's mean, the last state, and that after the first step."""
-    model = DistributedDataParallel(module, broadcast_buffers=False) if world > 1 else module
     trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    split = [name for name, p in module.named_parameters() if is_split(p)]
+    own = getattr(module, "_ddp_params_and_buffers_to_ignore", ())
+    if not set(split) <= set(own):  # a method by itself
+        module._ddp_params_and_buffers_to_ignore = [*own, *split]
+    shared = world > 1 and trained.keys() - set(split)
+    model = DistributedDataParallel(module, broadcast_buffers=False) if shared else module
     optimizer = torch.optim.SGD(trained.values(), lr=0.05, momentum=0.9)
     attach_partial_fc(module, optimizer)
     losses, gradients, states = [], [], []
     if saved is not None:
-        module.load_state_dict(saved[0])
-        optimizer.load_state_dict(saved[1])
+        module.load_state_dict(fitted_state(module, saved[0]))
+        optimizer.load_state_dict(fitted_state(optimizer, saved[1]))
     for step, arguments in enumerate(batches):
         if saved is not None and step < STOP:
             continue
         loss, _ = model(*arguments)
         optimizer.zero_grad()
         loss.backward()
-        gradients.append({n: p.grad.clone() for n, p in trained.items()})
+        gradients.append({n: whole(p.grad).clone() for n, p in trained.items()})
         optimizer.step()
         total = loss.detach() / world
         if world > 1:
             dist.all_reduce(total)
         losses.append(total)
-        states.append(copy.deepcopy((module.state_dict(), optimizer.state_dict())))
+        own = (module.state_dict(), optimizer.state_dict())
+        states.append(copy.deepcopy(tree_map(lambda v: whole(v) if is_split(v) else v, own)))
     made = {"losses": losses, "gradients": gradients, "state": states[-1][0]}
     return made if saved is not None else {**made, "saved": states[STOP - 1]}
 

@@ -91,10 +91,13 @@ def demand_rates(
 ) -> dict[str, float]:
     """Images a second through the loader, and through the decoder alone, on all cores.
 
+    The share is the median of those of pairs of measurements, one right after the other, and the
+    lowest and the highest are there too.
+
     Args:
         source: Folder of images.
         image_size: Side of what they are decoded to.
-        rounds: Measurements of each.
+        rounds: Pairs of measurements.
         cache_dir: Where it is kept that they can be decoded.
     """
     config = DataConfig(
@@ -107,8 +110,12 @@ def demand_rates(
     train = load_train(config)
     rows = torch.arange(len(train))
     sides = {"decoder": partial(_alone, train, rows), "on_demand": partial(_loaded, train, rows)}
-    found = _in_turns(sides, rounds)
-    return {**found, "on_demand_share": found["on_demand"] / found["decoder"]}
+    measured = _measured(sides, rounds)
+    pairs = measured["on_demand"], measured["decoder"]
+    shares = [own / bare for own, bare in zip(*pairs, strict=True)]
+    found = {name: median(values) for name, values in measured.items()}
+    spread = {"lowest_share": min(shares), "highest_share": max(shares)}
+    return {**found, "on_demand_share": median(shares), **spread}
 
 
 def start_seconds(source: Path, *, cache_dir: Path) -> dict[str, float]:
@@ -129,11 +136,16 @@ def start_seconds(source: Path, *, cache_dir: Path) -> dict[str, float]:
 
 def _in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """Median of what each side measures."""
+    return {name: median(values) for name, values in _measured(sides, rounds).items()}
+
+
+def _measured(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each side measures; the one that begins takes turns."""
     measured: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in sorted(sides, reverse=bool(number % 2)):
             measured[name].append(sides[name]())
-    return {name: median(values) for name, values in measured.items()}
+    return measured
 
 
 def _storing(source: Path, image_size: int, checkout: Path) -> float:

@@ -33,8 +33,8 @@ class Augmentation(nn.Module, ABC):
 
         Args:
             samples: Decoded images or sequences.
-            aspects: By what factor each image was wider, for its height, than it is stored; None
-                if all have the shape that they had.
+            aspects: By what factor each image was wider, for its height, than it is stored, on the
+                host, where views are drawn; None if all have the shape that they had.
         """
 
 

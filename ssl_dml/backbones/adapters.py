@@ -62,11 +62,11 @@ def add_adapters(backbone: Backbone, rank: int) -> int:
 
 def without_adapters(network: nn.Module) -> nn.Module:
     """A copy whose adapters are merged into the weights beside them; the network if it has none."""
-    if not any(_is_adapted(module) for module in network.modules()):
+    if not any(is_adapted(module) for module in network.modules()):
         return network
     plain = copy.deepcopy(network)
     for name, module in list(plain.named_modules()):
-        if _is_adapted(module):
+        if is_adapted(module):
             layer: Any = module
             layer.merge()
             parent, _, child = name.rpartition(".")
@@ -74,7 +74,7 @@ def without_adapters(network: nn.Module) -> nn.Module:
     return plain
 
 
-def _is_adapted(module: nn.Module) -> bool:
+def is_adapted(module: nn.Module) -> bool:
     """Whether it is a layer of peft; told by name, as importing peft takes seconds."""
     return type(module).__module__.startswith("peft.") and hasattr(module, "get_base_layer")
 

@@ -84,5 +84,7 @@ class _Normalize(torch.autograd.Function):
 
 def _dense(x: Tensor) -> Tensor:
     """The same in a layout that the kernels know."""
-    known = any(x.is_contiguous(memory_format=layout) for layout in LAYOUTS[: x.ndim - 1])
-    return x if known else x.contiguous()
+    for layout in LAYOUTS[: x.ndim - 1]:  # torch.compile has no any() of a generator here
+        if x.is_contiguous(memory_format=layout):
+            return x
+    return x.contiguous()

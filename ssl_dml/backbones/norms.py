@@ -1,7 +1,7 @@
 """Batch norm over the batch of all processes, or over parts of it, on any device."""
 
 from collections.abc import Callable
-from typing import Any, cast, final
+from typing import Any, TypeVar, cast, final
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from ssl_dml.backbones.native_norm import has_kernels, normalize
 from ssl_dml.distributed import all_reduce_mean, is_distributed, sum_with_gradient, world_size
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class _ReplacedBatchNorm(nn.Module):
@@ -241,7 +242,7 @@ def split_batch_norm(model: nn.Module, groups: int) -> None:
     _replace(model, lambda norm: SplitBatchNorm(norm, groups))
 
 
-def synchronize_batch_norm(model: nn.Module) -> nn.Module:
+def synchronize_batch_norm(model: Network) -> Network:
     """Replace every batch norm in place by one over all processes; with one, change nothing."""
     if is_distributed():
         _replace(model, SyncBatchNorm)

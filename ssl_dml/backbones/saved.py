@@ -11,6 +11,7 @@ import ssl_dml
 from ssl_dml.backbones.adapters import without_adapters
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.building import build, import_named
+from ssl_dml.distributed import has_split_weights, rank, whole
 from ssl_dml.files import replacing, write_json
 from ssl_dml.reading import read_json, regular
 from ssl_dml.types import ImageSpec, SequenceSpec, one_line
@@ -29,7 +30,8 @@ def save(
 ) -> None:
     """Write ``model.safetensors`` and ``backbone.json``; replace an older folder.
 
-    Adapters are merged into the weights beside them.
+    Adapters are merged into the weights beside them. A network whose weights are split over
+    processes is saved by all of them together, of which the first writes.
 
     >>> import tempfile
     >>> from ssl_dml.backbones import TimmBackbone
@@ -57,7 +59,9 @@ def save(
         "ssl_dml": ssl_dml.__version__,
     }
     weights = without_adapters(backbone).state_dict()
-    state = {name: value.contiguous().cpu() for name, value in weights.items()}
+    state = {name: whole(value).contiguous().cpu() for name, value in weights.items()}
+    if has_split_weights(backbone) and rank() != 0:
+        return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replacing(folder, folder=True) as partial:

@@ -10,6 +10,7 @@ from ssl_dml.backbones.adapters import without_adapters
 from ssl_dml.backbones.base import Backbone
 from ssl_dml.backbones.embedder import Embedder
 from ssl_dml.checks import at_least
+from ssl_dml.distributed import whole
 
 NEGLIGIBLE = 1e-6  # variance relative to the largest, which is rounding
 RIDGE = 0.03
@@ -81,6 +82,8 @@ def whitened(
 ) -> tuple[Embedder, dict[str, Any]]:
     """A copy of a network on the CPU that ends in a whitening, and what builds it again.
 
+    All processes make it together where the network's weights are split.
+
     Args:
         network: The network.
         class_path: Dotted path of its class.
@@ -92,7 +95,8 @@ def whitened(
         "class_path": class_path, "init_args": init_args, "neck": "linear", "dim": len(weight),
     }  # fmt: skip
     embedder = Embedder(network.inputs, **about)
-    embedder.backbone.load_state_dict(without_adapters(network).state_dict())
+    weights = without_adapters(network).state_dict()
+    embedder.backbone.load_state_dict({name: whole(value) for name, value in weights.items()})
     linear = embedder.neck[0]
     assert isinstance(linear, nn.Linear)
     with torch.no_grad():

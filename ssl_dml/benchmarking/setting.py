@@ -1,5 +1,6 @@
 """Where a check runs, and how it says that it failed."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -51,7 +52,11 @@ class Setting:
             FailedError: With the last of what it said, if it fails.
         """
         words = [*self.command, *map(str, arguments)]
-        made = subprocess.run(words, capture_output=True, text=True, check=False)
+        own = {
+            **os.environ,
+            "OMP_WAIT_POLICY": "passive",
+        }  # threads that spin slow those beside them
+        made = subprocess.run(words, capture_output=True, text=True, check=False, env=own)
         if made.returncode:
             said = (made.stderr or made.stdout).strip()[-LAST:]
             raise FailedError(f"{arguments[0]}: exit code {made.returncode}: {said}")

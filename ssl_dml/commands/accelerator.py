@@ -98,7 +98,7 @@ def main(args: Sequence[str] | None = None) -> None:
         small=config.small,
         folder=Path(),
         command=[sys.executable, "-m", "ssl_dml"],
-        at_once=max(1, min(AT_ONCE, cores() // CORES)),
+        at_once=cores() if config.small else max(1, min(AT_ONCE, cores() // CORES)),
     )
     if check(config, setting):
         sys.exit(1)

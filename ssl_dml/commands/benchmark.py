@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ssl_dml.backbones import initial
+from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.checks import at_least
 from ssl_dml.commands import accelerator, finetune, pretrain
 from ssl_dml.config import component, parse_run
@@ -30,6 +31,7 @@ from ssl_dml.training import (
     make_accelerator,
     make_optimizer,
     place,
+    split_encoders,
 )
 
 WARM_UP = 5
@@ -144,6 +146,7 @@ def sides(
         labels, plan = rows.given, config.train.plan(order.per_epoch)
         model = finetune.build(config, begin, train, rows.num_classes)
     augment = config.augment(train.spec).to(device)
+    split_encoders(synchronize_batch_norm(model).encoders)
     optimizer, scheduler = make_optimizer(model, config, plan)
     attach_partial_fc(model, optimizer)
     place(model, device, compiled=config.train.compile)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_dml.backbones import Embedder, Initial, Neck, initial, save
+from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.config import component, parse_run
 from ssl_dml.data import SampleSet, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
@@ -24,6 +25,7 @@ from ssl_dml.data.labeled import (
     split_labeled,
 )
 from ssl_dml.data.understood import announce, announce_leak, describe
+from ssl_dml.distributed import broadcast_object, has_split_weights
 from ssl_dml.evaluation import validate
 from ssl_dml.evaluation.sketch import sketch_run
 from ssl_dml.heads import Head, Nested, attach_partial_fc
@@ -180,11 +182,13 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
         device = accelerator.device
         begin = initial(config.init, *component(values, "backbone"), trust=config.trust)
         train, rows, data = read_data(config, begin)
-        size = {"batch_size": config.data.batch_size, "seed": config.seed}
-        order = LabeledBatches(rows, config.labels, **size)
+        order = LabeledBatches(
+            rows, config.labels, batch_size=config.data.batch_size, seed=config.seed
+        )
         plan = config.train.plan(order.per_epoch)
         with Allocations(values):
             model = build(config, begin, train, rows.num_classes)
+        config.finetune.split(synchronize_batch_norm(model))
         augment = config.augment(model.embedder.inputs).to(device)
         optimizer, scheduler = make_optimizer(model, config, plan, config.finetune.lr_scales(model))
         attach_partial_fc(model, optimizer)
@@ -196,10 +200,10 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
 
         def keep(name: str, step: int) -> None:
             """Save the embedding model in a folder of the run."""
-            trained = {"head": component(values, "head")[0], "data": data, "steps": step}
-            trained["nested"] = config.nested
+            trained = {"head": component(values, "head")[0], "nested": config.nested}
+            trained |= {"data": data, "steps": step}
             built = begin.arguments(neck=config.neck, dim=config.embedding_dim)
-            if accelerator.is_main_process:
+            if accelerator.is_main_process or has_split_weights(model):
                 save(model.embedder, config.output_dir / name, EMBEDDER, built, trained=trained)
 
         def measure(step: int) -> None:
@@ -207,7 +211,7 @@ def finetune(config: FinetuneConfig, values: dict[str, Any]) -> None:
             labels = {"label_values": rows.label_values, "device": device}
             found = validate(model.embedder, train, rows.queries, rows.gallery, **labels)
             record_probe(accelerator, step, found)
-            if found and best.improved(found, step):
+            if broadcast_object(bool(found) and best.improved(found, step)):
                 keep("best", step)
 
         rest = order.skip(run.batches_done)

@@ -11,13 +11,14 @@ import torch
 from accelerate import Accelerator
 
 from ssl_dml.backbones import Backbone, Initial, initial, save
+from ssl_dml.backbones.norms import synchronize_batch_norm
 from ssl_dml.checks import at_least
 from ssl_dml.config import ConfigError, beside_default, component, parse, parse_run
 from ssl_dml.data import SampleSet, epochs, load_test, load_train, make_loader
 from ssl_dml.data.config import as_published, decoded_for
 from ssl_dml.data.traits import Traits, traits_of
 from ssl_dml.data.understood import announce, announce_leak, describe
-from ssl_dml.distributed import rank
+from ssl_dml.distributed import has_split_weights, rank
 from ssl_dml.evaluation import ProbeConfig, baseline, gain_of, open_probe, probe_method
 from ssl_dml.evaluation.sketch import sketch_run
 from ssl_dml.methods import Method, RunInfo, nested
@@ -129,11 +130,11 @@ def save_backbone(
     name: str,
     step: int,
 ) -> Backbone:
-    """Save the backbone in a folder of the run, on the first process, and return it."""
+    """Save the backbone in a folder of the run, which all processes do together; return it."""
     trained = {"method": component(values, "method")[0], "steps": step, "data": data}
     trained |= {"nested": config.nested, "whiten": config.whiten}
     network, class_path, init_args = whiten()
-    if rank() == 0:
+    if rank() == 0 or has_split_weights(network):
         save(network, config.output_dir / name, class_path, init_args, trained=trained)
     return network
 
@@ -192,11 +193,13 @@ def pretrain(config: PretrainConfig, values: dict[str, Any], choose: Choose | No
         augment = config.augment(train.spec).to(device)
         with Allocations(values):
             method = build(config, begin, train, plan)
-        model = Pretrainer(method)
+        model = Pretrainer(synchronize_batch_norm(method))
+        average = Average(method.backbone, config.train.ema)
+        config.adapt.split(model, average.network)
         optimizer, scheduler = make_optimizer(method, config, plan, config.adapt.lr_scales(model))
         place(model, device, compiled=config.train.compile)
+        average.network.to(device)
         optimizer = accelerator.prepare_optimizer(optimizer)
-        average = Average(method.backbone, config.train.ema)
         guard = Guard(config.guard, config.evaluation, config.guarded, labeled=split is not None)
         state = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
         state |= {**average.parts, **guard.parts}

@@ -255,6 +255,7 @@ def _opened(config: DataConfig, where: str, split: str) -> tuple[Source, Decoder
             missing_labels=config.missing_labels,
             use_splits=config.use_splits,
             skip_damaged=config.on_error == "skip",
+            cache_dir=config.cache_dir.expanduser(),
         )
     if opened is not None and not config.use_labels:
         opened[0].labels, opened[0].class_names = None, []

@@ -95,18 +95,22 @@ class LabeledFiles:
 
 @final
 class Memory:
-    """What was found below a folder of at least 10,000 images, kept for the next time.
+    """What was found below a folder of at least 10,000 files, kept for the next time.
 
     Args:
         root: The folder.
         split: ``"train"`` or ``"test"``.
         use_splits: Whether sub-folders such as train and test are splits.
         cache_dir: Folder of what is kept between runs.
+        audio: Whether the files are audio, not images.
     """
 
-    def __init__(self, root: Path, split: str, *, use_splits: bool, cache_dir: Path) -> None:
+    def __init__(
+        self, root: Path, split: str, *, use_splits: bool, cache_dir: Path, audio: bool = False
+    ) -> None:
         self.root = root
-        self.place = place_of(cache_dir, root, split, use_splits, sorted(SUFFIXES), HINTS)
+        rules = (sorted(AUDIO_SUFFIXES), {}) if audio else (sorted(SUFFIXES), HINTS)
+        self.place = place_of(cache_dir, root, split, use_splits, *rules)
 
     def known(self) -> "tuple[LabeledFiles | None] | None":
         """The files of the split, or None for no such split; None alone if they must be found."""
@@ -182,10 +186,11 @@ def images_below(
 
 
 def audio_below(
-    root: Path, split: str = "train", *, use_splits: bool = False
+    root: Path, split: str = "train", *, use_splits: bool = False, memory: Memory | None = None
 ) -> LabeledFiles | None:
     """Find the audio files of a split; none if there is no such split."""
-    return LabeledFiles.below(root, split, wanted=is_audio, hints={}, use_splits=use_splits)
+    given = {"use_splits": use_splits, "memory": memory}
+    return LabeledFiles.below(root, split, wanted=is_audio, hints={}, **given)
 
 
 def is_audio(path: Path) -> bool:

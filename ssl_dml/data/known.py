@@ -6,22 +6,23 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 from typing import Any, final, overload
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from ssl_dml import __version__
-from ssl_dml.cores import own_cores
+from ssl_dml.data.split_names import printable
 from ssl_dml.files import remove_leftovers, replacing
+from ssl_dml.progress import say
 from ssl_dml.reading import regular
 
 LEAST = 10_000  # files; fewer are found as quickly
 SETTLED_NS = 2_000_000_000  # what changed later may change again within a tick of the clock
-SHARE = 50_000  # files that are worth a process
+DRAWN = 10_000  # files that are looked at before a run, and the others beside it
 
 # Of a file its size and time of change; of a folder the number of its inode, and the same.
 Marks = Int64[np.ndarray, "paths 2"]
@@ -130,8 +131,10 @@ def recall(place: Path, root: Path) -> Known | None:
     """What was found below a folder, if looking again would find the same.
 
     The number of each folder's inode and the time of its change are compared, so that no file has
-    come, gone or been renamed; and the size and time of change of every file, in as many processes
-    as there are cores. That is what :func:`~ssl_dml.data.sources.fingerprint` is made of.
+    come, gone or been renamed; and the size and time of change of files, which is what
+    :func:`~ssl_dml.data.sources.fingerprint` is made of. Of more than 10,000 files these are
+    10,000, the same ones each time; a process beside the run looks at all of them. If one was
+    written over in its place, that is said, and the folder is no longer remembered.
 
     Args:
         place: From :func:`place_of`.
@@ -153,8 +156,11 @@ def recall(place: Path, root: Path) -> Known | None:
         return None
     if not np.array_equal(_marks(root, places, folder=True), of_folders):
         return None
-    if not _unchanged(root, below, of_files):
+    drawn = np.random.default_rng(0).permutation(len(below))[:DRAWN]
+    if not np.array_equal(_marks(root, [below[one] for one in drawn]), of_files[drawn]):
         return None
+    if len(below) > DRAWN and os.environ.get("LOCAL_RANK", "0") == "0":
+        _look_beside(place, root, below, of_files)
     return Known(names=names, labels=labels or None, metadata=metadata)
 
 
@@ -190,26 +196,35 @@ def _marks(root: Path, names: list[str], *, folder: bool = False) -> Marks:
         os.close(above)
 
 
-def _unchanged(root: Path, names: list[str], marks: Marks) -> bool:
-    """Whether all files are as they were; each process has a share of them."""
-    processes = min(own_cores(), len(names) // SHARE) if sys.platform == "linux" else 1
-    if processes <= 1:
-        return np.array_equal(_marks(root, names), marks)
-    bounds = np.linspace(0, len(names), processes + 1).astype(int).tolist()
+def _look_beside(place: Path, root: Path, names: list[str], marks: Marks) -> None:
+    """Compare all files in a process of its own; forget the folder, and say so, if one differs."""
+    if sys.platform != "linux":
+        _forget(place, root, np.array_equal(_marks(root, names), marks))
+        return
     context = get_context("fork")  # which copies no names, and imports nothing
-    started = [
-        context.Process(target=_compare, args=(root, names[a:b], marks[a:b]), daemon=True)
-        for a, b in pairwise(bounds)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
+    process = context.Process(target=_compare, args=(root, names, marks), daemon=True)
+    process.start()
+
+    def wait() -> None:
+        """In a thread; 1 is said by the comparison itself, and not by a signal that ends it."""
         process.join()
-    return all(process.exitcode == 0 for process in started)
+        _forget(place, root, process.exitcode != 1)
+
+    Thread(target=wait, daemon=True).start()
+
+
+def _forget(place: Path, root: Path, same: bool) -> None:
+    if not same:
+        say(
+            f"warning: a file below {printable(str(root))} was written over since the folder was "
+            "last looked through, and this run knows it as it was: start the run anew"
+        )
+        place.unlink(missing_ok=True)
 
 
 def _compare(root: Path, names: list[str], marks: Marks) -> None:
-    """In a process of its own: end with 0 if all files are as they were."""
+    """In a process of its own: end with 0 if all files are as they were, and with 1 if not."""
+    os.nice(19)
     sys.exit(0 if np.array_equal(_marks(root, names), marks) else 1)
 
 

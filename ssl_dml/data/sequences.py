@@ -8,7 +8,7 @@ from ssl_dml.checks import in_range, positive
 from ssl_dml.config import ConfigError
 from ssl_dml.data.arrays import NpzArrays, TableArrays
 from ssl_dml.data.audio import MAX_RATE, AudioFiles
-from ssl_dml.data.folders import LabeledFiles, audio_below
+from ssl_dml.data.folders import LabeledFiles, Memory, audio_below
 from ssl_dml.data.listings import listed_files, path_column
 from ssl_dml.data.opening import TableOptions, is_folder_of_files, locate, open_table
 from ssl_dml.data.recordings import Recordings, Segments, SequenceDecoder
@@ -49,6 +49,7 @@ def open_sequences(
     missing_labels: bool = True,
     use_splits: bool = True,
     skip_damaged: bool = False,
+    cache_dir: Path | None = None,
 ) -> tuple[Segments, SequenceDecoder] | None:
     """Open the sequences that ``data.source`` names; None if it has no such split.
 
@@ -62,13 +63,14 @@ def open_sequences(
         missing_labels: Whether null, NaN, empty text and -1 mean that there is no label.
         use_splits: Whether names such as train and test tell the splits.
         skip_damaged: Leave damaged parquet files out instead of raising.
+        cache_dir: Where it is kept what was found below a folder; None to keep nothing.
 
     Raises:
         ConfigError: If the source does not exist or holds no sequences.
     """
     given = TableOptions((config.column, label_column), use_splits, skip_damaged)
     labels = {"label_column": label_column, "missing_labels": missing_labels}
-    recordings = _open(where, split, config, channels, given, labels)
+    recordings = _open(where, split, config, channels, given, labels, cache_dir)
     if recordings is None:
         return None
     longest = max(recordings.lengths)
@@ -95,14 +97,20 @@ def _open(
     channels: int | None,
     given: TableOptions,
     labels: dict[str, Any],
+    cache_dir: Path | None,
 ) -> Recordings | None:
-    path = locate(where)
+    path, memory = locate(where), None
+    if cache_dir is not None and path.is_dir():
+        own = {"use_splits": given.use_splits, "cache_dir": cache_dir, "audio": True}
+        memory = Memory(path, split, **own)
+        if (known := memory.known()) is not None:
+            return None if known[0] is None else _audio(path, known[0], config, channels)
     if path.suffix == ".npz":
         return (
             NpzArrays(path, missing_labels=labels["missing_labels"]) if split == "train" else None
         )
     if is_folder_of_files(path):
-        files = audio_below(path, split, use_splits=given.use_splits)
+        files = audio_below(path, split, use_splits=given.use_splits, memory=memory)
         return None if files is None else _audio(path, files, config, channels)
     table = open_table(where, path, split, given)
     if table is None:

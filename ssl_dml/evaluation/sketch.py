@@ -97,6 +97,7 @@ def sketch_samples(
     rows = rows[chosen(len(rows))]
     with evaluating(network):
         features = embed(encoder(network, device), samples, rows, device=device)
+    digest = weights_digest(without_adapters(network))
     if rank() != 0 or not len(features) or not features.isfinite().all():
         return
     place = Path(source).expanduser().absolute()
@@ -106,7 +107,7 @@ def sketch_samples(
         rows=len(rows),
         dim=features.shape[1],
         class_names=None if labels is None else samples.class_names,
-        weights={"digest": weights_digest(without_adapters(network)), "path": str(folder)},
+        weights={"digest": digest, "path": str(folder)},
         data={**origin, "fingerprint": samples.fingerprint},
         inputs=asdict(network.inputs),
         views="one",

@@ -8,7 +8,13 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from ssl_dml.distributed import all_reduce_mean, sum_with_gradient, world_size
+from ssl_dml.distributed import (
+    all_reduce_mean,
+    is_split,
+    own_part,
+    sum_with_gradient,
+    world_size,
+)
 from ssl_dml.memory.sharded import ShardedRows, random_rows
 
 STATE = "state_"
@@ -190,13 +196,14 @@ def attach_partial_fc(model: nn.Module, optimizer: Optimizer) -> None:
 
 
 def gradient_norm(model: nn.Module) -> Tensor:
-    """Norm of the whole gradient, with the class weights of all processes where they are split."""
+    """Norm of the whole gradient, with the parts of all processes where weights are split."""
     device = next(model.parameters()).device
     sharded = {id(layer.active) for layer in _layers(model) if layer.sharded}
+    sharded |= {id(parameter) for parameter in model.parameters() if is_split(parameter)}
     gradients: dict[bool, list[Tensor]] = {True: [], False: []}
     for parameter in model.parameters():
         if parameter.grad is not None:
-            gradients[id(parameter) in sharded].append(parameter.grad)
+            gradients[id(parameter) in sharded].append(own_part(parameter.grad))
     zero = torch.zeros((), device=device)  # without a gradient torch's norm is one on the CPU
     own, common = (get_total_norm(those) if those else zero for those in gradients.values())
     return (common.square() + sum_with_gradient(own.square())).sqrt() if sharded else common

@@ -6,6 +6,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from ssl_dml.distributed import own_part
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -18,7 +20,8 @@ def follower(network: Network) -> Network:
 def follow(followers: nn.Module, leaders: nn.Module, momentum: float | Tensor) -> None:
     """Set each parameter to ``momentum`` times itself plus the rest times its leader's.
 
-    Each network keeps its own buffers, such as running statistics.
+    Each network keeps its own buffers, such as running statistics. Of weights that are split over
+    processes each moves its part.
 
     Args:
         followers: The network to move.
@@ -36,8 +39,8 @@ def follow(followers: nn.Module, leaders: nn.Module, momentum: float | Tensor) -
     pairs = list(zip(followers.parameters(), leaders.parameters(), strict=True))
     if not pairs:
         return
-    ours: list[Tensor] = [own for own, _ in pairs]
-    theirs: list[Tensor] = [leader for _, leader in pairs]
+    ours: list[Tensor] = [own_part(own) for own, _ in pairs]
+    theirs: list[Tensor] = [own_part(leader) for _, leader in pairs]
     rest = 1 - momentum  # in a few kernels for all of them
     if isinstance(rest, Tensor):
         torch._foreach_lerp_(ours, theirs, [rest.to(own.dtype) for own in ours])

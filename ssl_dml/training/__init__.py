@@ -19,6 +19,7 @@ from ssl_dml.training.run import Run, RunConfig, start_run
 from ssl_dml.training.run_folder import claim
 from ssl_dml.training.schedules import warmup_cosine
 from ssl_dml.training.setup import in_chunks, make_optimizer, place
+from ssl_dml.training.splitting import split_encoders
 from ssl_dml.training.whitened import Model, Whitened
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "place",
     "project",
     "scale_learning_rate",
+    "split_encoders",
     "start_run",
     "warmup_cosine",
 ]

@@ -14,6 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from ssl_dml.config import ConfigError
 from ssl_dml.cores import keep_memory, own_cores
 from ssl_dml.training.loop import TrainConfig
+from ssl_dml.training.splitting import check_launch, unasked
 
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -26,24 +27,22 @@ def make_accelerator(config: TrainConfig, *, seed: int) -> Accelerator:
     _warn_of_a_single_process()
     if config.precision == "fp16" and not torch.accelerator.is_available():
         raise ConfigError("train.precision fp16 needs an accelerator; use bf16, no or auto")
-    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
-        raise ConfigError(
-            "the launcher asks for FSDP, which this version does not train with; launch without "
-            "--use_fsdp, and fit a large encoder with train.encode_chunk and train.precision bf16"
-        )
+    precision = choose_precision(config.precision)
+    check_launch(config, precision)
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
     # Methods keep their buffers equal themselves; DDP would send a bank at every step, and at the
     # start too by what torch's warning asks for.
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     patience = InitProcessGroupKwargs(timeout=timedelta(minutes=config.timeout_minutes))
-    accelerator = Accelerator(
-        # Without this, processes on a machine without an accelerator would not find each other.
-        cpu=not torch.accelerator.is_available(),
-        mixed_precision=choose_precision(config.precision),
-        gradient_accumulation_steps=config.accumulation,
-        kwargs_handlers=[ddp, patience],
-    )
+    with unasked():  # for FSDP, which splits the encoders only
+        accelerator = Accelerator(
+            # Without this, processes on a machine without an accelerator would not find each other.
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision=precision,
+            gradient_accumulation_steps=config.accumulation,
+            kwargs_handlers=[ddp, patience],
+        )
     use_processor(config.threads)
     torch.backends.cudnn.benchmark = not config.deterministic
     if config.deterministic:

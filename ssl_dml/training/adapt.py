@@ -13,6 +13,7 @@ from ssl_dml.checks import at_least, fraction
 from ssl_dml.progress import say
 from ssl_dml.training.optimizers import layerwise_lr_scales
 from ssl_dml.training.pretrainer import Pretrainer
+from ssl_dml.training.splitting import split_encoders
 from ssl_dml.types import ConfigError
 
 RANK = 8
@@ -107,6 +108,11 @@ class AdaptSettings:
                 f"first layers; take last:1 to last:{most}, or all"
             )
         return [parameter for group in groups[-count:] for parameter in group]
+
+    def split(self, model: Pretrainer, average: Backbone) -> None:
+        """Split the encoders of a method, and the average of its backbone, if FSDP is asked for."""
+        frozen = {"setting": "adapt.warmup_epochs", "frozen": self.warmup_epochs}
+        split_encoders([*model.encoders, average], **frozen)
 
     def lr_scales(self, model: Pretrainer) -> dict[nn.Parameter, float]:
         """Learning-rate multiplier of each parameter of the backbone.

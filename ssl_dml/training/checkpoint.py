@@ -23,6 +23,7 @@ from ssl_dml.training.manifest import (
     write_metadata,
 )
 from ssl_dml.training.rng_state import restore, rng_state
+from ssl_dml.training.splitting import fitted_state, whole_state
 from ssl_dml.types import one_line, shown
 from ssl_dml.yaml_text import to_yaml
 
@@ -65,7 +66,8 @@ class Checkpoints:
     def save(self, step: int, parts: dict[str, Stateful], metadata: dict[str, Any]) -> Path:
         """Write the state of every part and of every process's generators.
 
-        Rows of a table that is split over processes are written by the one that owns them.
+        Rows of a table that is split over processes are written by the one that owns them. Split
+        weights of networks are put together, and written by the first.
 
         Args:
             step: Updates made so far.
@@ -84,13 +86,14 @@ class Checkpoints:
             self._tidy()
             part.mkdir(parents=True)
         broadcast_object(None)  # the folder is there before anybody writes into it
+        state = {name: whole_state(item) for name, item in parts.items()}
         split = split_rows(parts["model"])
         _refuse_non_finite(step, split)
         own = {f"generators_{rank()}.pt": rng_state()}
         if split:
             own[f"rows_{rank()}.pt"] = split
         if rank() == 0:
-            own[STATE] = {name: item.state_dict() for name, item in parts.items()}
+            own[STATE] = state
             _refuse_non_finite(step, own[STATE]["model"])
             own[STATE]["model"] = {n: v for n, v in own[STATE]["model"].items() if n not in split}
         for name, state in own.items():
@@ -123,7 +126,7 @@ class Checkpoints:
                     cut_rows(item, state[name], [read(path, mmap=True) for path in tables])
                 else:
                     _compare_numbers(item.state_dict(), state[name], name)
-                item.load_state_dict(state[name])
+                item.load_state_dict(fitted_state(item, state[name]))
             except MISFITS as error:
                 reason = one_line(error, words=60)
                 raise ValueError(f"{place / STATE} does not fit this {name}: {reason}") from error

@@ -17,6 +17,7 @@ from ssl_dml.training.finetuner import Finetuner
 from ssl_dml.training.freezable import Freezable
 from ssl_dml.training.loop import TrainConfig, fit
 from ssl_dml.training.optimizers import fuse, layerwise_lr_scales
+from ssl_dml.training.splitting import split_encoders
 from ssl_dml.types import Batch, ConfigError
 
 
@@ -72,6 +73,11 @@ class FinetuneSettings:
         """
         if self.lora_rank is not None:
             adapt_by_lora(backbone, self.lora_rank, setting=self._lora)
+
+    def split(self, model: Finetuner) -> None:
+        """Split the backbone over the processes if FSDP is asked for."""
+        frozen = {"setting": "finetune.freeze_epochs", "frozen": self.freeze_epochs}
+        split_encoders(model.encoders, **frozen)
 
     def lr_scales(self, model: Finetuner) -> dict[nn.Parameter, float]:
         """Learning-rate multiplier of each parameter of backbone and head.

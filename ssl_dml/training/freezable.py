@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import nn
 
+from ssl_dml.distributed import is_split
 from ssl_dml.memory import ddp_ignored_names
 
 
@@ -27,6 +28,12 @@ class Freezable(nn.Module, ABC):
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
         """Names that ``DistributedDataParallel`` must leave alone; it reads this attribute."""
+        split = [name for name, parameter in self.named_parameters() if is_split(parameter)]
+        return [*self.own_names, *split]
+
+    @property
+    def own_names(self) -> list[str]:
+        """Names of parameters and buffers that need not be the same on every process."""
         return ddp_ignored_names(self)
 
     @property

@@ -87,7 +87,7 @@ class Guard:
         return {"neighbor_overlap": neighbor_overlap(self.neighbors, found)}
 
     def judge(self, step: int, measured: dict[str, float]) -> tuple[bool, bool]:
-        """Whether this is the best so far, which the first process knows, and whether to stop."""
+        """Whether this is the best so far, and whether to stop, on every process."""
         if self.folder is None:
             return False, False
         better = stop = False
@@ -99,7 +99,7 @@ class Guard:
                 stop = self._below(step, measured[HELD_OUT])
             elif step and self.start:
                 say(_change(step, self.start, measured))
-        return better, broadcast_object(stop)
+        return broadcast_object((better, stop))
 
     def _below(self, step: int, value: float) -> bool:
         """Whether to stop; says it when patience ends."""

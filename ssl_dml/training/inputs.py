@@ -35,8 +35,8 @@ def batches(
             "samples alone, not samples and aspects"
         )
         aspects = None
-    aspects = None if aspects is None else aspects.to(device)
-    for samples, indices in on_device(loader, device):
-        wide = () if aspects is None else (aspects[indices],)
+    # On the host, where views are drawn.
+    parts = loader if aspects is None else ((s, i, aspects[i]) for s, i in loader)
+    for samples, indices, *wide in on_device(parts, device):
         views = augment(samples, *wide)
         yield Batch(views, indices, None if labels is None else labels[indices])

@@ -8,17 +8,17 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_
 from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_dml.checks import at_least, in_range, inside, positive
-from ssl_dml.distributed import all_reduce_mean, gather, world_size
+from ssl_dml.distributed import all_reduce_mean, gather, own_part, world_size
 from ssl_dml.memory import gradient_norm
 from ssl_dml.reporting import check_trackers
 from ssl_dml.stops import NonFiniteError
 from ssl_dml.types import Batch, ConfigError
 
 SAMPLES_NAMED = 8
+SMALL = 1e-6  # beside a norm, as torch has it
 MAX_OVERFLOWS = 50
 MOST_THREADS = 1024
 
@@ -190,7 +190,8 @@ def _clip(model: nn.Module, limit: float | None, accelerator: Accelerator) -> Te
     accelerator.unscale_gradients()  # of fp16; elsewhere this does nothing
     norm = gradient_norm(model)
     if limit is not None:
-        clip_grads_with_norm_(model.parameters(), limit, norm)
+        gradients = [own_part(p.grad) for p in model.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, (limit / (norm + SMALL)).clamp(max=1.0))
     return norm
 
 

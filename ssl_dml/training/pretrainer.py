@@ -30,7 +30,7 @@ class Pretrainer(Freezable):
         return [own, *others]
 
     @property
-    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+    def own_names(self) -> list[str]:
         """Those of the method, such as rows of a memory bank."""
         names = getattr(self.method, "_ddp_params_and_buffers_to_ignore", ())
         return [f"method.{name}" for name in names]

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_dml.backbones import Backbone, Chunked
 from ssl_dml.backbones.chunked import batch_norm_notice
-from ssl_dml.backbones.norms import synchronize_batch_norm
+from ssl_dml.distributed import has_split_weights, split_weights
 from ssl_dml.progress import say
 from ssl_dml.training.allocations import refuse_large
 from ssl_dml.training.freezable import Freezable
@@ -46,7 +46,7 @@ def make_optimizer(
     plan: Plan,
     lr_scales: Mapping[nn.Parameter, float] | None = None,
 ) -> tuple[Optimizer, LRScheduler]:
-    """Synchronize batch norm, group the parameters, scale the learning rate, schedule it.
+    """Group the parameters, scale the learning rate, schedule it.
 
     Args:
         model: What is trained.
@@ -54,8 +54,7 @@ def make_optimizer(
         plan: Steps and warm-up.
         lr_scales: Learning-rate multiplier of a parameter, 1 where it is not given.
     """
-    _check_optimizer(config)
-    synchronize_batch_norm(model)
+    _check_optimizer(config, split=has_split_weights(model))
     refuse_large(model)
     optimizer = config.optimizer(parameter_groups(model, lr_scales))
     batch_size = config.data.batch_size * plan.accumulation
@@ -63,7 +62,7 @@ def make_optimizer(
     return optimizer, warmup_cosine(optimizer, steps=plan.steps, warmup=plan.warmup)
 
 
-def _check_optimizer(config: RunConfig) -> None:
+def _check_optimizer(config: RunConfig, *, split: bool) -> None:
     """Raise before training if the optimizer cannot make a step as the loop makes them.
 
     Raises:
@@ -71,6 +70,8 @@ def _check_optimizer(config: RunConfig) -> None:
     """
     device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
     trial = nn.Linear(2, 2, device=device)
+    if split:
+        split_weights(trial, [])
     for parameter in trial.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer = config.optimizer(parameter_groups(trial))

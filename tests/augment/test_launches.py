@@ -12,7 +12,14 @@ from launching import ROOT
 
 WORKER = Path(__file__).parent / "launches.py"
 # All views of one size together; two sizes cost twice.
-BUDGET = {"SimCLR": 26, "SimCLR 224": 36, "solarize": 36, "gray": 42, "multi-crop": 52}
+BUDGET = {
+    "SimCLR": 26,
+    "SimCLR 224": 36,
+    "long images": 36,
+    "solarize": 36,
+    "gray": 42,
+    "multi-crop": 52,
+}
 
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"),

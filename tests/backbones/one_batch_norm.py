@@ -17,7 +17,7 @@ from torch.nn.modules._functions import SyncBatchNorm as TorchSyncBatchNorm
 from torch.testing import assert_close
 
 from ssl_dml.backbones.native_norm import has_kernels
-from ssl_dml.backbones.norms import SyncBatchNorm
+from ssl_dml.backbones.norms import SyncBatchNorm, synchronize_batch_norm
 
 EPS, DIM, ROWS = 1e-3, 3, (5, 2)  # samples of each process
 CALLS = Counter()
@@ -179,6 +179,23 @@ def without_statistics(rank):
     assert_close(ours.eval()(x[rank]), norm.eval()(x[rank]))
 
 
+def compiled(rank):
+    """A compiled network, without a break, beside the same that is not."""
+    torch.manual_seed(4)
+    shape = (2 * 3, DIM, 8, 8)
+    x = torch.randn(shape)[3 * rank : 3 * rank + 3]
+    layers = [nn.Conv2d(DIM, DIM, 3), plain(shape, dtype=torch.float32), nn.ReLU()]
+    network = synchronize_batch_norm(nn.Sequential(*layers, *copy.deepcopy(layers)))
+    other = copy.deepcopy(network)
+    other.compile(backend="aot_eager", fullgraph=True)
+    found = []
+    for one in (network, other):
+        out = one(x)
+        out.square().mean().backward()
+        found.append((out.detach(), [p.grad for p in one.parameters()], list(one.buffers())))
+    assert_close(*found)
+
+
 CASES = [
     {"shape": ()},
     {"shape": (4, 3)},
@@ -188,8 +205,8 @@ CASES = [
 ]
 
 
-def main(store):
-    """Compare everything by the sums of the CPU, then by the kernels."""
+def main(store, *only):
+    """Compare everything by the sums of the CPU, then by the kernels; or compiled networks only."""
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
@@ -199,6 +216,10 @@ def main(store):
             for name, kernel in KERNELS.items():
                 library.impl(name, kernel, "CPU")
         assert has_kernels("cpu") == native
+        if only:
+            torch.compiler.reset()
+            compiled(rank)
+            continue
         for options in CASES:
             compare(rank, native, **options)
         autocast(rank)

@@ -21,9 +21,9 @@ def images(tmp_path):
 @pytest.mark.slow
 def test_the_decoder_alone_and_the_loader_are_measured(images, tmp_path):
     began = time.perf_counter()
-    found = demand_rates(images, 32, rounds=1, cache_dir=tmp_path / "cache")
+    found = demand_rates(images, 32, rounds=3, cache_dir=tmp_path / "cache")
     took = time.perf_counter() - began
-    assert found["on_demand_share"] == found["on_demand"] / found["decoder"]
+    assert found["lowest_share"] <= found["on_demand_share"] <= found["highest_share"]
     for name in ("decoder", "on_demand"):
         assert found[name] >= 40 / took  # each is a part of the whole
 

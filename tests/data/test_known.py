@@ -3,12 +3,14 @@ import time
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from ssl_dml.data import folders as folders_module
 from ssl_dml.data import known as module
 from ssl_dml.data.known import Paths, names_below
 from ssl_dml.data.opening import open_source
+from ssl_dml.data.sequences import SequenceConfig, open_sequences
 
 LONG_AGO = time.time_ns() - 10**12
 
@@ -23,8 +25,6 @@ def settle(root):
 def folder(tmp_path, monkeypatch):
     """Images of two classes in two splits, and processes that share them."""
     monkeypatch.setattr(folders_module, "LEAST", 4)
-    monkeypatch.setattr(module, "SHARE", 2)
-    monkeypatch.setattr(module, "own_cores", lambda: 2)
     root = tmp_path / "images"
     for number in range(6):
         path = root / ("test" if number > 3 else "train") / "ab"[number % 2] / f"{number}.png"
@@ -144,6 +144,30 @@ def test_a_change_is_noticed(folder, tmp_path, walks, change):
     assert facts(after) == facts(opened(folder, None))
 
 
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_a_file_that_is_not_drawn_is_looked_at_beside_the_run(
+    folder, tmp_path, walks, capsys, monkeypatch, platform
+):
+    monkeypatch.setattr(module, "DRAWN", 1)
+    monkeypatch.setattr(module.sys, "platform", platform)
+    cache = tmp_path / "cache"
+    before = facts(opened(folder, cache))
+    for _ in range(2):
+        assert facts(opened(folder, cache)) == before
+    drawn = np.random.default_rng(0).permutation(5)[0]  # of four images of the split, and README
+    path = opened(folder, cache).paths[int(drawn == 0)]
+    with path.open("r+b") as file:
+        file.write(path.read_bytes()[:-1] + b"x")
+    assert facts(opened(folder, cache)) == before  # known as it was
+    for _ in range(200):
+        if not list(cache.glob("folder-*.npz")):
+            break
+        time.sleep(0.01)
+    assert f"warning: a file below {folder} was written over" in capsys.readouterr().out
+    assert len(walks) == 1
+    assert facts(opened(folder, cache)) == facts(opened(folder, None)) != before
+
+
 def test_files_that_were_changed_just_now_are_looked_for_again(folder, tmp_path, walks):
     os.utime(folder / "train" / "a" / "0.png")
     for _ in range(2):
@@ -202,3 +226,24 @@ def test_paths_are_made_when_they_are_asked_for(tmp_path):
     assert paths[-1] == tmp_path / "b" / "c"
     assert list(paths[1:]) == [tmp_path / "b" / "c"]
     assert names_below(tmp_path, [*paths, tmp_path]) == ["a", "b/c", ""]
+
+
+def test_a_folder_of_audio_is_known_too(tmp_path, monkeypatch, walks):
+    monkeypatch.setattr(folders_module, "LEAST", 3)
+    root = tmp_path / "sounds"
+    for number in range(4):
+        path = root / "ab"[number % 2] / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.full(80, number / 8), 1000)
+    settle(root)
+    config = SequenceConfig(sampling_rate=1000)
+
+    def labels():
+        given = {"config": config, "channels": None, "label_column": "label"}
+        segments, _ = open_sequences(str(root), "train", **given, cache_dir=tmp_path / "cache")
+        return segments.labels
+
+    assert labels() == labels() == [0, 0, 1, 1]
+    assert len(walks) == 1
+    soundfile.write(root / "b" / "9.wav", np.zeros(80), 1000)
+    assert labels() == [0, 0, 1, 1, 1]

@@ -7,7 +7,6 @@ from launching import Command
 from ssl_dml.cores import cores
 from ssl_dml.training.accelerator import choose_precision, make_accelerator, use_processor
 from ssl_dml.training.loop import TrainConfig
-from ssl_dml.types import ConfigError
 
 
 @pytest.mark.parametrize("wanted", ["no", "bf16", "fp16"])
@@ -18,12 +17,6 @@ def test_a_given_precision_is_taken(wanted):
 def test_auto_takes_the_launchers_choice(monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     assert choose_precision("auto") == "fp16"
-
-
-def test_what_the_launcher_asks_for_and_cannot_have_is_told(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(ConfigError, match=r"asks for FSDP.*train\.encode_chunk"):
-        make_accelerator(TrainConfig(steps=1), seed=0)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this is about processors")

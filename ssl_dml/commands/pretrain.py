@@ -184,7 +184,7 @@ def pretrain(config: PretrainConfig, values: dict[str, Any], choose: Choose | No
         begin = initial(config.init, *component(values, "backbone"), trust=config.trust)
         train, test, data = read_data(config, begin)
         if choose is not None:
-            config, values = choose(traits_of(train, accelerator=device.type != "cpu"))
+            config, values = choose(traits_of(train, accelerator=torch.accelerator.is_available()))
             begin = begin if config.init else initial(None, *component(values, "backbone"))
         split = open_probe(train, test, config.evaluation)
         order = epochs(train, config.data, seed=config.seed)
@@ -201,8 +201,8 @@ def pretrain(config: PretrainConfig, values: dict[str, Any], choose: Choose | No
         average.network.to(device)
         optimizer = accelerator.prepare_optimizer(optimizer)
         guard = Guard(config.guard, config.evaluation, config.guarded, labeled=split is not None)
-        state = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
-        state |= {**average.parts, **guard.parts}
+        parts = {"model": method, "optimizer": optimizer, "scheduler": scheduler}
+        state = {**parts, **average.parts, **guard.parts}
         run = start_run(config, values, accelerator, plan=plan, state=state, data=data)
 
         settings = {"config": config.evaluation, "device": device}
@@ -214,14 +214,17 @@ def pretrain(config: PretrainConfig, values: dict[str, Any], choose: Choose | No
         keep = partial(save_backbone, config, values, whiten, data)
         probes = Probes(accelerator, guard, whiten, partial(probe, **settings), first, keep)
 
-        rest = order.skip(run.batches_done)
-        loader = make_loader(train, rest, workers=config.data.workers, device=device)
+        loader = make_loader(
+            train, order.skip(run.batches_done), workers=config.data.workers, device=device
+        )
         inputs = batches(loader, augment, device, train.labels, train.aspects)
         if run.start == 0:
             accelerator.log({"data/damaged": len(train.damaged)}, step=0)
             probes.at(0)
-            count = plan.steps * plan.accumulation
-            inputs = show_first(inputs, train, accelerator, batches=count, folder=config.output_dir)
+            inputs = show_first(
+                inputs, train, accelerator,
+                batches=plan.steps * plan.accumulation, folder=config.output_dir,
+            )  # fmt: skip
         frozen = round(config.adapt.warmup_epochs * plan.per_epoch)
         steps = fit_in_phases(model, optimizer, scheduler, inputs, frozen=frozen, **run.training)
         step = run.start

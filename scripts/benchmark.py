@@ -25,6 +25,7 @@ from ssl_dml.types import ConfigError
 TABLES = {
     "adapt": "adapt_table",
     "audit": "audit_table",
+    "audit_rows": "rows_table",
     "augment": "augment_table",
     "bank": "bank_table",
     "classes": "class_table",
@@ -33,6 +34,8 @@ TABLES = {
     "emoji": "draw_emoji",
     "finetune": "finetune_table",
     "input": "input_table",
+    "labels": "label_table",
+    "leak": "leak_table",
     "losses": "loss_table",
     "measures": "measure_table",
     "methods": "method_table",

@@ -17,7 +17,7 @@ from ssl_dml.evaluation.label_errors import label_errors
 from ssl_dml.tables import EmbeddingTable
 from ssl_dml.types import Images
 
-NEAREST = 10
+NEAREST, VOTERS = 10, 20  # neighbors that show outliers and classes, and that judge a label
 FAR = 5.0  # deviations, by the quartiles, from which on a sample is far from all others
 ONE = 0.75  # of the mixing of two classes drawn from one, from which on they look like one
 SURE = 0.995  # probability from which on it is proposed to leave a changed copy out
@@ -132,13 +132,13 @@ def embedding_findings(table: EmbeddingTable, class_names: Sequence[str] = ()) -
         class_names: Names of the labels.
     """
     centered = table.embeddings.float() - table.embeddings.float().mean(dim=0)
-    near, cosines = nearest_others(centered, min(NEAREST, len(centered) - 1))
-    found = outliers(near, cosines)
+    near, cosines = nearest_others(centered, min(VOTERS, len(centered) - 1))
+    found = outliers(near[:, :NEAREST], cosines[:, :NEAREST])
     known = (table.labels >= 0).nonzero()[:, 0]
     if len(known) < 2 * FEWEST or len(table.labels[known].unique()) == 1:
         return found
     named = EmbeddingTable(embeddings=centered[known], labels=table.labels[known])
-    judged = label_errors(named)
+    judged = label_errors(named, near=(near, cosines) if len(known) == len(near) else None)
     near_known = judged.near[:, :NEAREST]
     for row in judged.denied.nonzero()[:, 0].tolist():
         same = (named.labels[near_known[row]] == judged.better[row]).nonzero()[:, 0]

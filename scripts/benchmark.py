@@ -7,10 +7,12 @@ and ``classes`` the cost of a step by the size of its bank or its class weights;
 ``input`` measure how fast images are augmented and come in; ``scale`` says what methods send and
 keep on many accelerators; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval
 and verification, and ``serve`` asks the search page from many clients; ``drift`` counts false
-alarms, and ``threshold`` how often thresholds keep their promise; ``speech FOLDER`` and ``emoji
-FOLDER`` make the labeled recordings and images that others are measured on; ``pretrain`` is
-``ssl_dml benchmark``, ``speed`` the same for several methods, channels and sizes, and ``toolkits``
-times other toolkits' SimCLR.
+alarms, and ``threshold`` how often thresholds keep their promise; ``audit`` counts planted copies
+that are found, ``labels`` wrong labels beside cleanlab, ``leak`` intervals that cover, and
+``audit_rows`` the cost of judging many rows; ``speech FOLDER`` and ``emoji FOLDER`` make the
+labeled recordings and images that others are measured on; ``pretrain`` is ``ssl_dml benchmark``,
+``speed`` the same for several methods, channels and sizes, and ``toolkits`` times other toolkits'
+SimCLR.
 """
 
 import sys

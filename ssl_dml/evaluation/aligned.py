@@ -62,7 +62,8 @@ def aligned(
     basis = torch.eye(6).expand(len(way), 6, 6) if form is None else form
     parts = torch.linalg.solve(basis @ basis.mT, basis @ way.reshape(-1, 6, 1))
     begin = theta = (basis.mT @ parts).view(-1, 2, 3)
-    where, few = place(source.shape[2]), torch.eye(basis.shape[1])
+    where = basis.view(len(way), -1, 2, 3) @ place(source.shape[2]).flatten(1)
+    (x, y), few = where[:, None].unbind(dim=3), torch.eye(basis.shape[1])
     sloped = torch.cat([source, *edges(source)], dim=1)
     for _ in range(steps):
         seen, mask = moved(sloped, theta)
@@ -70,9 +71,9 @@ def aligned(
         light, parts = explained([seen], target, mask)
         open_ = mask * ((light < 1) | (target < WHITE))
         rest = (target - light.clamp(0, 1)) * open_
-        slopes = torch.cat([across[:, :, None] * where, down[:, :, None] * where], dim=2)
-        gain = parts[:, 0].clamp(0.4, 2.5)[:, None, None, None]
-        slopes = basis @ (slopes * (gain * open_)[:, :, None]).movedim(2, 1).flatten(2)
+        seen_by = parts[:, 0].clamp(0.4, 2.5)[:, None, None, None] * open_
+        across, down = ((slope * seen_by).flatten(2)[:, :, None] for slope in (across, down))
+        slopes = (across * x + down * y).movedim(2, 1).flatten(2)
         normal = slopes @ slopes.mT
         scale = normal.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-6
         normal = normal + 1e-3 * scale[:, None, None] * few
@@ -117,7 +118,9 @@ def sharply(images: Images, theta: Float[Tensor, "batch 2 3"]) -> Images:
 
 def smooth(images: Images) -> Images:
     """The mean of each pixel and its neighbors."""
-    return F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    wide = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    lines = wide[:, :, :-2] + wide[:, :, 1:-1] + wide[:, :, 2:]
+    return (lines[:, :, :, :-2] + lines[:, :, :, 1:-1] + lines[:, :, :, 2:]) / 9
 
 
 def edges(images: Images) -> tuple[Images, Images]:

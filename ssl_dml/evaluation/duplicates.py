@@ -32,6 +32,7 @@ from ssl_dml.types import Images
 
 SIDE = 64  # pixels of a thumbnail, at most
 MADE, FEWEST = 2400, 600  # copies to learn from: four an image, at most and at least
+LARGE = 32  # pixels a side above which half as many are enough, as each shows more
 CHUNK = 256
 IMAGE = (1, 3)  # channels that an image file has; others are averaged
 ROUGH = 16  # pixels a side at which hopeless candidates are told
@@ -222,7 +223,8 @@ class Made(NamedTuple):
 
 def _made(images: Images) -> Made:
     generator = torch.Generator().manual_seed(SEED)
-    count = min(MADE, max(FEWEST, 4 * len(images)))
+    most = MADE if images.shape[-1] <= LARGE else MADE // 2
+    count = min(most, max(FEWEST, 4 * len(images)))
     order = torch.cat([
         torch.randperm(len(images), generator=generator) for _ in range(-(-count // len(images)))
     ])[:count]  # fmt: skip

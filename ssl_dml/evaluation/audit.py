@@ -20,7 +20,7 @@ from ssl_dml.types import Images
 NEAREST, VOTERS = 10, 20  # neighbors that show outliers and classes, and that judge a label
 FAR = 5.0  # deviations, by the quartiles, from which on a sample is far from all others
 ONE = 0.75  # of the mixing of two classes drawn from one, from which on they look like one
-SURE = 0.995  # probability from which on it is proposed to leave a changed copy out
+SURE = 0.999  # probability from which on it is proposed to leave a changed copy out
 FEWEST = 4  # labeled samples of a class that is compared
 
 
@@ -108,8 +108,8 @@ def _copies(
         reason = "a mirrored copy" if (a, b) in mirrored else reason
         leak = bool(tested[leave] != tested[stay])
         reason += "; trained on and tested on" if leak else ""
-        if min(int(labels[a]), int(labels[b])) >= 0 and labels[a] != labels[b]:
-            reason += "; of different classes"
+        apart = min(int(labels[a]), int(labels[b])) >= 0 and bool(labels[a] != labels[b])
+        reason += "; of different classes" if apart else ""
         found.append(
             Finding(
                 kind=kind,
@@ -118,7 +118,7 @@ def _copies(
                 score=score,
                 reason=reason,
                 leak=leak,
-                drop=score >= SURE,
+                drop=kind == "duplicate" or (score >= SURE and not apart),
             )
         )
     return sorted(found, key=lambda one: (not one.leak, -one.score, one.row))

@@ -62,7 +62,7 @@ def aligned(
     basis = torch.eye(6).expand(len(way), 6, 6) if form is None else form
     parts = torch.linalg.solve(basis @ basis.mT, basis @ way.reshape(-1, 6, 1))
     begin = theta = (basis.mT @ parts).view(-1, 2, 3)
-    where = basis.view(len(way), -1, 2, 3) @ place(source.shape[2]).flatten(1)
+    where = basis.reshape(len(way), basis.shape[1], 2, 3) @ place(source.shape[2]).flatten(1)
     (x, y), few = where[:, None].unbind(dim=3), torch.eye(basis.shape[1])
     sloped = torch.cat([source, *edges(source)], dim=1)
     for _ in range(steps):

@@ -188,7 +188,7 @@ def _followed(
     return Followed(rows, torch.cat([torch.empty(0, MEASURES), *left]), rough, coarse)
 
 
-def _gray(images: Images) -> Images:
+def _gray(images: Images) -> Float[Tensor, "batch 1 height width"]:
     return images.mean(dim=1, keepdim=True)
 
 

@@ -1,18 +1,19 @@
 """Measure the toolkit: ``python scripts/benchmark.py NAME``, in a clone.
 
-``benchmark.py NAME --help`` says what a table takes: ``methods`` and ``finetune`` train and compare
-recipes, ``views`` and ``multi_crop`` views, ``compact`` prefixes of embeddings, and ``adapt`` goes
-on from published weights; ``tiles`` and ``losses`` compare losses with other toolkits', ``bank``
-and ``classes`` the cost of a step by the size of its bank or its class weights; ``augment`` and
-``input`` measure how fast images are augmented and come in; ``invariances`` says what views may
-differ in on images of each kind; ``scale`` says what methods send and
-keep on many accelerators; ``search FOLDER`` measures an index of embeddings, ``measures`` retrieval
-and verification, ``clusters`` clusters of a million rows, and ``serve`` asks the search page from
-many clients; ``drift`` counts false alarms, and ``threshold`` how often thresholds keep their
-promise; ``speech FOLDER`` and ``emoji FOLDER`` make the labeled recordings and images that others
-are measured on; ``pretrain`` is ``ssl_dml benchmark``, ``speed`` the same for several methods,
-channels and sizes; ``toolkits`` times other toolkits' SimCLR, and ``equal_time`` gives their kNN in
-the same time.
+``benchmark.py NAME --help`` says what a table takes.
+
+- Accuracy: ``methods`` and ``finetune`` train and compare recipes; ``views``, ``multi_crop`` and
+  ``invariances`` compare views; ``adapt`` goes on from published weights; ``compact`` shortens
+  embeddings; ``equal_time`` is kNN beside other toolkits' in the same time.
+- Speed: ``pretrain`` is ``ssl_dml benchmark``, ``speed`` the same for several methods, channels and
+  sizes; ``toolkits`` times other toolkits; ``augment`` and ``input`` are views and images a second;
+  ``tiles`` and ``losses`` are losses beside others', ``bank`` and ``classes`` a step by the size of
+  its bank or class weights; ``scale`` is what methods send and keep on many accelerators.
+- Measures: ``measures`` is retrieval and verification, ``clusters`` a million rows; ``search`` is an
+  index, ``serve`` the search page under many clients; ``drift`` counts false alarms, ``threshold``
+  promises kept; ``audit`` counts planted copies found, ``labels`` wrong labels beside cleanlab,
+  ``leak`` intervals that cover, and ``audit_rows`` the cost of many rows.
+- Data: ``speech`` and ``emoji`` make the labeled recordings and images that others are measured on.
 """
 
 import sys
@@ -27,6 +28,7 @@ from ssl_dml.types import ConfigError
 TABLES = {
     "adapt": "adapt_table",
     "audit": "audit_table",
+    "audit_rows": "rows_table",
     "augment": "augment_table",
     "bank": "bank_table",
     "classes": "class_table",
@@ -38,6 +40,8 @@ TABLES = {
     "finetune": "finetune_table",
     "input": "input_table",
     "invariances": "invariance_table",
+    "labels": "label_table",
+    "leak": "leak_table",
     "losses": "loss_table",
     "measures": "measure_table",
     "methods": "method_table",

@@ -103,17 +103,20 @@ def emoji_images() -> list[Image.Image]:
 
 
 def photo_images(folder: Path) -> list[Image.Image]:
-    """Parts of photographs of half the size that do not overlap; smooth ones are left out."""
-    found = list[Image.Image]()
-    for path in sorted(filter(is_image, folder.iterdir())):
-        image = Image.open(path).convert("RGB")
-        if image.width > 1000:
-            image = image.reduce(2)
-        for y in range(0, image.height - SIDE + 1, SIDE):
-            for x in range(0, image.width - SIDE + 1, SIDE):
-                part = image.crop((x, y, x + SIDE, y + SIDE))
-                if np.asarray(part.convert("L")).std() / 255 >= VARIED:
-                    found.append(part)
+    """Parts of all photographs of a folder."""
+    return [part for path in sorted(filter(is_image, folder.iterdir())) for part in parts(path)]
+
+
+def parts(path: Path) -> list[Image.Image]:
+    """Parts of a photograph, of half its size if large, that do not overlap; none is smooth."""
+    image, found = Image.open(path).convert("RGB"), list[Image.Image]()
+    if image.width > 1000:
+        image = image.reduce(2)
+    for y in range(0, image.height - SIDE + 1, SIDE):
+        for x in range(0, image.width - SIDE + 1, SIDE):
+            part = image.crop((x, y, x + SIDE, y + SIDE))
+            if np.asarray(part.convert("L")).std() / 255 >= VARIED:
+                found.append(part)
     return found
 
 

@@ -17,10 +17,10 @@ from ssl_dml.evaluation.label_errors import label_errors
 from ssl_dml.tables import EmbeddingTable
 from ssl_dml.types import Images
 
-NEAREST = 10
+NEAREST, VOTERS = 10, 20  # neighbors that show outliers and classes, and that judge a label
 FAR = 5.0  # deviations, by the quartiles, from which on a sample is far from all others
 ONE = 0.75  # of the mixing of two classes drawn from one, from which on they look like one
-SURE = 0.995  # probability from which on it is proposed to leave a changed copy out
+SURE = 0.999  # probability from which on it is proposed to leave a changed copy out
 FEWEST = 4  # labeled samples of a class that is compared
 
 
@@ -108,8 +108,8 @@ def _copies(
         reason = "a mirrored copy" if (a, b) in mirrored else reason
         leak = bool(tested[leave] != tested[stay])
         reason += "; trained on and tested on" if leak else ""
-        if min(int(labels[a]), int(labels[b])) >= 0 and labels[a] != labels[b]:
-            reason += "; of different classes"
+        apart = min(int(labels[a]), int(labels[b])) >= 0 and bool(labels[a] != labels[b])
+        reason += "; of different classes" if apart else ""
         found.append(
             Finding(
                 kind=kind,
@@ -118,7 +118,7 @@ def _copies(
                 score=score,
                 reason=reason,
                 leak=leak,
-                drop=score >= SURE,
+                drop=kind == "duplicate" or (score >= SURE and not apart),
             )
         )
     return sorted(found, key=lambda one: (not one.leak, -one.score, one.row))
@@ -132,13 +132,13 @@ def embedding_findings(table: EmbeddingTable, class_names: Sequence[str] = ()) -
         class_names: Names of the labels.
     """
     centered = table.embeddings.float() - table.embeddings.float().mean(dim=0)
-    near, cosines = nearest_others(centered, min(NEAREST, len(centered) - 1))
-    found = outliers(near, cosines)
+    near, cosines = nearest_others(centered, min(VOTERS, len(centered) - 1))
+    found = outliers(near[:, :NEAREST], cosines[:, :NEAREST])
     known = (table.labels >= 0).nonzero()[:, 0]
     if len(known) < 2 * FEWEST or len(table.labels[known].unique()) == 1:
         return found
     named = EmbeddingTable(embeddings=centered[known], labels=table.labels[known])
-    judged = label_errors(named)
+    judged = label_errors(named, near=(near, cosines) if len(known) == len(near) else None)
     near_known = judged.near[:, :NEAREST]
     for row in judged.denied.nonzero()[:, 0].tolist():
         same = (named.labels[near_known[row]] == judged.better[row]).nonzero()[:, 0]

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import faiss
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -17,7 +18,9 @@ DIM = 64
 CHUNK = 2048
 LEARNED = 4096  # images that the descriptor is learned from
 NEAR = 3  # candidates of an image for each way of changing it
+LOOKED_AT = 64  # of an image over all ways, each in the way that makes it nearest
 KEPT = 6  # candidates of an image over all ways
+FEW = 2000  # images that are compared all with all
 UNLIKE = 0.6  # squared distance of candidates, of vectors of length 1
 CROP, TURN = 0.8, 5.0
 
@@ -60,31 +63,45 @@ def candidates(images: Images) -> Candidates:
     Args:
         images: As :func:`reduced` leaves them.
     """
-    described, rows = Descriptor(images), torch.arange(len(images))
-    coarse = torch.cat([_coarse(part).flatten(1) for part in images.split(CHUNK)])
-    index = indexed(described(coarse).numpy())
-    best = torch.empty(len(images), 0)
+    described, gray = Descriptor(images), images.mean(dim=1, keepdim=True)
+    coarse = torch.cat([_coarse(part).flatten(1) for part in gray.split(CHUNK)])
+    index = indexed(described(coarse).numpy(), exact_below=FEW)
+    far = torch.empty(len(images), 0)
     others, chosen = (torch.empty(len(images), 0, dtype=torch.long) for _ in range(2))
     for number, way in enumerate(ways()):
-        found, rest = list[Tensor](), list[Tensor]()
-        for part, own in zip(images.split(CHUNK), rows.split(CHUNK), strict=True):
-            moved = _coarse(warped(part, way))
-            near = torch.from_numpy(index.search(described(moved.flatten(1)).numpy(), NEAR + 1)[1])
-            far = _unlikeness(moved, coarse[near])
-            found.append(near)
-            rest.append(far.masked_fill((near == own[:, None]) | (near < 0), torch.inf))
-        best = torch.cat([best, torch.cat(rest)], dim=1)
-        others = torch.cat([others, torch.cat(found)], dim=1)
-        chosen = torch.cat([chosen, torch.full((len(images), NEAR + 1), number)], dim=1)
-        best, order = best.sort(dim=1)
+        found = [
+            _nearest(index, described(_coarse(warped(part, way)).flatten(1)))
+            for part in gray.split(CHUNK)
+        ]
+        near = torch.cat([rows for _, rows in found])
+        itself = (near == torch.arange(len(near))[:, None]) | (near < 0)
+        more = torch.cat([distance for distance, _ in found]).masked_fill(itself, torch.inf)
+        far, others = torch.cat([far, more], dim=1), torch.cat([others, near], dim=1)
+        chosen = torch.cat([chosen, torch.full_like(near, number)], dim=1)
+        far, order = far.topk(min(LOOKED_AT, far.shape[1]), dim=1, largest=False)
         others, chosen = others.gather(1, order), chosen.gather(1, order)
-        again = (others[:, :, None] == others[:, None]).tril(-1).any(2)  # in a better way before
-        best = best.masked_fill(again, torch.inf)
-        best, order = best.topk(min(KEPT, best.shape[1]), dim=1, largest=False)
-        others, chosen = others.gather(1, order), chosen.gather(1, order)
-    kept = best <= UNLIKE
-    own = rows[:, None].expand_as(others)[kept]
-    return Candidates(torch.stack([own, others[kept]], dim=1), chosen[kept])
+    unlike = torch.full_like(far, torch.inf)
+    for number, way in enumerate(ways()):
+        for at in ((chosen == number) & far.isfinite()).nonzero().split(CHUNK):
+            if not len(at):
+                continue
+            own, place_ = at.unbind(dim=1)
+            moved = _coarse(warped(gray[own], way))
+            unlike[own, place_] = _unlikeness(moved, coarse[others[own, place_], None])[:, 0]
+    unlike, order = unlike.sort(dim=1)
+    others, chosen = others.gather(1, order), chosen.gather(1, order)
+    again = (others[:, :, None] == others[:, None]).tril(-1).any(2)  # in a better way before
+    unlike, order = unlike.masked_fill(again, torch.inf).sort(dim=1)
+    kept = unlike[:, :KEPT] <= UNLIKE
+    others, chosen = (x.gather(1, order)[:, :KEPT][kept] for x in (others, chosen))
+    return Candidates(torch.stack([kept.nonzero()[:, 0], others], dim=1), chosen)
+
+
+def _nearest(
+    index: faiss.Index, described: Float[Tensor, "batch dim"]
+) -> tuple[Float[Tensor, "batch near"], Int[Tensor, "batch near"]]:
+    far, rows = index.search(described.numpy(), NEAR + 1)  # pyright: ignore[reportCallIssue]
+    return torch.from_numpy(far), torch.from_numpy(rows)
 
 
 def best_ways(originals: Images, copies: Images) -> Int[Tensor, " batch"]:

@@ -12,10 +12,10 @@ PROBED = 16
 CHUNK = 1 << 16
 
 
-def indexed(rows: Float[np.ndarray, "rows dim"]) -> faiss.Index:
+def indexed(rows: Float[np.ndarray, "rows dim"], *, exact_below: int = EXACT_BELOW) -> faiss.Index:
     """An index of rows by Euclidean distance, exact if there are few."""
     exact = faiss.IndexFlatL2(rows.shape[1])
-    if len(rows) < EXACT_BELOW:
+    if len(rows) < exact_below:
         exact.add(rows)  # pyright: ignore[reportCallIssue] - faiss wraps it at import
         return exact
     lists = int(2 * len(rows) ** 0.5)

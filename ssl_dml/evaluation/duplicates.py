@@ -6,6 +6,7 @@ copies made of the images themselves, and from the candidates, most of which onl
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,22 +15,32 @@ from jaxtyping import Bool, Float, Int
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from ssl_dml.evaluation.aligned import DISTORTIONS, RESIDUALS, aligned, measures, smooth
+from ssl_dml.evaluation.aligned import aligned, forms, smooth
 from ssl_dml.evaluation.candidates import best_ways, candidates, reduced, ways
 from ssl_dml.evaluation.made import CHANGES, CROPPED, changed, edited
+from ssl_dml.evaluation.unexplained import (
+    DISTORTIONS,
+    FLOOR,
+    MEASURES,
+    RESIDUALS,
+    STEP,
+    measures,
+    unexplained,
+)
 from ssl_dml.progress import progress
 from ssl_dml.types import Images
 
-SIDE = 48  # pixels of a thumbnail, at most
+SIDE = 64  # pixels of a thumbnail, at most
 MADE, FEWEST = 2400, 600  # copies to learn from: four an image, at most and at least
+LARGE = 32  # pixels a side above which half as many are enough, as each shows more
 CHUNK = 256
 IMAGE = (1, 3)  # channels that an image file has; others are averaged
 ROUGH = 16  # pixels a side at which hopeless candidates are told
-RELATIVE = 1  # column of the logarithm of the part that is left unexplained
-REACHED = 0.99  # of the made copies that stay candidates
+REACHED = 0.995  # of the made copies that stay candidates, at each size
 SLACK = 0.4  # by which a candidate may leave more, in logarithms
-CONFIRMED = 0.99  # probability of a copy
-ROUNDS, EVEN = 3, 0.5
+BESIDE = 2  # other images that may be copies of the same one, and show nothing of look-alikes
+CONFIRMED = 0.9975  # probability of a copy
+FITS, ROUNDS = 3, 3
 SEED = 0
 
 
@@ -71,51 +82,149 @@ def scored(
     """Candidates, the way in which each was moved, and the probability that it is a copy."""
     images = F.adaptive_avg_pool2d(thumbnails, SIDE) if thumbnails.shape[-1] > SIDE else thumbnails
     images = images if images.shape[1] in IMAGE else images.mean(dim=1, keepdim=True)
-    copies, others, farthest = _learned(images)
+    made = _made(images)
     pairs, way = candidates(reduced(images))
-    theta, rough = _moves(images, pairs, way)
-    near = rough <= farthest
-    pairs, way, theta = pairs[near], way[near], theta[near]
-    if not near.any():
+    fits = _followed(images, pairs, way, made.limits)
+    pairs, way = pairs[fits.rows], way[fits.rows]
+    if not len(pairs):
         return pairs, way, torch.empty(0)
-    return pairs, way, _probabilities(pairs, _left(images, pairs, theta), copies, others)
+    rest, limit = fits.left[:, 0], made.limits[1]
+    others = look_alikes(pairs, rest, len(images), BESIDE, limit)
+    left = _compared(fits.left, others[pairs].amin(dim=1))
+    others = look_alikes(pairs, rest, len(images), BESIDE - 1, limit)
+    copies, edits = (_compared(x, others[rows]) for x, rows in (made.copies, made.edits))
+    return pairs, way, _probabilities(pairs, left, copies, edits)
+
+
+def look_alikes(
+    pairs: Int[Tensor, "pairs 2"],
+    rest: Float[Tensor, " pairs"],
+    images: int,
+    skipped: int,
+    most: float,
+) -> Float[Tensor, " images"]:
+    """What images that only look like each image leave unexplained at least.
+
+    Args:
+        pairs: Rows of two images; of both orders the one that leaves less counts.
+        rest: What each pair leaves.
+        images: How many there are.
+        skipped: Images, those that leave least, that may be copies.
+        most: What is told of images with fewer pairs.
+
+    >>> pairs, rest = torch.tensor([[0, 1], [1, 0], [0, 2]]), torch.tensor([1.0, 2.0, 3.0])
+    >>> look_alikes(pairs, rest, 3, 1, 9.0)
+    tensor([3., 9., 9.])
+    """
+    own, which = pairs.sort(dim=1).values.unique(dim=0, return_inverse=True)
+    least = torch.full((len(own),), torch.inf).scatter_reduce(0, which, rest, "amin")
+    row, least = own.T.flatten(), least.repeat(2)
+    order = torch.from_numpy(np.lexsort((least.numpy(), row.numpy())))
+    row, least = row[order], least[order]
+    place = torch.arange(len(row)) - torch.searchsorted(row, row)
+    found = torch.full((images,), most)
+    found[row[place == skipped]] = least[place == skipped].clamp(max=most)
+    return found
+
+
+def _compared(
+    left: Float[Tensor, "pairs measures"], others: Float[Tensor, " pairs"]
+) -> Float[Tensor, "pairs more"]:
+    """With one more measure, the first: how much less is left than look-alikes leave."""
+    less = (left[:, 0] - others).div(STEP).round() * STEP
+    return torch.cat([less[:, None], left], dim=1)
+
+
+class Followed(NamedTuple):
+    """What pairs leave unexplained.
+
+    Attributes:
+        rows: Which of the pairs were followed to the end.
+        left: Their measures.
+        rough: The part that each pair leaves on few gray pixels.
+        coarse: What each leaves on 32 pixels; infinite for those that rough pixels ruled out.
+    """
+
+    rows: Int[Tensor, " followed"]
+    left: Float[Tensor, "followed measures"]
+    rough: Float[Tensor, " pairs"]
+    coarse: Float[Tensor, " pairs"]
+
+
+def _followed(
+    images: Images,
+    pairs: Int[Tensor, "pairs 2"],
+    way: Int[Tensor, " pairs"],
+    limits: tuple[float, float] = (torch.inf, torch.inf),
+) -> Followed:
+    """Lay each pair's images over one another, on more and more pixels.
+
+    Args:
+        images: Values from 0 to 1.
+        pairs: Rows of the image that is moved, and of the other.
+        way: About how it is moved.
+        limits: What a pair may leave on few pixels, and on 32, to be followed further.
+    """
+    theta, rough = _moves(images, pairs, way)
+    rows = (rough <= limits[0]).nonzero()[:, 0]
+    moves, coarse = torch.empty(2, len(pairs), 2, 3), torch.full((len(pairs),), torch.inf)
+    with progress(2 * len(rows), "aligning", "pairs", delay=5.0) as bar:
+        for own in rows.split(CHUNK):
+            source, target = (reduced(images[pairs[own, i]]) for i in (0, 1))
+            some = smooth(_gray(source)), smooth(_gray(target))
+            for move, form in zip(moves, forms(theta[own]), strict=True):
+                move[own] = aligned(*some, theta[own], form=form, steps=3)
+                coarse[own] = coarse[own].minimum(unexplained(source, target, move[own]))
+            bar.update(len(own))
+        rows, left = (coarse <= limits[1]).nonzero()[:, 0], list[Tensor]()
+        for own in rows.split(CHUNK):
+            source, target = images[pairs[own, 0]], images[pairs[own, 1]]
+            fits = [
+                aligned(_gray(source), _gray(target), move[own], form=form, steps=3)
+                for move, form in zip(moves, forms(theta[own]), strict=True)
+            ]
+            left.append(measures(source, target, fits))
+            bar.update(len(own))
+    return Followed(rows, torch.cat([torch.empty(0, MEASURES), *left]), rough, coarse)
+
+
+def _gray(images: Images) -> Float[Tensor, "batch 1 height width"]:
+    return images.mean(dim=1, keepdim=True)
 
 
 def _moves(
     images: Images, pairs: Int[Tensor, "pairs 2"], way: Int[Tensor, " pairs"]
 ) -> tuple[Float[Tensor, "pairs 2 3"], Float[Tensor, " pairs"]]:
     """The move of each pair, found on few gray pixels, and the part that it leaves unexplained."""
-    gray = F.adaptive_avg_pool2d(images.mean(dim=1, keepdim=True), ROUGH)
+    gray = F.adaptive_avg_pool2d(_gray(images), ROUGH)
+    contrast = gray.var(dim=(1, 2, 3), correction=0)
     theta, found = ways()[way], list[Tensor]()
-    for first in range(0, len(pairs), 4 * CHUNK):
-        part = slice(first, first + 4 * CHUNK)
+    for part in torch.arange(len(pairs)).split(4 * CHUNK):
         source, target = gray[pairs[part, 0]], gray[pairs[part, 1]]
         theta[part] = aligned(smooth(source), smooth(target), theta[part], steps=4)
-        found.append(measures(source, target, theta[part])[:, RELATIVE])
+        rest = unexplained(source, target, theta[part])
+        found.append(rest - (contrast[pairs[part, 1]] + FLOOR).log())
     return theta, torch.cat([torch.empty(0), *found])
 
 
-def _left(
-    images: Images, pairs: Int[Tensor, "pairs 2"], theta: Float[Tensor, "pairs 2 3"]
-) -> Float[Tensor, "pairs measures"]:
-    """Measures of each pair of rows, after the move is improved."""
-    found = list[Tensor]()
-    with progress(len(pairs), "aligning", "pairs", delay=5.0) as bar:
-        for rows, start in zip(pairs.split(CHUNK), theta.split(CHUNK), strict=True):
-            source, target = images[rows[:, 0]], images[rows[:, 1]]
-            small, other = reduced(source), reduced(target)
-            move = aligned(smooth(small), smooth(other), start, steps=3)
-            found.append(measures(source, target, aligned(small, other, move, steps=3)))
-            bar.update(len(rows))
-    return torch.cat(found)
+class Made(NamedTuple):
+    """What is learned of made copies.
+
+    Attributes:
+        copies: Their measures, and the row of the original of each.
+        edits: The same of images that were edited, which are no copies.
+        limits: What copies leave at most, of :func:`_followed`.
+    """
+
+    copies: tuple[Float[Tensor, "copies measures"], Int[Tensor, " copies"]]
+    edits: tuple[Float[Tensor, "edits measures"], Int[Tensor, " edits"]]
+    limits: tuple[float, float]
 
 
-def _learned(
-    images: Images,
-) -> tuple[Float[Tensor, "copies measures"], Float[Tensor, "others measures"], float]:
-    """Measures of made copies and of made others, and how much a copy may leave unexplained."""
+def _made(images: Images) -> Made:
     generator = torch.Generator().manual_seed(SEED)
-    count = min(MADE, max(FEWEST, 4 * len(images)))
+    most = MADE if images.shape[-1] <= LARGE else MADE // 2
+    count = min(most, max(FEWEST, 4 * len(images)))
     order = torch.cat([
         torch.randperm(len(images), generator=generator) for _ in range(-(-count // len(images)))
     ])[:count]  # fmt: skip
@@ -124,17 +233,23 @@ def _learned(
     half = len(order) // 2
     edits, seen = edited(copies[:half], originals[half : 2 * half], seed=SEED)
     whole = torch.arange(len(order)) % len(CHANGES) != CROPPED  # a part does not explain it all
-    sides = [(originals, copies), (copies[whole], originals[whole]), (originals[:half], edits)]
-    found, left = list[Tensor](), list[Tensor]()
+    sides = [(originals, copies), (copies[whole], originals[whole])]
+    sides.append((originals[:half][seen], edits[seen]))
+    found = list[Followed]()
     for source, target in sides:
-        chosen = best_ways(reduced(source), reduced(target))
-        rows = torch.arange(len(source))
-        pairs, both = torch.stack([rows, rows + len(rows)], dim=1), torch.cat([source, target])
-        theta, rough = _moves(both, pairs, chosen)
-        found.append(_left(both, pairs, theta))
-        left.append(rough)
-    farthest = float(torch.cat(left[:2]).quantile(REACHED)) + SLACK
-    return torch.cat(found[:2]), found[2][seen], farthest
+        chosen, rows = best_ways(reduced(source), reduced(target)), torch.arange(len(source))
+        pairs = torch.stack([rows, rows + len(rows)], dim=1)
+        found.append(_followed(torch.cat([source, target]), pairs, chosen))
+    there, back, other = found
+    limits = [
+        float(torch.cat(two).quantile(REACHED)) + SLACK
+        for two in ((there.rough, back.rough), (there.coarse, back.coarse))
+    ]
+    return Made(
+        copies=(torch.cat([there.left, back.left]), torch.cat([order, order[whole]])),
+        edits=(other.left, order[:half][seen]),
+        limits=(limits[0], limits[1]),
+    )
 
 
 def _probabilities(
@@ -143,39 +258,48 @@ def _probabilities(
     copies: Float[Tensor, "copies measures"],
     others: Float[Tensor, "others measures"],
 ) -> Float[Tensor, " pairs"]:
-    """Probability of a copy, from models that have not seen the pair.
+    """Probability of a copy, the mean of models that have not seen the pair.
 
     At first all candidates count as no copies. Those that are still more like made copies then
     count as nothing, and the models are fitted again.
     """
-    own = pairs.sort(dim=1).values
-    fold = (own[:, 0] * 7919 + own[:, 1]) % 2  # the same for both directions
-    scores, counted = torch.zeros(len(pairs)), torch.ones(len(pairs), dtype=torch.bool)
-    for _ in range(ROUNDS):
-        for part in range(2):
-            rest = torch.cat([left[counted & (fold != part)], others[part::2]])
-            asked = fold == part
-            if asked.any():
-                model = _fitted(copies[part::2], rest)
-                told = model.predict_proba(left[asked].numpy())[:, 1]
+    _, own = pairs.sort(dim=1).values.unique(dim=0, return_inverse=True)  # of both directions
+    generator, total = torch.Generator().manual_seed(SEED), torch.zeros(len(pairs))
+    for seed in range(FITS):
+        fold, copied, other = (
+            torch.randint(2, (count,), generator=generator)
+            for count in (int(own.max()) + 1, len(copies), len(others))
+        )
+        fold = fold[own]
+        scores, counted = torch.zeros(len(pairs)), torch.ones(len(pairs), dtype=torch.bool)
+        for _ in range(ROUNDS):
+            for part in fold.unique().tolist():
+                rest = torch.cat([left[counted & (fold != part)], others[other != part]])
+                if not len(rest):  # nothing to tell copies from
+                    continue
+                model, asked = _fitted(copies[copied != part], rest, seed), fold == part
+                told = model.decision_function(left[asked].numpy())
                 scores[asked] = torch.from_numpy(told).float()
-        counted = scores < EVEN
-    return scores
+            counted = scores < 0
+        total += scores
+    return (total / FITS).sigmoid()
 
 
 def _fitted(
-    copies: Float[Tensor, "copies measures"], others: Float[Tensor, "others measures"]
+    copies: Float[Tensor, "copies measures"], others: Float[Tensor, "others measures"], seed: int
 ) -> HistGradientBoostingClassifier:
     """Trees in which less that is left unexplained, or less distortion, never counts against."""
-    falling = RESIDUALS + DISTORTIONS
+    falling = 1 + RESIDUALS + DISTORTIONS
     model = HistGradientBoostingClassifier(
         max_iter=80,
         max_leaf_nodes=12,
         min_samples_leaf=20,
         l2_regularization=1.0,
+        max_features=0.5,
         monotonic_cst=[-1] * falling + [0] * (copies.shape[1] - falling),
-        random_state=SEED,
+        random_state=seed,
     )
     rows = torch.cat([copies, others]).numpy()
-    weight = np.repeat([1.0, len(copies) / len(others)], [len(copies), len(others)])
+    balance = min(1.0, len(copies) / len(others))
+    weight = np.repeat([1.0, balance], [len(copies), len(others)])
     return model.fit(rows, np.arange(len(rows)) < len(copies), sample_weight=weight)

@@ -37,7 +37,12 @@ class LabelErrors:
 
 
 def label_errors(
-    table: EmbeddingTable, *, k: int = 20, folds: int = 5, seed: int = 0
+    table: EmbeddingTable,
+    *,
+    k: int = 20,
+    near: tuple[Int[Tensor, "rows k"], Float[Tensor, "rows k"]] | None = None,
+    folds: int = 5,
+    seed: int = 0,
 ) -> LabelErrors:
     """How well each label fits its embedding, told by others than the sample itself.
 
@@ -47,7 +52,8 @@ def label_errors(
 
     Args:
         table: Embeddings with a label each.
-        k: Neighbors that vote.
+        k: Neighbors that vote, if they are still to be searched.
+        near: What :func:`~ssl_dml.evaluation.copies.nearest_others` has found; None to search.
         folds: Parts of the rows; each is judged by a probe of the others.
         seed: Of the folds.
 
@@ -64,7 +70,7 @@ def label_errors(
     """
     at_least(2, folds=folds, rows=len(table.labels))
     classes, labels = table.labels.unique(return_inverse=True)
-    near, cosines = nearest_others(table.embeddings, min(k, len(labels) - 1))
+    rows, cosines = near or nearest_others(table.embeddings, min(k, len(labels) - 1))
     x = table.embeddings.float()
     x = (x - x.mean(dim=0)) / x.std(dim=0).clamp_min(1e-6)
     x = F.pad(x / math.sqrt(x.shape[1]), (0, 1), value=1.0)
@@ -75,15 +81,15 @@ def label_errors(
     for fold in range(folds):
         rest = torch.cat([order[i::folds] for i in range(folds) if i != fold])[:SEEN]
         weights = fitted(x[rest], labels[rest], len(classes))
-        for rows in order[fold::folds].split(CHUNK):
-            probe = (x[rows] @ weights).log_softmax(dim=1)
-            votes = voted(cosines[rows], labels[near[rows]], len(classes))
+        for own in order[fold::folds].split(CHUNK):
+            probe = (x[own] @ weights).log_softmax(dim=1)
+            votes = voted(cosines[own], labels[rows[own]], len(classes))
             both = (probe + votes) / 2
-            own = labels[rows]
-            support[rows] = both.gather(1, own[:, None])[:, 0]
-            better[rows] = both.scatter(1, own[:, None], -torch.inf).argmax(dim=1)
-            denied[rows] = (probe.argmax(dim=1) != own) & (votes.argmax(dim=1) != own)
-    return LabelErrors(support=support, better=classes[better], denied=denied, near=near)
+            given = labels[own]
+            support[own] = both.gather(1, given[:, None])[:, 0]
+            better[own] = both.scatter(1, given[:, None], -torch.inf).argmax(dim=1)
+            denied[own] = (probe.argmax(dim=1) != given) & (votes.argmax(dim=1) != given)
+    return LabelErrors(support=support, better=classes[better], denied=denied, near=rows)
 
 
 def voted(

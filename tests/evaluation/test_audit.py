@@ -1,7 +1,12 @@
 import numpy as np
 import torch
 
-from ssl_dml.evaluation.audit import alike_classes, duplicate_findings, embedding_findings
+from ssl_dml.evaluation.audit import (
+    _copies,
+    alike_classes,
+    duplicate_findings,
+    embedding_findings,
+)
 from ssl_dml.evaluation.copies import nearest_others
 from ssl_dml.tables import EmbeddingTable
 
@@ -19,6 +24,17 @@ def test_of_each_group_of_equal_samples_one_stays_a_test_sample_first():
         leaks[0].reason
         == "the same, value by value; trained on and tested on; of different classes"
     )
+
+
+def test_a_changed_copy_is_left_out_if_it_is_sure_and_of_the_same_class():
+    scores = {(0, 1): 0.9995, (2, 3): 0.9995, (4, 5): 0.998, (6, 7): 1.0}
+    labels = torch.tensor([0, 0, 0, 1, 0, 0, 0, 1])
+    tested = torch.zeros(8, dtype=torch.bool)
+    found = _copies(scores, {(6, 7)}, set(), tested, labels)
+    assert {one.row for one in found} == {1, 3, 5, 7}
+    assert {one.row for one in found if one.drop} == {1, 7}  # equal values are no look-alikes
+    unlabeled = _copies(scores, {(6, 7)}, set(), tested, torch.full((8,), -1))
+    assert {one.row for one in unlabeled if one.drop} == {1, 3, 7}
 
 
 def test_outliers_and_classes_that_look_like_one():

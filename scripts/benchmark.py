@@ -9,8 +9,8 @@
   sizes; ``toolkits`` times other toolkits; ``augment`` and ``input`` are views and images a second;
   ``tiles`` and ``losses`` are losses beside others', ``bank`` and ``classes`` a step by the size of
   its bank or class weights; ``scale`` is what methods send and keep on many accelerators.
-- Measures: ``measures`` is retrieval and verification, ``clusters`` a million rows; ``search`` is an
-  index, ``serve`` the search page under many clients; ``drift`` counts false alarms, ``threshold``
+- Measures: ``measures`` is retrieval and verification, ``clusters`` a million rows; ``search`` is
+  an index, ``serve`` its page under many clients; ``drift`` counts false alarms, ``threshold``
   promises kept; ``audit`` counts planted copies found, ``labels`` wrong labels beside cleanlab,
   ``leak`` intervals that cover, and ``audit_rows`` the cost of many rows.
 - Data: ``speech`` and ``emoji`` make the labeled recordings and images that others are measured on.

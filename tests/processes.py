@@ -81,14 +81,18 @@ def names_in(worker, table):
     return list(runpy.run_path(str(worker))[table])
 
 
-def loader(worker, run_workers, folder):
-    """What each process of a world found, all names being run together the first time."""
+def loader(worker, run_workers, folder, *groups):
+    """What each process of a world found; all names of a group are run together the first time.
+
+    Without groups the worker is not told names, and has one group of its own.
+    """
     done = set()
 
     def load(name, world):
-        if world not in done:
-            done.add(world)  # also if it fails, so that every test fails at once
-            run_workers(worker, world, folder)
+        group = next((names for names in groups if name in names), ())
+        if (world, *group) not in done:
+            done.add((world, *group))  # also if it fails, so that every test fails at once
+            run_workers(worker, world, folder, *([",".join(group)] if group else []))
         return [torch.load(folder / f"{name}_{world}_{rank}.pt") for rank in range(world)]
 
     return load

@@ -59,5 +59,6 @@ def test_memory_is_kept_from_step_to_step():
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library has no such setting")
+@pytest.mark.slow
 def test_a_setting_of_the_user_stays():
     assert faults("keep", MALLOC_TRIM_THRESHOLD_="131072") > faults("keep") * 10

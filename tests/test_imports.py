@@ -34,6 +34,7 @@ def test_losses_heads_indices_and_measures_import_little_beside_torch(imported, 
     assert not (HEAVY - ALLOWED.get(part, set())) & {*imported[part]}
 
 
+@pytest.mark.slow
 def test_measures_that_need_images_are_functions_however_they_are_imported():
     code = (
         "import importlib, ssl_dml.evaluation as measures\n"

@@ -19,7 +19,7 @@ CHUNK = 2048
 LEARNED = 4096  # images that the descriptor is learned from
 NEAR = 3  # candidates of an image for each way of changing it
 LOOKED_AT = 64  # of an image over all ways, each in the way that makes it nearest
-KEPT = 6  # candidates of an image over all ways
+KEPT = 5  # candidates of an image over all ways
 FEW = 2000  # images that are compared all with all
 UNLIKE = 0.6  # squared distance of candidates, of vectors of length 1
 CROP, TURN = 0.8, 5.0
@@ -58,7 +58,7 @@ def reduced(images: Images) -> Float[Tensor, "batch channels rows columns"]:
 
 
 def candidates(images: Images) -> Candidates:
-    """Pairs of images that may be copies; of each image at most 6, the most alike over all ways.
+    """Pairs of images that may be copies; of each image at most 5, the most alike over all ways.
 
     Args:
         images: As :func:`reduced` leaves them.

@@ -37,7 +37,7 @@ CHUNK = 256
 IMAGE = (1, 3)  # channels that an image file has; others are averaged
 ROUGH = 16  # pixels a side at which hopeless candidates are told
 REACHED = 0.995  # of the made copies that stay candidates, at each size
-SLACK = 0.4  # by which a candidate may leave more, in logarithms
+SLACK = 0.3  # by which a candidate may leave more, in logarithms
 BESIDE = 2  # other images that may be copies of the same one, and show nothing of look-alikes
 CONFIRMED = 0.9975  # probability of a copy
 FITS, ROUNDS = 3, 3
@@ -173,7 +173,7 @@ def _followed(
             source, target = (reduced(images[pairs[own, i]]) for i in (0, 1))
             some = smooth(_gray(source)), smooth(_gray(target))
             for move, form in zip(moves, forms(theta[own]), strict=True):
-                move[own] = aligned(*some, theta[own], form=form, steps=3)
+                move[own] = aligned(*some, theta[own], form=form, steps=1)
                 coarse[own] = coarse[own].minimum(unexplained(source, target, move[own]))
             bar.update(len(own))
         rows, left = (coarse <= limits[1]).nonzero()[:, 0], list[Tensor]()

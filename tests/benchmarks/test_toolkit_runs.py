@@ -1,3 +1,4 @@
+import pytest
 import torch
 from benchmarks.toolkit_runs import SIDE, Colored, Network, score
 
@@ -10,6 +11,7 @@ def test_all_have_the_same_network_and_images():
     assert sum(p.numel() for p in Network().backbone.parameters()) == 700_176
 
 
+@pytest.mark.slow
 def test_features_are_judged_as_a_probe_judges_them():
     """Weights do not matter to pooled pixels, which are known to reach about 70%."""
 

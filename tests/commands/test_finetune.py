@@ -131,6 +131,7 @@ def test_nested_prefixes_are_trained_and_told_of(images, tmp_path):
         ssl_dml.finetune(images, nested=[4, 32], **given)
 
 
+@pytest.mark.slow
 def test_an_ordered_embedding_is_that_of_both_models_and_of_their_sketches(images, tmp_path):
     given = {"steps": 4, "data": {"batch_size": 16}, "embedding_dim": 16, "ordered": True}
     given |= {"validation": {"fraction": 0.25}}
@@ -206,6 +207,7 @@ def test_two_processes_with_split_rows_resume_bit_for_bit(split_config, images, 
     assert rows(killed)[-1]["step"] == STEPS + 2
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_stays_as_it_was_pretrained(images, tmp_path):
     first, second = tmp_path / "pretrained", tmp_path / "tuned"
     small = ["--data.batch_size", "16", "--train.steps", "3", "--train.warmup_epochs", "0"]

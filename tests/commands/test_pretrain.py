@@ -299,6 +299,7 @@ def test_a_signal_saves_and_leaves_cleanly(finished, images, tmp_path, number):
     assert digest(folder) == digest(finished[0])
 
 
+@pytest.mark.slow
 def test_two_processes_resume_bit_for_bit_with_bank_and_z(images, npid_config, tmp_path):
     command = ["--config", npid_config, "--data.source", images, *SMALL]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"

@@ -294,4 +294,4 @@ def steps(name: str, rank: int, world: int, saved: Any) -> dict[str, Any]:
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", message=".broadcast_buffers. is deprecated")
-    write_steps(sys.argv[1], METHODS, steps)
+    write_steps(sys.argv[1], sys.argv[2].split(","), steps)

@@ -45,6 +45,7 @@ def thumbnails(images):
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
 
 
+@pytest.mark.slow
 def test_changed_copies_are_found_and_neither_details_nor_other_colors_are():
     rng = np.random.default_rng(0)
     images = [drawing(rng) for _ in range(150)]

@@ -76,8 +76,9 @@ def choices(traits: Traits) -> dict[str, Choice]:
     if batch < BATCH:
         found["data.batch_size"] = Choice(batch, f"{traits.samples:,} samples are few")
     if traits.class_size is not None and traits.class_size <= NEIGHBORS:
-        k, why = max(1, traits.class_size - 1), f"a class typically has {traits.class_size} samples"
-        found["evaluation.k"] = Choice(k, why)
+        size, many = traits.class_size, "s" * (traits.class_size != 1)
+        why = f"a class typically has {size} sample{many}"
+        found["evaluation.k"] = Choice(max(1, size - 1), why)
     return found
 
 
